@@ -1,0 +1,81 @@
+"""The Rust kernels as Python sees them (see `crates/python`).
+
+Arrays are C-contiguous, of exactly the stated dtype, and checked once at this boundary; outputs are
+written in place. `T` is float32 or float64, the same in all float arguments of one call except
+`values` and `weights`, which are always float32. Wrong dtypes, shapes, lengths, layouts or indices
+raise `halfstep.errors.InternalError` (Python callers have checked them before); a row that cannot
+be solved raises `SingularSystem` with the row's index in `args[1]`; Ctrl-C raises
+`KeyboardInterrupt`.
+"""
+
+from typing import TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+_T = TypeVar("_T", np.float32, np.float64)
+_I64 = npt.NDArray[np.int64]
+_U32 = npt.NDArray[np.uint32]
+_F32 = npt.NDArray[np.float32]
+
+__version__: str
+
+class SingularSystem(ArithmeticError): ...
+
+def isa() -> str: ...
+def available_isas() -> list[str]: ...
+def get_num_threads() -> int: ...
+def set_num_threads(n: int) -> None: ...
+def sort_pairs(
+    rows: _U32, columns: _U32, n_rows: int, n_columns: int
+) -> tuple[_I64, _U32, _I64]: ...
+def transpose(indptr: _I64, indices: _U32, n_columns: int) -> tuple[_I64, _U32, _I64]: ...
+def gram(
+    factors: npt.NDArray[_T], scale: npt.NDArray[_T] | None, out: npt.NDArray[_T]
+) -> None: ...
+def solve_rows(
+    indptr: _I64,
+    indices: _U32,
+    values: _F32,
+    weights: _F32 | None,
+    fixed: npt.NDArray[_T],
+    offset: npt.NDArray[_T] | None,
+    terms: tuple[float, float, float, float],
+    prior: npt.NDArray[_T] | None,
+    linear: npt.NDArray[_T] | None,
+    ridge: npt.NDArray[_T],
+    scale: npt.NDArray[_T] | None,
+    out: npt.NDArray[_T],
+    out_bias: npt.NDArray[_T] | None,
+) -> None: ...
+def squared_error(
+    indptr: _I64,
+    indices: _U32,
+    values: _F32,
+    weights: _F32 | None,
+    users: npt.NDArray[_T],
+    items: npt.NDArray[_T],
+    user_bias: npt.NDArray[_T] | None,
+    item_bias: npt.NDArray[_T] | None,
+    mean: float,
+) -> float: ...
+def predict(
+    user_index: _I64,
+    item_index: _I64,
+    users: npt.NDArray[_T],
+    items: npt.NDArray[_T],
+    user_bias: npt.NDArray[_T] | None,
+    item_bias: npt.NDArray[_T] | None,
+    mean: float,
+    out: npt.NDArray[_T],
+) -> None: ...
+def topk(
+    queries: npt.NDArray[_T],
+    items: npt.NDArray[_T],
+    item_bias: npt.NDArray[_T] | None,
+    exclude: tuple[_I64, _U32] | None,
+    candidates: tuple[_I64, _U32] | None,
+    allow: npt.NDArray[np.bool_] | None,
+    out_index: _I64,
+    out_score: npt.NDArray[_T],
+) -> None: ...

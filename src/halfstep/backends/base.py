@@ -1,0 +1,137 @@
+"""The protocol that every backend answers, and the values that cross it.
+
+A backend says where the arithmetic runs; it does not change the answer beyond rounding. It is a run
+option, never saved in a model, and it refuses (`supports`) rather than drop an argument.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["CSR", "Array", "Backend", "RowTerms"]
+
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class CSR:
+    """Observed cells by row: row u owns cells `indptr[u]:indptr[u + 1]`, columns ascending.
+
+    `indptr` int64 (rows + 1), `indices` uint32, `values` float32, `weights` float32 or None for
+    all ones. A stored 0 is observed.
+    """
+
+    indptr: Array
+    indices: Array
+    values: Array
+    weights: Array | None = None
+
+    @property
+    def n_rows(self) -> int:
+        return len(self.indptr) - 1
+
+    @property
+    def nnz(self) -> int:
+        return len(self.indices)
+
+
+@dataclass(frozen=True, slots=True)
+class RowTerms:
+    """How an observed value v of weight c becomes the terms (a, b) of its row problem.
+
+        a = c (a0 + a1 v)        b = c (b0 + b1 v) − a · offset
+
+    where `offset` is the bias of the fixed side's row. Squared error on the observed cells is
+    a = c, b = c (v − μ − offset).
+    """
+
+    a0: float
+    a1: float
+    b0: float
+    b1: float
+
+
+class Backend(Protocol):
+    """The operations that the solvers and the models stand on.
+
+    Arrays are C-contiguous and owned by the caller; a backend writes into `out`. Factors are float32
+    or float64, the same in all arrays of one call.
+    """
+
+    name: str
+
+    def supports(self, *, dtype: str) -> str | None:
+        """None where the backend can work in `dtype`, else the reason why not."""
+
+    def gram(self, factors: Array, scale: Array | None = None) -> Array:
+        """Fᵀ diag(scale) F, shape (K, K)."""
+
+    def solve_rows(
+        self,
+        cells: CSR,
+        fixed: Array,
+        terms: RowTerms,
+        *,
+        offset: Array | None,
+        prior: Array | None,
+        linear: Array | None,
+        ridge: Array,
+        scale: Array | None,
+        out: Array,
+        out_bias: Array | None,
+    ) -> None:
+        """Solve every row's problem (P + Σ a f fᵀ + s_u diag(d)) x = q + Σ b f, exactly.
+
+        `fixed` (columns × K) holds the rows f of the fixed side and `offset` their biases; `prior`
+        is P, `linear` is q (one row for all, or one each), `ridge` is d and `scale` is s. Where
+        `out_bias` is given, every f is lengthened by a constant 1, so that P, q and d have K + 1
+        entries a side, and the last unknown is written there. A row without cells and without q is
+        zero.
+
+        Raises `SingularSystemError` naming the row.
+        """
+
+    def squared_error(
+        self,
+        cells: CSR,
+        users: Array,
+        items: Array,
+        user_bias: Array | None,
+        item_bias: Array | None,
+        mean: float,
+    ) -> float:
+        """Σ c (v − μ − b_u − b_i − w_u·z_i)² over the cells (rows are users)."""
+
+    def predict(
+        self,
+        user_index: Array,
+        item_index: Array,
+        users: Array,
+        items: Array,
+        user_bias: Array | None,
+        item_bias: Array | None,
+        mean: float,
+    ) -> Array:
+        """μ + b_u + b_i + w_u·z_i for index pairs; −1 is unknown and contributes nothing."""
+
+    def topk(
+        self,
+        queries: Array,
+        items: Array,
+        item_bias: Array | None,
+        n: int,
+        *,
+        exclude: tuple[Array, Array] | None = None,
+        candidates: tuple[Array, Array] | None = None,
+        allow: Array | None = None,
+    ) -> tuple[Array, Array]:
+        """The n items of the highest q·z_i + b_i for every query, equal scores by item index.
+
+        `exclude` and `candidates` are (indptr, indices) per query, indices ascending; `allow` is one
+        mask over the items for all queries. Returns (index, score), each (queries, n); where fewer
+        than n items are left, the index is −1 and the score NaN.
+        """
