@@ -1,0 +1,116 @@
+"""The Rust kernels behind the backend protocol (`crates/kernels` does the work).
+
+Same bits for any number of threads; float32 or float64; every call releases the GIL and answers
+Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from halfstep import _native
+from halfstep.backends.base import CSR, Array, RowTerms
+from halfstep.errors import SingularSystemError
+
+__all__ = ["NativeBackend"]
+
+
+class NativeBackend:
+    """Row-parallel kernels for AVX-512, AVX2, NEON and any other CPU, chosen at run time."""
+
+    name = "native"
+
+    def supports(self, *, dtype: str) -> str | None:
+        if dtype not in ("float32", "float64"):
+            return f"the native backend works in float32 and float64, not in {dtype}"
+        return None
+
+    def gram(self, factors: Array, scale: Array | None = None) -> Array:
+        K = factors.shape[1]
+        out = np.empty((K, K), dtype=factors.dtype)
+        _native.gram(factors, scale, out)
+        return out
+
+    def solve_rows(
+        self,
+        cells: CSR,
+        fixed: Array,
+        terms: RowTerms,
+        *,
+        offset: Array | None,
+        prior: Array | None,
+        linear: Array | None,
+        ridge: Array,
+        scale: Array | None,
+        out: Array,
+        out_bias: Array | None,
+    ) -> None:
+        try:
+            _native.solve_rows(
+                cells.indptr,
+                cells.indices,
+                cells.values,
+                cells.weights,
+                fixed,
+                offset,
+                (terms.a0, terms.a1, terms.b0, terms.b1),
+                prior,
+                linear,
+                ridge,
+                scale,
+                out,
+                out_bias,
+            )
+        except _native.SingularSystem as error:
+            raise SingularSystemError(str(error.args[0]), row=int(error.args[1])) from None
+
+    def squared_error(
+        self,
+        cells: CSR,
+        users: Array,
+        items: Array,
+        user_bias: Array | None,
+        item_bias: Array | None,
+        mean: float,
+    ) -> float:
+        return _native.squared_error(
+            cells.indptr,
+            cells.indices,
+            cells.values,
+            cells.weights,
+            users,
+            items,
+            user_bias,
+            item_bias,
+            mean,
+        )
+
+    def predict(
+        self,
+        user_index: Array,
+        item_index: Array,
+        users: Array,
+        items: Array,
+        user_bias: Array | None,
+        item_bias: Array | None,
+        mean: float,
+    ) -> Array:
+        out = np.empty(len(user_index), dtype=users.dtype)
+        _native.predict(user_index, item_index, users, items, user_bias, item_bias, mean, out)
+        return out
+
+    def topk(
+        self,
+        queries: Array,
+        items: Array,
+        item_bias: Array | None,
+        n: int,
+        *,
+        exclude: tuple[Array, Array] | None = None,
+        candidates: tuple[Array, Array] | None = None,
+        allow: Array | None = None,
+    ) -> tuple[Array, Array]:
+        index = np.empty((len(queries), n), dtype=np.int64)
+        score = np.empty((len(queries), n), dtype=queries.dtype)
+        _native.topk(queries, items, item_bias, exclude, candidates, allow, index, score)
+        return index, score

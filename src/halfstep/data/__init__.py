@@ -1,0 +1,1 @@
+"""Who is row 17: tables, ids, `Ratings`."""

@@ -1,0 +1,309 @@
+"""From columns to `Ratings`: checks, policies, and the report of what was done.
+
+    columns → invalid rows (named or dropped) → weight 0 (absent) → sort by (user, item)
+            → duplicates (named or merged) → Ratings
+
+Nothing is dropped silently: every row that does not become a cell of its own is counted in `Report`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from halfstep import _native
+from halfstep.backends.base import CSR
+from halfstep.data.ids import MISSING, Encoded, IdMap
+from halfstep.data.ratings import Ratings
+from halfstep.errors import DataError, DuplicatesError, ParameterError
+
+__all__ = ["DUPLICATES", "INVALID", "Report", "Source", "assemble"]
+
+Array = npt.NDArray[Any]
+
+DUPLICATES = ("error", "mean", "sum", "first", "last", "merge")
+INVALID = ("error", "drop")
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where a table came from: a description, its number of rows, and what was found out."""
+
+    description: str
+    rows: int
+    notes: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What became of the rows of a table.
+
+    `dropped` counts rows by reason, `repeats` the rows beyond the first of their (user, item) pair,
+    `policy` what was done with those.
+    """
+
+    source: Source
+    dropped: dict[str, int]
+    repeats: int
+    policy: str
+
+
+def assemble(
+    users: Encoded,
+    items: Encoded,
+    ratings: Array | None,
+    time: Array | None,
+    weight: Array | None,
+    *,
+    duplicates: str | None,
+    invalid: str,
+    keep_order: bool,
+    source: Source,
+    bad_text: Callable[[str, int], str] | None = None,
+    keep_ids: bool = False,
+) -> Ratings:
+    """Check the columns, apply the policies, and build both orientations.
+
+    `bad_text(column, row)` gives the text that stands in a file where a value could not be read;
+    `keep_ids` keeps ids that no remaining cell has (`from_scipy`'s empty rows).
+    """
+    if duplicates is None:
+        duplicates = "sum" if ratings is None else "error"
+    _check_choice("duplicates", duplicates, DUPLICATES)
+    _check_choice("invalid", invalid, INVALID)
+    rows = len(users.codes)
+    named: dict[str, Array | None] = {"ratings": ratings, "time": time, "weight": weight}
+    for name, column in {"items": items.codes, **named}.items():
+        if column is not None and column.shape != (rows,):
+            raise DataError(
+                name,
+                column.shape,
+                f"must be one value for each of the {rows} users",
+                "pass columns of equal length",
+            )
+    if rows == 0:
+        raise DataError(
+            "table", source.description, "holds no ratings", "pass a table with at least one row"
+        )
+    columns = {n: _numbers(n, c) for n, c in named.items()}
+    dropped, keep = _find_invalid(users, items, columns, invalid, bad_text)
+    weights = columns["weight"]
+    if weights is not None:
+        present = weights > 0
+        if not present.all():
+            zero = int(np.count_nonzero(~present if keep is None else ~present & keep))
+            if zero:
+                dropped["weight of 0 (absent)"] = zero
+            keep = present if keep is None else keep & present
+    if keep is not None and not keep.any():
+        raise DataError(
+            "table",
+            source.description,
+            f"holds no usable row ({', '.join(f'{v} × {k}' for k, v in dropped.items())})",
+            "check which columns were read",
+        )
+    user_codes, item_codes = users.codes, items.codes
+    positions = np.arange(rows) if keep is None else np.flatnonzero(keep)
+    if keep is not None:
+        user_codes, item_codes = user_codes[keep], item_codes[keep]
+        columns = {n: None if c is None else c[keep] for n, c in columns.items()}
+    user_ids, item_ids = users.ids, items.ids
+    if keep is not None and not keep_ids:
+        user_ids, user_codes = _compact(user_ids, user_codes)
+        item_ids, item_codes = _compact(item_ids, item_codes)
+
+    indptr, indices, order = _native.sort_pairs(
+        user_codes, item_codes, len(user_ids), len(item_ids)
+    )
+    values = _in_order(columns["ratings"], order, "ratings")
+    if values is None:
+        values = np.ones(len(order), dtype=np.float32)
+    weights = _in_order(columns["weight"], order, "weight")
+    times = None if columns["time"] is None else columns["time"][order]
+    first = _first_of_pair(indptr, indices)
+    repeats = len(order) - int(np.count_nonzero(first))
+    if repeats:
+        if duplicates == "error":
+            cell = int(np.argmin(first))
+            row = int(np.searchsorted(indptr, cell, side="right")) - 1
+            pair = (user_ids.id_at(row), item_ids.id_at(int(indices[cell])))
+            raise DuplicatesError(
+                "duplicates",
+                "error",
+                f"the table holds {repeats:,} repeated (user, item) "
+                f"pair{'s' if repeats > 1 else ''}, the first is {pair[0]!r}, {pair[1]!r}",
+                f"choose a policy: {', '.join(DUPLICATES[1:])}",
+            )
+        values, weights, times, order = _merge(duplicates, first, values, weights, times, order)
+        before = np.concatenate([[0], np.cumsum(first, dtype=np.int64)])
+        indptr, indices = before[indptr], indices[first]
+    rank = None
+    if keep_order:
+        rank = np.empty(len(order), dtype=np.int64)
+        rank[np.argsort(positions[order], kind="stable")] = np.arange(len(order))
+    report = Report(source, dropped, repeats, duplicates)
+    cells = CSR(indptr, indices, values, weights)
+    return Ratings(user_ids, item_ids, cells, time=times, file_rank=rank, report=report)
+
+
+def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise ParameterError(name, value, "is not a policy", f"choose one of {', '.join(choices)}")
+
+
+def _numbers(name: str, column: Array | None) -> Array | None:
+    """A column as float or int numbers; text that spells numbers is not guessed at."""
+    if column is None:
+        return None
+    kind = column.dtype.kind
+    if kind == "b":
+        return column.astype(np.float64)
+    if kind in "iuf":
+        return column
+    if kind == "M":
+        seconds = column.astype("datetime64[s]").astype(np.int64)
+        absent = np.isnat(column)
+        return np.where(absent, np.nan, seconds) if absent.any() else seconds
+    if kind == "O":
+        try:
+            return column.astype(np.float64)
+        except (TypeError, ValueError):
+            pass
+    raise DataError(name, column.dtype.name, "must hold numbers", "convert the column first")
+
+
+def _find_invalid(
+    users: Encoded,
+    items: Encoded,
+    columns: dict[str, Array | None],
+    invalid: str,
+    bad_text: Callable[[str, int], str] | None,
+) -> tuple[dict[str, int], Array | None]:
+    """Counts of invalid rows by reason, and a mask of the rows to keep (None: all)."""
+    wrong: dict[tuple[str, str], Array] = {}
+    for name, codes in (("users", users.codes), ("items", items.codes)):
+        wrong[name, "missing id"] = codes == MISSING
+    for name, column in columns.items():
+        if column is None:
+            continue
+        if column.dtype.kind == "f":
+            wrong[name, "not a number"] = np.isnan(column)
+            wrong[name, "infinite"] = np.isinf(column)
+        if name == "weight":
+            wrong[name, "negative"] = column < 0
+        if name != "time":
+            too_large = np.abs(column) > np.finfo(np.float32).max
+            wrong[name, "beyond float32"] = (
+                too_large & np.isfinite(column) if column.dtype.kind == "f" else too_large
+            )
+    dropped: dict[str, int] = {}
+    bad: Array | None = None
+    for (name, reason), mask in wrong.items():
+        if not mask.any():
+            continue
+        if invalid == "error":
+            row = int(np.argmax(mask))
+            if bad_text is not None:
+                value: object = bad_text(name, row)
+            elif name in columns:
+                value = np.asarray(columns[name])[row].item()
+            else:
+                value = None
+            raise DataError(
+                name,
+                value,
+                f"{reason} in row {row + 1} of the table ({np.count_nonzero(mask):,} such rows)",
+                'mend the rows, or pass invalid="drop" to leave them out',
+            )
+        fresh = mask if bad is None else mask & ~bad
+        if fresh.any():
+            dropped[f"{name}: {reason}"] = int(np.count_nonzero(fresh))
+        bad = mask if bad is None else bad | mask
+    return dropped, (None if bad is None else ~bad)
+
+
+def _compact(ids: IdMap, codes: Array) -> tuple[IdMap, Array]:
+    """Without the ids that no remaining row has."""
+    used = np.zeros(len(ids), dtype=bool)
+    used[codes] = True
+    if used.all():
+        return ids, codes
+    rank = np.cumsum(used, dtype=np.int64) - 1
+    return IdMap(ids.values[used]), rank[codes].astype(np.uint32)
+
+
+def _in_order(column: Array | None, order: Array, name: str) -> Array | None:
+    return None if column is None else column.astype(np.float32, copy=False)[order]
+
+
+def _first_of_pair(indptr: Array, indices: Array) -> Array:
+    """A mask over sorted cells: True where a (user, item) pair begins."""
+    first = np.ones(len(indices), dtype=bool)
+    first[1:] = indices[1:] != indices[:-1]
+    starts = indptr[:-1][np.diff(indptr) > 0]
+    first[starts] = True
+    return first
+
+
+def _merge(
+    policy: str,
+    first: Array,
+    values: Array,
+    weights: Array | None,
+    times: Array | None,
+    order: Array,
+) -> tuple[Array, Array | None, Array | None, Array]:
+    """One cell for every pair. Only the groups with repeats are touched.
+
+    Within a group the rows are put in an order that does not depend on the table's (by rating and
+    weight), so that sums are the same bits for any order of the rows; "first" and "last" go by time
+    where there is one (ties by rating), else by position, which `order` ascends in.
+    """
+    group = np.cumsum(first) - 1
+    counts = np.bincount(group)
+    touched = np.flatnonzero(counts[group] > 1)
+    ranked = ["first", "last"]
+    keys = [values[touched]]
+    if weights is not None:
+        keys.insert(0, weights[touched])
+    if policy in ranked:
+        keys = [order[touched]] if times is None else [*keys, times[touched]]
+    touched = touched[np.lexsort([*keys, group[touched]])]
+    lead = np.flatnonzero(np.diff(group[touched], prepend=-1))  # where each group begins in touched
+    size = np.diff(np.append(lead, len(touched)))
+    target = group[touched[lead]]
+
+    new_values, new_order = values[first], order[first]
+    new_weights = None if weights is None else weights[first]
+    new_times = None if times is None else times[first]
+    new_order[target] = np.minimum.reduceat(order[touched], lead)
+    if policy in ranked:
+        kept = touched[lead if policy == "first" else lead + size - 1]
+        new_values[target] = values[kept]
+        new_order[target] = order[kept]
+        if new_weights is not None and weights is not None:
+            new_weights[target] = weights[kept]
+        if new_times is not None and times is not None:
+            new_times[target] = times[kept]
+        return new_values, new_weights, new_times, new_order
+
+    c = np.ones(len(touched)) if weights is None else weights[touched].astype(np.float64)
+    r = values[touched].astype(np.float64)
+    total = np.add.reduceat(c, lead)
+    if policy == "sum":
+        new_values[target] = np.add.reduceat(r, lead)
+    else:
+        new_values[target] = np.add.reduceat(c * r, lead) / total
+    if policy == "merge":
+        if new_weights is None:
+            new_weights = np.ones(len(new_values), dtype=np.float32)
+        new_weights[target] = total
+    elif new_weights is not None:
+        new_weights[target] = total / size
+    if new_times is not None and times is not None:
+        new_times[target] = np.maximum.reduceat(times[touched], lead)
+    return new_values, new_weights, new_times, new_order

@@ -1,0 +1,17 @@
+"""How good is it: metrics, splits, cross-validation, and the baselines to beat."""
+
+from halfstep.evaluation.baselines import baseline_rmse
+from halfstep.evaluation.cross_validation import CrossValidation, cross_validate
+from halfstep.evaluation.metrics import mean_absolute_error, r_squared, root_mean_squared_error
+from halfstep.evaluation.splits import kfold, split_random
+
+__all__ = [
+    "CrossValidation",
+    "baseline_rmse",
+    "cross_validate",
+    "kfold",
+    "mean_absolute_error",
+    "r_squared",
+    "root_mean_squared_error",
+    "split_random",
+]

@@ -1,0 +1,115 @@
+"""`cross_validate`: the same model on every fold, its error with a standard error."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass
+from time import perf_counter
+from typing import Any, Literal, Protocol, Self
+
+import numpy as np
+
+from halfstep.data.ratings import Ratings
+from halfstep.evaluation.splits import kfold
+
+__all__ = ["CrossValidation", "Fold", "cross_validate"]
+
+
+class _Model(Protocol):
+    def fit(self, X: Ratings, /) -> Self: ...
+    def rmse(self, X: Ratings, /, *, clip: bool) -> float: ...
+    def mae(self, X: Ratings, /, *, clip: bool) -> float: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Fold:
+    """The figures of one fold; seconds are wall-clock."""
+
+    rmse: float
+    mae: float
+    train_rmse: float
+    fit_seconds: float
+    predict_seconds: float
+    sweeps: int
+
+
+@dataclass(frozen=True, slots=True)
+class CrossValidation:
+    """Figures by fold, with their mean and standard error s / √folds."""
+
+    folds: tuple[Fold, ...]
+
+    def mean(self, figure: str) -> float:
+        """The mean of "rmse", "mae", … over the folds."""
+        return float(np.mean(self._values(figure)))
+
+    def standard_error(self, figure: str) -> float:
+        """s / √folds with s the standard deviation between folds (n − 1)."""
+        values = self._values(figure)
+        return float(np.std(values, ddof=1) / np.sqrt(len(values)))
+
+    def _values(self, figure: str) -> list[float]:
+        return [getattr(fold, figure) for fold in self.folds]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Figures by fold, their means and standard errors, as plain values."""
+        names = Fold.__dataclass_fields__
+        return {
+            "folds": [{name: getattr(fold, name) for name in names} for fold in self.folds],
+            "mean": {name: self.mean(name) for name in names},
+            "standard_error": {name: self.standard_error(name) for name in names},
+        }
+
+    def __str__(self) -> str:
+        return (
+            f"RMSE {self.mean('rmse'):.4f} ± {self.standard_error('rmse'):.4f}, "
+            f"MAE {self.mean('mae'):.4f} ± {self.standard_error('mae'):.4f} "
+            f"over {len(self.folds)} folds"
+        )
+
+
+def cross_validate(
+    model: _Model,
+    ratings: Ratings,
+    folds: int = 5,
+    *,
+    seed: int = 0,
+    order: Literal["sorted", "file"] = "sorted",
+    clip: bool = True,
+    on_fold: Callable[[int, Fold], object] | None = None,
+) -> CrossValidation:
+    """Fit a copy of `model` on all folds but one and measure it on that one, for each.
+
+    Parameters
+    ----------
+    model : a model with `fit`, `rmse` and `mae`
+        It is not changed.
+    ratings, folds, seed, order
+        As in `kfold`.
+    clip : bool
+        Clip predictions to the scale of the training folds.
+    on_fold : callable, optional
+        Told of every fold as it is done.
+    """
+    done: list[Fold] = []
+    for train, test in kfold(ratings, folds, seed=seed, order=order):
+        fresh = copy.deepcopy(model)
+        begun = perf_counter()
+        fresh.fit(train)
+        fitted = perf_counter()
+        rmse = fresh.rmse(test, clip=clip)
+        predicted = perf_counter()
+        trace = getattr(fresh, "trace_", ())
+        fold = Fold(
+            rmse=rmse,
+            mae=fresh.mae(test, clip=clip),
+            train_rmse=trace[-1].train_rmse if trace else fresh.rmse(train, clip=clip),
+            fit_seconds=fitted - begun,
+            predict_seconds=predicted - fitted,
+            sweeps=len(trace),
+        )
+        done.append(fold)
+        if on_fold is not None:
+            on_fold(len(done), fold)
+    return CrossValidation(tuple(done))

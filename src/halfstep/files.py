@@ -1,0 +1,166 @@
+"""Safetensors files: written whole or not at all, checked on reading, optionally mapped.
+
+Layout (any safetensors reader can open it): 8 bytes of little-endian header length, a JSON header of
+dtypes, shapes and byte ranges, then the arrays in C order.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from halfstep.backends.base import Array
+from halfstep.errors import InputError, ModelFileError, ReadError
+
+__all__ = ["read_tensors", "replace_file", "write_tensors"]
+
+_DTYPES: dict[str, np.dtype[Any]] = {
+    "F64": np.dtype("<f8"),
+    "F32": np.dtype("<f4"),
+    "I64": np.dtype("<i8"),
+    "U32": np.dtype("<u4"),
+    "U8": np.dtype("u1"),
+}
+_LARGEST_HEADER = 100_000_000  # the format's own limit
+
+
+def write_tensors(path: str | Path, tensors: Mapping[str, Array], metadata: dict[str, str]) -> Path:
+    """Write arrays and metadata; a crash at any moment leaves the old file or the new one.
+
+    Raises `InputError` where the folder does not exist or cannot be written (a full disk too).
+    """
+    from safetensors.numpy import save_file
+
+    whole = {name: np.ascontiguousarray(array) for name, array in tensors.items()}
+    return replace_file(path, lambda temporary: save_file(whole, temporary, metadata=metadata))
+
+
+def replace_file(path: str | Path, write: Any) -> Path:
+    """Call `write(temporary)` beside `path`, sync it to the disk, and rename it to `path`."""
+    target = Path(path)
+    folder = target.parent
+    if target.is_dir():
+        raise InputError("path", str(path), "is a folder", "name a file")
+    if not folder.is_dir():
+        raise InputError(
+            "path", str(path), f"the folder {folder} does not exist", "create it first"
+        )
+    handle = -1
+    temporary = ""
+    try:
+        handle, temporary = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".tmp", dir=folder)
+        os.close(handle)
+        write(temporary)
+        with open(temporary, "rb") as written:
+            os.fsync(written.fileno())
+        umask = os.umask(0)
+        os.umask(umask)
+        os.chmod(temporary, 0o666 & ~umask)  # mkstemp's 0600 is not what a shared folder expects
+        os.replace(temporary, target)
+        _sync_folder(folder)
+    except BaseException as error:
+        if temporary:
+            with contextlib.suppress(OSError):
+                os.unlink(temporary)
+        if isinstance(error, OSError) or type(error).__name__ == "SafetensorError":
+            raise InputError(
+                "path", str(path), f"cannot be written ({error})", "check the folder and the disk"
+            ) from None
+        raise
+    return target
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make the rename itself durable, where the system can."""
+    with contextlib.suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def read_tensors(
+    path: str | Path, *, mmap: bool = False
+) -> tuple[dict[str, Array], dict[str, str]]:
+    """(arrays by name, metadata). With `mmap` the arrays are read-only views of the file.
+
+    Raises `ReadError` where there is no such file, `ModelFileError` where it is not whole.
+    """
+    source = Path(path)
+    try:
+        size = source.stat().st_size
+        if source.is_dir():
+            raise ReadError("path", str(path), "is a folder", "name a model file")
+        with open(source, "rb") as file:
+            start = file.read(8)
+            length = int.from_bytes(start, "little")
+            if len(start) < 8 or length > min(size - 8, _LARGEST_HEADER):
+                raise _broken(path, "is truncated or not a safetensors file")
+            header = json.loads(file.read(length).decode("utf-8"))
+    except FileNotFoundError:
+        raise ReadError("path", str(path), "does not exist", "check the name") from None
+    except PermissionError:
+        raise ReadError("path", str(path), "may not be read", "check its permissions") from None
+    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError):
+        raise _broken(path, "is not a safetensors file") from None
+    if not isinstance(header, dict):
+        raise _broken(path, "is not a safetensors file")
+    metadata = header.pop("__metadata__", {})
+    if not isinstance(metadata, dict) or not all(isinstance(v, str) for v in metadata.values()):
+        raise _broken(path, "has metadata that is not text")
+    views = _views(path, header, 8 + length, size)
+    buffer: Array
+    if mmap:
+        buffer = np.memmap(source, dtype=np.uint8, mode="r")
+    else:
+        buffer = np.fromfile(source, dtype=np.uint8)
+    if len(buffer) != size:
+        raise _broken(path, "changed while it was read")
+    arrays = {}
+    for name, (dtype, shape, begin, end) in views.items():
+        view = buffer[begin:end].view(dtype).reshape(shape)
+        arrays[name] = np.asarray(view) if mmap else view.copy()
+    return arrays, metadata
+
+
+def _views(
+    path: str | Path, header: dict[str, Any], data: int, size: int
+) -> dict[str, tuple[np.dtype[Any], tuple[int, ...], int, int]]:
+    """Dtype, shape and byte range of every array; together they must fill the file exactly."""
+    views: dict[str, tuple[np.dtype[Any], tuple[int, ...], int, int]] = {}
+    ranges = []
+    for name, entry in header.items():
+        try:
+            dtype = _DTYPES[entry["dtype"]]
+            shape = tuple(entry["shape"])
+            begin, end = entry["data_offsets"]
+            whole = all(isinstance(v, int) and v >= 0 for v in (*shape, begin, end))
+        except (KeyError, TypeError, ValueError):
+            raise _broken(path, f"has a damaged entry {name!r}") from None
+        count = 1
+        for extent in shape:
+            count *= extent
+        if not whole or end - begin != count * dtype.itemsize:
+            raise _broken(path, f"has an entry {name!r} whose size does not fit its shape")
+        ranges.append((begin, end))
+        views[name] = (dtype, shape, data + begin, data + end)
+    position = 0
+    for begin, end in sorted(ranges):
+        if begin != position:
+            raise _broken(path, "has gaps or overlaps between its arrays")
+        position = end
+    if data + position != size:
+        raise _broken(path, "is truncated or has bytes after its end")
+    return views
+
+
+def _broken(path: str | Path, rule: str) -> ModelFileError:
+    return ModelFileError("path", str(path), rule, "save the model again or restore a copy")

@@ -1,0 +1,9 @@
+"""Models: the constructor stores, `fit` learns, the rest answers."""
+
+from halfstep.models.base import FactorModel
+from halfstep.models.explanation import Explanation
+from halfstep.models.explicit import ExplicitMF
+from halfstep.models.foldin import FoldedIn
+from halfstep.models.ranked import Ranked
+
+__all__ = ["Explanation", "ExplicitMF", "FactorModel", "FoldedIn", "Ranked"]

@@ -1,0 +1,301 @@
+"""`ExplicitMF`: ratings predicted by μ + b_u + b_i + w_u·z_i."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from halfstep.backends import get_backend
+from halfstep.backends.base import Backend
+from halfstep.data.pairs import as_ratings
+from halfstep.data.ratings import Ratings
+from halfstep.errors import ParameterError
+from halfstep.factors import Factors
+from halfstep.models.base import FactorModel
+from halfstep.objectives import Reg, SquaredError
+from halfstep.solvers import Problem, Solver, get_solver
+from halfstep.training import (
+    Callback,
+    Interrupted,
+    Listener,
+    Outcome,
+    Stopping,
+    Validation,
+    train,
+)
+
+__all__ = ["ExplicitMF"]
+
+
+class ExplicitMF(FactorModel):
+    """Matrix factorization of explicit ratings.
+
+    Predicts r̂_ui = μ + b_u + b_i + w_u·z_i and minimizes, over the observed cells Ω,
+
+        J = ½ Σ_Ω c_ui (r_ui − r̂_ui)²
+            + ½ λ_w Σ_u s_u ‖w_u‖² + ½ λ_z Σ_i s_i ‖z_i‖² + ½ λ_b (Σ_u s_u b_u² + Σ_i s_i b_i²)
+
+    with μ the weighted mean of the ratings, s = n_u, n_i (the sums of the weights of a row) where
+    `reg_scaling="count"` and s = 1 where it is "none". At a minimum the factors are the maximum a
+    posteriori estimate of probabilistic matrix factorization (Salakhutdinov and Mnih 2007).
+
+    Parameters
+    ----------
+    rank : int
+        K, the number of factors.
+    reg : float or (float, float, float)
+        λ ≥ 0: one number, or one for each of users, items and biases.
+    reg_scaling : {"count", "none"}
+        Whether a row's penalty grows with its number of ratings. Plain λ depends on the size of the
+        data, so "count" is the default.
+    biases : bool
+        Whether b_u and b_i are learned (jointly with the factors) or 0.
+    center : bool
+        Whether μ is the mean of the ratings or 0.
+    nonnegative : bool
+        Not available yet: must be False.
+    solver : str or solver object
+        "als" or `ALS()`: exact alternating least squares.
+    max_iter : int
+        The most sweeps.
+    tol : float
+        Stop where a sweep lowers J by less than `tol` times J; 0 runs all sweeps unless J rises.
+    patience : int
+        With `validation`, stop after so many sweeps without a better error.
+    dtype : {"float32", "float64"}
+        Of the factors.
+    seed : int
+        Of the initial factors.
+
+    Examples
+    --------
+    >>> import halfstep as hs
+    >>> ratings = hs.simulate(200, 100, rank=3, seed=0).ratings
+    >>> train, test = hs.split_random(ratings, test=0.1, seed=0)
+    >>> model = hs.ExplicitMF(rank=3, reg=0.05).fit(train)
+    >>> model.rmse(test) < hs.baseline_rmse(train, test)["biases only"]
+    True
+    """
+
+    def __init__(
+        self,
+        rank: int = 32,
+        *,
+        reg: float | Sequence[float] = 0.1,
+        reg_scaling: Literal["count", "none"] = "count",
+        biases: bool = True,
+        center: bool = True,
+        nonnegative: bool = False,
+        solver: str | Solver = "als",
+        max_iter: int = 50,
+        tol: float = 1e-4,
+        patience: int = 3,
+        dtype: Literal["float32", "float64"] = "float32",
+        seed: int = 0,
+    ) -> None:
+        self.rank = rank
+        self.reg = reg
+        self.reg_scaling = reg_scaling
+        self.biases = biases
+        self.center = center
+        self.nonnegative = nonnegative
+        self.solver = solver
+        self.max_iter = max_iter
+        self.tol = tol
+        self.patience = patience
+        self.dtype = dtype
+        self.seed = seed
+
+    def fit(
+        self,
+        X: Any,
+        y: npt.ArrayLike | None = None,
+        *,
+        validation: Any = None,
+        sample_weight: npt.ArrayLike | None = None,
+        init: FactorModel | None = None,
+        backend: str | Backend = "native",
+        callbacks: Sequence[Callback] = (),
+        progress: bool | Listener = False,
+    ) -> Self:
+        """Learn the factors.
+
+        Parameters
+        ----------
+        X, y : Ratings; or a table with a rating column; or pairs of ids and their ratings
+        validation : Ratings or (X, y), optional
+            Held-out ratings: their RMSE is in the trace, the fit stops when it no longer falls
+            (`patience`), and the model keeps the factors of the best sweep.
+        sample_weight : array, optional
+            c_ui: one weight per rating (in the order of `X.by_user` for Ratings).
+        init : fitted model, optional
+            Warm start: users and items that it knows begin with its factors. Same rank.
+        backend : {"native", "numpy"} or Backend
+            Where the arithmetic runs. Not stored in the model.
+        callbacks : sequence of callables
+            Called with the `TraceRow` of every sweep; a true return value stops the fit.
+        progress : bool
+            Show a progress line on the terminal.
+
+        Returns
+        -------
+        the model itself
+
+        Raises
+        ------
+        ParameterError, DataError, DuplicatesError, SingularSystemError, BackendError
+        KeyboardInterrupt
+            After Ctrl-C. Where at least one sweep was finished, the model is fitted and holds the
+            last finished one (`stopped_ == "interrupted"`).
+        """
+        reg, solver, stopping = self._check()
+        runs_on = get_backend(backend, dtype=self.dtype)
+        ratings = as_ratings(X, y, sample_weight)
+        mean = ratings.mean() if self.center else 0.0
+        objective = SquaredError(mean, reg, self.reg_scaling, self.biases)
+        start = Factors.random(
+            ratings, self.rank, biases=self.biases, mean=mean, dtype=self.dtype, seed=self.seed
+        )
+        if init is not None:
+            start = self._warm(start, init)
+        problem = Problem.of(ratings, objective, self.rank, self.dtype)
+        held_out = None if validation is None else _held_out(validation, ratings)
+        try:
+            with _listeners(progress, self.max_iter) as listeners:
+                outcome = train(
+                    problem,
+                    solver,
+                    runs_on,
+                    start,
+                    stopping=stopping,
+                    validation=held_out,
+                    callbacks=callbacks,
+                    listeners=listeners,
+                )
+        except Interrupted as interrupt:
+            if interrupt.outcome is not None:
+                self._keep(interrupt.outcome, ratings, objective, solver)
+            raise
+        self._keep(outcome, ratings, objective, solver)
+        return self
+
+    def _keep(
+        self, outcome: Outcome, ratings: Ratings, objective: SquaredError, solver: Solver
+    ) -> None:
+        self.factors_ = outcome.factors
+        self.trace_ = outcome.trace
+        self.n_iter_ = len(outcome.trace)
+        self.best_iter_ = outcome.best_sweep
+        self.stopped_ = outcome.stopped
+        self.history_ = ratings.by_user
+        self.scale_ = ratings.scale()
+        self.objective_ = objective
+        self.data_summary_ = ratings.summary().as_dict()
+        self.n_features_in_ = 2  # scikit-learn's name for the number of columns of X
+        self._exact_users = solver.ends_with_users
+
+    def _check(self) -> tuple[Reg, Solver, Stopping]:
+        _integer("rank", self.rank, 1)
+        _integer("max_iter", self.max_iter, 1)
+        _integer("patience", self.patience, 1)
+        _integer("seed", self.seed, 0)
+        if self.rank > 1 << 14:
+            raise ParameterError("rank", self.rank, "is above 16384", "choose a smaller rank")
+        for name, choices in (
+            ("reg_scaling", ("count", "none")),
+            ("dtype", ("float32", "float64")),
+        ):
+            if getattr(self, name) not in choices:
+                raise ParameterError(
+                    name, getattr(self, name), "is not a choice", f"choose {' or '.join(choices)}"
+                )
+        for name in ("biases", "center", "nonnegative"):
+            if not isinstance(getattr(self, name), (bool, np.bool_)):
+                raise ParameterError(
+                    name, getattr(self, name), "must be True or False", f"try {name}=True"
+                )
+        if self.nonnegative:
+            raise ParameterError(
+                "nonnegative", True, "is not available yet", "pass nonnegative=False"
+            )
+        if not _number(self.tol) or not 0 <= float(self.tol) < 1:
+            raise ParameterError("tol", self.tol, "must be a number in [0, 1)", "try tol=1e-4")
+        return (
+            check_reg(self.reg),
+            get_solver(self.solver),
+            Stopping(int(self.max_iter), float(self.tol), int(self.patience)),
+        )
+
+    def _warm(self, start: Factors, init: FactorModel) -> Factors:
+        if not isinstance(init, FactorModel):
+            raise ParameterError(
+                "init", type(init).__name__, "must be a fitted model", "pass a model or None"
+            )
+        init._check_fitted()
+        if init.factors_.rank != self.rank:
+            raise ParameterError(
+                "init",
+                f"a model of rank {init.factors_.rank}",
+                f"must have the rank of this model, {self.rank}",
+                "fit both with the same rank",
+            )
+        return start.started_from(init.factors_)
+
+
+def check_reg(reg: Any) -> Reg:
+    """λ_w, λ_z and λ_b from one number or three.
+
+    >>> check_reg(0.1)
+    Reg(user=0.1, item=0.1, bias=0.1)
+    """
+    values = [reg] * 3 if np.ndim(reg) == 0 else list(reg)
+    if len(values) != 3 or not all(_number(v) and 0 <= v < np.inf for v in values):
+        raise ParameterError(
+            "reg",
+            reg,
+            "must be one finite number ≥ 0, or three: for users, items and biases",
+            "try reg=0.1",
+        )
+    return Reg(*(float(v) for v in values))
+
+
+def _number(value: Any) -> bool:
+    return isinstance(value, (int, float, np.number)) and not isinstance(value, (bool, complex))
+
+
+def _integer(name: str, value: Any, least: int) -> None:
+    if (
+        isinstance(value, (bool, np.bool_))
+        or not isinstance(value, (int, np.integer))
+        or (value < least)
+    ):
+        raise ParameterError(
+            name, value, f"must be an integer of at least {least}", f"try {name}={max(least, 10)}"
+        )
+
+
+def _held_out(validation: Any, train_part: Ratings) -> Validation:
+    if isinstance(validation, tuple) and len(validation) == 2:
+        part = as_ratings(*validation)
+    else:
+        part = as_ratings(validation)
+    return Validation(
+        train_part.users.lookup(part.users.values)[part.user_index()],
+        train_part.items.lookup(part.items.values)[part.by_user.indices],
+        part.by_user.values,
+    )
+
+
+def _listeners(progress: bool | Listener, max_iter: int) -> Any:
+    from contextlib import nullcontext
+
+    if isinstance(progress, Listener):
+        return nullcontext([progress])
+    if not progress:
+        return nullcontext([])
+    from halfstep.progress import fit_progress
+
+    return fit_progress(max_iter)

@@ -1,0 +1,274 @@
+"""A model as one `.safetensors` file, and back.
+
+Arrays: `user_factors`, `item_factors`, `user_bias`, `item_bias`; `user_ids`, `item_ids` (int64, or
+`….bytes` with `….offsets` for UTF-8 text); `history.indptr`, `.items`, `.ratings`, `.weights`. The
+metadata entry `halfstep` is a JSON document: format version, class, parameters, μ, scale, the trace
+(capped), a summary of the data. No pickle anywhere.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from halfstep.backends.base import CSR, Array
+from halfstep.data.ids import IdMap
+from halfstep.errors import InputError, ModelFileError
+from halfstep.factors import Factors
+from halfstep.files import read_tensors, write_tensors
+from halfstep.objectives import SquaredError
+from halfstep.solvers import solver_from_dict, solver_to_dict
+from halfstep.training import Trace, TraceRow
+
+if TYPE_CHECKING:
+    from halfstep.models.base import FactorModel
+
+__all__ = ["load", "save_model"]
+
+FORMAT = 1
+_MOST_TRACE_ROWS = 1000
+
+
+def save_model(model: FactorModel, path: str | Path, *, history: bool) -> Path:
+    """Write a fitted model; see `FactorModel.save`."""
+    f = model.factors_
+    tensors: dict[str, Array] = {
+        "user_factors": f.user_factors,
+        "item_factors": f.item_factors,
+        **_ids_to_arrays("user_ids", f.user_ids),
+        **_ids_to_arrays("item_ids", f.item_ids),
+    }
+    if f.user_bias is not None and f.item_bias is not None:
+        tensors |= {"user_bias": f.user_bias, "item_bias": f.item_bias}
+    if history and model.history_ is not None:
+        cells = model.history_
+        tensors |= {
+            "history.indptr": cells.indptr,
+            "history.items": cells.indices,
+            "history.ratings": cells.values,
+        }
+        if cells.weights is not None:
+            tensors["history.weights"] = cells.weights
+    rows = model.trace_
+    if len(rows) > _MOST_TRACE_ROWS:  # evenly thinned, the last one kept
+        picked = np.unique(np.linspace(0, len(rows) - 1, _MOST_TRACE_ROWS).astype(int))
+        rows = Trace(rows[i] for i in picked)
+    params = dict(model.get_params())
+    params["solver"] = solver_to_dict(params["solver"])
+    document = {
+        "format": FORMAT,
+        "class": type(model).__name__,
+        "params": {name: _plain(value) for name, value in params.items()},
+        "mean": f.mean,
+        "scale": list(model.scale_),
+        "n_iter": model.n_iter_,
+        "best_iter": model.best_iter_,
+        "stopped": model.stopped_,
+        "trace": rows.to_dict(),
+        "data": model.data_summary_,
+    }
+    return write_tensors(path, tensors, {"halfstep": json.dumps(document, ensure_ascii=False)})
+
+
+def load(path: str | Path, *, mmap: bool = False) -> FactorModel:
+    """The model that `save` wrote.
+
+    Parameters
+    ----------
+    path : str or Path
+    mmap : bool
+        Map the file instead of reading it: the factors stay on the disk until they are used, and are
+        shared between processes. Skips only the check that all values are finite, which would read
+        the whole file.
+
+    Raises
+    ------
+    ReadError
+        There is no such file.
+    ModelFileError
+        The file is truncated, tampered with, of another version, or not a model.
+    """
+    arrays, metadata = read_tensors(path, mmap=mmap)
+    try:
+        document = json.loads(metadata["halfstep"])
+        version, kind = document["format"], document["class"]
+    except (KeyError, TypeError, json.JSONDecodeError):
+        raise _wrong(path, "is a safetensors file, but not a halfstep model") from None
+    if version != FORMAT:
+        raise ModelFileError(
+            "path",
+            str(path),
+            f"has format {version!r}, and this halfstep reads format {FORMAT}",
+            "update halfstep, or save the model again with this version",
+        )
+    model_class = _classes().get(kind)
+    if model_class is None:
+        raise _wrong(path, f"holds a model of the unknown class {kind!r}")
+    try:
+        return _restore(model_class, document, arrays, path, check_values=not mmap)
+    except ModelFileError:
+        raise
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError, InputError) as error:
+        raise _wrong(path, f"is damaged ({type(error).__name__}: {error})") from None
+
+
+def _classes() -> dict[str, Any]:
+    from halfstep.models.explicit import ExplicitMF
+
+    return {"ExplicitMF": ExplicitMF}
+
+
+def _restore(
+    model_class: Any,
+    document: dict[str, Any],
+    arrays: dict[str, Array],
+    path: str | Path,
+    check_values: bool,
+) -> FactorModel:
+    params = dict(document["params"])
+    params["solver"] = solver_from_dict(params["solver"])
+    if isinstance(params.get("reg"), list):
+        params["reg"] = tuple(params["reg"])
+    model: FactorModel = model_class(**params)
+    reg, solver, _ = model._check()  # type: ignore[attr-defined]
+    user_ids = _ids_from_arrays("user_ids", arrays, path)
+    item_ids = _ids_from_arrays("item_ids", arrays, path)
+    m, n, K = len(user_ids), len(item_ids), params["rank"]
+    expected: dict[str, tuple[int, ...]] = {"user_factors": (m, K), "item_factors": (n, K)}
+    if params["biases"]:
+        expected |= {"user_bias": (m,), "item_bias": (n,)}
+    for name, shape in expected.items():
+        array = arrays[name]
+        if array.shape != shape or array.dtype != np.dtype(params["dtype"]):
+            raise _wrong(
+                path,
+                f"has {name} of shape {array.shape} and {array.dtype.name}, "
+                f"expected {shape} and {params['dtype']}",
+            )
+        if check_values and not np.isfinite(array).all():
+            raise _wrong(path, f"has values in {name} that are not finite")
+    mean = float(document["mean"])
+    low, high = (float(v) for v in document["scale"])
+    if not all(math.isfinite(v) for v in (mean, low, high)):
+        raise _wrong(path, "has a mean or scale that is not finite")
+    model.factors_ = Factors(
+        arrays["user_factors"],
+        arrays["item_factors"],
+        arrays["user_bias"] if params["biases"] else None,
+        arrays["item_bias"] if params["biases"] else None,
+        mean,
+        user_ids,
+        item_ids,
+    )
+    model.history_ = _history(arrays, m, n, path, check_values)
+    model.trace_ = _trace(document["trace"])
+    model.n_iter_, model.best_iter_ = int(document["n_iter"]), int(document["best_iter"])
+    model.stopped_ = str(document["stopped"])
+    model.scale_ = (low, high)
+    model.objective_ = SquaredError(mean, reg, params["reg_scaling"], params["biases"])
+    model.data_summary_ = dict(document["data"])
+    model.n_features_in_ = 2  # type: ignore[attr-defined]
+    model._exact_users = solver.ends_with_users
+    return model
+
+
+def _history(
+    arrays: dict[str, Array], m: int, n: int, path: str | Path, check_values: bool
+) -> CSR | None:
+    if "history.indptr" not in arrays:
+        return None
+    cells = CSR(
+        arrays["history.indptr"],
+        arrays["history.items"],
+        arrays["history.ratings"],
+        arrays.get("history.weights"),
+    )
+    kinds = [cells.indptr.dtype.kind, cells.indices.dtype.kind, cells.values.dtype.kind]
+    indptr = cells.indptr
+    if (
+        kinds != ["i", "u", "f"]
+        or indptr.shape != (m + 1,)
+        or indptr[0] != 0
+        or (np.diff(indptr) < 0).any()
+        or any(
+            array is not None and array.shape != (indptr[-1],)
+            for array in (cells.indices, cells.values, cells.weights)
+        )
+    ):
+        raise _wrong(path, "has a history that does not fit its users")
+    if check_values and len(cells.indices):
+        inside_row = np.ones(len(cells.indices), dtype=bool)
+        inside_row[indptr[:-1][np.diff(indptr) > 0]] = False
+        steps = np.diff(cells.indices.astype(np.int64), prepend=-1)
+        if int(cells.indices.max()) >= n or (steps[inside_row] <= 0).any():
+            raise _wrong(path, "has a history with items out of range or out of order")
+        if not np.isfinite(cells.values).all():
+            raise _wrong(path, "has ratings in its history that are not finite")
+    return cells
+
+
+def _trace(columns: dict[str, list[Any]]) -> Trace:
+    names = [name for name in columns if name.startswith("seconds_")]
+    rows = []
+    for i in range(len(columns.get("sweep", []))):
+        seconds = {name.removeprefix("seconds_"): columns[name][i] for name in names}
+        rows.append(
+            TraceRow(
+                columns["sweep"][i],
+                columns["objective"][i],
+                columns["train_rmse"][i],
+                columns["validation_rmse"][i],
+                seconds,
+            )
+        )
+    return Trace(rows)
+
+
+def _ids_to_arrays(name: str, ids: IdMap) -> dict[str, Array]:
+    if ids.kind == "int":
+        return {name: ids.values}
+    encoded = [value.encode("utf-8") for value in ids.values.tolist()]
+    offsets = np.concatenate([[0], np.cumsum([len(value) for value in encoded])])
+    return {
+        f"{name}.bytes": np.frombuffer(b"".join(encoded), dtype=np.uint8),
+        f"{name}.offsets": offsets.astype(np.int64),
+    }
+
+
+def _ids_from_arrays(name: str, arrays: dict[str, Array], path: str | Path) -> IdMap:
+    if name in arrays:
+        values = arrays[name]
+        if values.dtype != np.int64 or values.ndim != 1:
+            raise _wrong(path, f"has {name} that are not 64-bit integers")
+    else:
+        text, offsets = arrays[f"{name}.bytes"].tobytes(), arrays[f"{name}.offsets"]
+        if (
+            len(offsets) < 1
+            or offsets[0] != 0
+            or offsets[-1] != len(text)
+            or (np.diff(offsets) < 0).any()
+        ):
+            raise _wrong(path, f"has {name} whose offsets do not fit")
+        bounds = offsets.tolist()
+        listed = [text[a:b].decode("utf-8") for a, b in pairwise(bounds)]
+        values = np.array(listed, dtype=np.dtypes.StringDType())
+    if len(values) > 1 and not (values[1:] > values[:-1]).all():
+        raise _wrong(path, f"has {name} that are not sorted")
+    return IdMap(values)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, (tuple, list, np.ndarray)):
+        return [_plain(v) for v in value]
+    return value
+
+
+def _wrong(path: str | Path, rule: str) -> ModelFileError:
+    return ModelFileError("path", str(path), rule, "save the model again or restore a copy")

@@ -1,0 +1,121 @@
+"""What is optimal: objectives, and how each becomes the row problem that the kernels solve.
+
+To add an objective: one class here with the methods of `Objective`, one entry in the lists of
+`halfstep.testing`, one section in `docs/objectives.md`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import numpy as np
+
+from halfstep.backends.base import CSR, Array, Backend, RowTerms
+from halfstep.factors import Factors
+
+__all__ = ["Objective", "Reg", "RowProblem", "Side", "SquaredError", "Value", "row_weights"]
+
+Side = Literal["user", "item"]
+
+
+@dataclass(frozen=True, slots=True)
+class Reg:
+    """λ_w, λ_z and λ_b: the strength of the penalty on user factors, item factors and biases."""
+
+    user: float
+    item: float
+    bias: float
+
+
+@dataclass(frozen=True, slots=True)
+class RowProblem:
+    """The arguments of `Backend.solve_rows` that do not change from sweep to sweep.
+
+    (P + Σ a f fᵀ + s_u diag(d)) x = q + Σ b f, with d = `ridge` and s = `scale`.
+    """
+
+    terms: RowTerms
+    ridge: Array
+    scale: Array | None
+
+
+class Objective(Protocol):
+    """What a solver, a model and a test need to know of an objective."""
+
+    def row_problem(self, side: Side, cells: CSR, rank: int, dtype: str) -> RowProblem:
+        """The row problem of every row of `cells`, whose rows are of that side."""
+
+    def value(self, by_user: CSR, by_item: CSR, factors: Factors, backend: Backend) -> Value:
+        """J and the part of it that measures the fit."""
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """J at some factors, and the (weighted) root mean squared error on the observed cells."""
+
+    objective: float
+    train_rmse: float
+
+
+@dataclass(frozen=True, slots=True)
+class SquaredError:
+    """Squared error on the observed cells Ω, with L2 penalties.
+
+        J = ½ Σ_Ω c_ui (r_ui − μ − b_u − b_i − w_u·z_i)²
+            + ½ λ_w Σ_u s_u ‖w_u‖² + ½ λ_z Σ_i s_i ‖z_i‖² + ½ λ_b (Σ_u s_u b_u² + Σ_i s_i b_i²)
+
+    s = 1 where `reg_scaling` is "none"; s_u = n_u = Σ_i c_ui (and n_i likewise) where it is "count",
+    the weighted-λ regularization of Zhou, Wilkinson, Schreiber and Pan (2008, «Large-scale Parallel
+    Collaborative Filtering for the Netflix Prize», eq. 3). The biases are those of Koren, Bell and
+    Volinsky (2009, «Matrix Factorization Techniques for Recommender Systems», eq. 4 and 5), solved
+    jointly with the factors of their row.
+    """
+
+    mean: float
+    reg: Reg
+    reg_scaling: Literal["count", "none"]
+    biases: bool
+
+    def row_problem(self, side: Side, cells: CSR, rank: int, dtype: str) -> RowProblem:
+        penalty = self.reg.user if side == "user" else self.reg.item
+        ridge = np.full(rank + self.biases, penalty, dtype=dtype)
+        if self.biases:
+            ridge[rank] = self.reg.bias
+        scale = row_weights(cells).astype(dtype) if self.reg_scaling == "count" else None
+        return RowProblem(RowTerms(a0=1.0, a1=0.0, b0=-self.mean, b1=1.0), ridge, scale)
+
+    def value(self, by_user: CSR, by_item: CSR, factors: Factors, backend: Backend) -> Value:
+        f = factors
+        squares = backend.squared_error(
+            by_user, f.user_factors, f.item_factors, f.user_bias, f.item_bias, self.mean
+        )
+        penalty = 0.0
+        for cells, array, bias, reg in (
+            (by_user, f.user_factors, f.user_bias, self.reg.user),
+            (by_item, f.item_factors, f.item_bias, self.reg.item),
+        ):
+            s = row_weights(cells) if self.reg_scaling == "count" else np.ones(cells.n_rows)
+            norms = np.einsum("rk,rk->r", array, array, dtype=np.float64)
+            # not np.dot: BLAS would sum in another order for another number of threads
+            penalty += 0.5 * reg * float(np.add.reduce(s * norms))
+            if bias is not None:
+                penalty += (
+                    0.5 * self.reg.bias * float(np.add.reduce(s * bias.astype(np.float64) ** 2))
+                )
+        observed = float(np.add.reduce(row_weights(by_user)))
+        return Value(0.5 * squares + penalty, float(np.sqrt(squares / observed)))
+
+
+def row_weights(cells: CSR) -> Array:
+    """n_u = Σ_i c_ui for every row, float64: the number of cells where all weights are 1."""
+    if cells.weights is None:
+        return np.diff(cells.indptr).astype(np.float64)
+    sums = np.zeros(cells.n_rows)
+    filled = (
+        np.diff(cells.indptr) > 0
+    )  # reduceat would give an empty row its successor's first cell
+    starts = cells.indptr[:-1][filled]
+    if len(starts):
+        sums[filled] = np.add.reduceat(cells.weights.astype(np.float64), starts)
+    return sums

@@ -1,0 +1,59 @@
+"""How we get to the optimum: the protocol of a solver. It does not change the optimum."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+from halfstep.backends.base import CSR, Backend
+from halfstep.data.ratings import Ratings
+from halfstep.factors import Factors
+from halfstep.objectives import Objective, RowProblem, Side
+
+__all__ = ["Problem", "Solver"]
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One fit: the ratings, the objective, and the row problem of each side."""
+
+    ratings: Ratings
+    objective: Objective
+    user_rows: RowProblem
+    item_rows: RowProblem
+
+    @classmethod
+    def of(cls, ratings: Ratings, objective: Objective, rank: int, dtype: str) -> Problem:
+        """The problem with both sides' row problems worked out once."""
+        return cls(
+            ratings,
+            objective,
+            objective.row_problem("user", ratings.by_user, rank, dtype),
+            objective.row_problem("item", ratings.by_item, rank, dtype),
+        )
+
+    def side(self, side: Side) -> tuple[CSR, RowProblem]:
+        """The cells by rows of that side, and their row problem."""
+        if side == "user":
+            return self.ratings.by_user, self.user_rows
+        return self.ratings.by_item, self.item_rows
+
+
+class Solver(Protocol):
+    """A frozen dataclass of options with one method.
+
+    `ends_with_users` says whether the last step of a sweep solves every user exactly, so that stored
+    user factors equal `fold_in` of the same ratings.
+    """
+
+    name: str
+    ends_with_users: bool
+
+    def sweep(
+        self, problem: Problem, current: Factors, out: Factors, backend: Backend
+    ) -> Iterator[str]:
+        """Write the next factors into `out`, yielding the name of each step when it is done.
+
+        `current` is not changed, so that an interrupted sweep loses nothing.
+        """

@@ -1,0 +1,183 @@
+"""The one training loop: sweep, measure, validate, tell, stop.
+
+current ← start
+repeat
+    next ← solver.sweep(current)            (current is untouched: Ctrl-C loses nothing)
+    trace ← J, train RMSE, validation RMSE, seconds of each step
+    stop when J's relative decrease ≤ tol, when validation has stopped improving, when a callback
+    says so, or after max_iter sweeps
+return the last factors, or those of the best validation RMSE
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass, field
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+
+from halfstep.backends.base import Array, Backend
+from halfstep.factors import Factors
+from halfstep.solvers.base import Problem, Solver
+
+__all__ = ["Callback", "Outcome", "Stopping", "Trace", "TraceRow", "Validation", "train"]
+
+
+@dataclass(frozen=True, slots=True)
+class TraceRow:
+    """One sweep: J, the errors after it, and the seconds of each of its steps."""
+
+    sweep: int
+    objective: float
+    train_rmse: float
+    validation_rmse: float | None
+    seconds: dict[str, float]
+
+
+class Trace(tuple[TraceRow, ...]):
+    """The rows of a fit, in order."""
+
+    __slots__ = ()
+
+    def to_dict(self) -> dict[str, list[Any]]:
+        """One list per column, with `seconds_…` for each step: ready for any DataFrame."""
+        columns: dict[str, list[Any]] = {}
+        for row in self:
+            flat = asdict(row)
+            seconds = flat.pop("seconds")
+            for name, value in {**flat, **{f"seconds_{k}": v for k, v in seconds.items()}}.items():
+                columns.setdefault(name, []).append(value)
+        return columns
+
+
+Callback = Callable[[TraceRow], object]
+"""Called after every sweep; a true return value stops the fit."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stopping:
+    """When to stop: see the module's first lines. `patience` counts sweeps without improvement."""
+
+    max_iter: int
+    tol: float
+    patience: int
+
+
+@dataclass(frozen=True, slots=True)
+class Validation:
+    """Held-out cells as row numbers of the factors (−1: unknown) and their ratings."""
+
+    user_index: Array
+    item_index: Array
+    ratings: Array
+
+    def rmse(self, factors: Factors, backend: Backend) -> float:
+        """Root mean squared error of the factors on these cells."""
+        f = factors
+        fitted = backend.predict(
+            self.user_index,
+            self.item_index,
+            f.user_factors,
+            f.item_factors,
+            f.user_bias,
+            f.item_bias,
+            f.mean,
+        )
+        residual = self.ratings.astype(np.float64) - fitted
+        return float(np.sqrt(np.add.reduce(residual**2) / len(residual)))
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What a fit ends with. `best_sweep` is the sweep whose factors these are."""
+
+    factors: Factors
+    trace: Trace
+    stopped: str
+    best_sweep: int
+
+
+@dataclass(slots=True)
+class Listener:
+    """Hears of every step and sweep (a progress bar)."""
+
+    on_step: Callable[[int, str], None] = field(default=lambda sweep, step: None)
+    on_sweep: Callable[[TraceRow], None] = field(default=lambda row: None)
+
+
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C in a fit; `outcome` is that of the last finished sweep, or None before the first."""
+
+    def __init__(self, outcome: Outcome | None) -> None:
+        super().__init__()
+        self.outcome = outcome
+
+
+def train(
+    problem: Problem,
+    solver: Solver,
+    backend: Backend,
+    start: Factors,
+    *,
+    stopping: Stopping,
+    validation: Validation | None = None,
+    callbacks: Sequence[Callback] = (),
+    listeners: Iterable[Listener] = (),
+) -> Outcome:
+    """Run the loop; see the module's first lines. The arrays of `start` are overwritten.
+
+    Raises `Interrupted` (a `KeyboardInterrupt`) with the outcome so far.
+    """
+    listeners = list(listeners)
+    current, spare = start, start.empty_like()
+    best: Factors | None = None
+    best_rmse, best_sweep = np.inf, 0
+    rows: list[TraceRow] = []
+    stopped = "max_iter"
+
+    def outcome() -> Outcome:
+        kept = current if best is None else best
+        return Outcome(kept, Trace(rows), stopped, best_sweep)
+
+    try:
+        for sweep in range(1, stopping.max_iter + 1):
+            seconds: dict[str, float] = {}
+            begun = perf_counter()
+            for step in solver.sweep(problem, current, spare, backend):
+                seconds[step] = perf_counter() - begun
+                for listener in listeners:
+                    listener.on_step(sweep, step)
+                begun = perf_counter()
+            value = problem.objective.value(
+                problem.ratings.by_user, problem.ratings.by_item, spare, backend
+            )
+            rmse = None if validation is None else validation.rmse(spare, backend)
+            seconds["measure"] = perf_counter() - begun
+
+            current, spare = spare, current
+            row = TraceRow(sweep, value.objective, value.train_rmse, rmse, seconds)
+            rows.append(row)
+            best_sweep = sweep if rmse is None else best_sweep
+            if rmse is not None and rmse < best_rmse:
+                best_rmse, best_sweep = rmse, sweep
+                best = current.copy()
+            for listener in listeners:
+                listener.on_sweep(row)
+            verdicts = [callback(row) for callback in callbacks]  # all of them are told
+            if any(verdicts):
+                stopped = "callback"
+                break
+            if rmse is not None and sweep - best_sweep >= stopping.patience:
+                stopped = "validation"
+                break
+            if len(rows) > 1 and rows[-2].objective - row.objective <= (
+                stopping.tol * abs(rows[-2].objective)
+            ):
+                stopped = "converged"
+                break
+    except KeyboardInterrupt:
+        stopped = "interrupted"
+        raise Interrupted(outcome() if rows else None) from None
+    return outcome()
