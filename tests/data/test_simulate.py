@@ -14,7 +14,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import halfstep.data.simulate as module
-from halfstep.data.simulate import BENCHMARK_16M, Rows, Simulation, simulate
+from halfstep.data.simulate import (
+    BENCHMARK_16M,
+    Rows,
+    Simulation,
+    simulate,
+    simulate_parquet,
+)
 from halfstep.errors import ParameterError
 
 SEEDS = [0, 1, 2]
@@ -165,7 +171,7 @@ def test_pairs_are_distinct_and_sorted_and_every_user_has_enough(seed: int) -> N
 
 def test_every_user_can_be_made_to_rate_every_item() -> None:
     for n_items in (1, 40):
-        sim = simulate(30, n_items, min_per_user=n_items, ratings_per_user=1, popularity=3.0)
+        sim = simulate(30, n_items, min_per_user=40, ratings_per_user=1, popularity=3.0)
         users, items, ratings, time = sim.rows()
         assert np.array_equal(users, np.repeat(np.arange(30), n_items))
         assert np.array_equal(items, np.tile(np.arange(n_items), 30))
@@ -253,6 +259,13 @@ def test_parquet_equals_the_arrays(tmp_path: Path, ids: str, chunk_rows: int) ->
     assert os.listdir(tmp_path) == [path.name]  # nothing else is left
 
 
+def test_simulate_parquet_is_the_same_in_one_call(tmp_path: Path) -> None:
+    path = tmp_path / "ratings.parquet"
+    sim = simulate_parquet(path, 60, 40, noise=0.5, seed=3, chunk_rows=100)
+    assert sim == simulate(60, 40, noise=0.5, seed=3)
+    assert np.array_equal(read(path)["rating"], sim.rows().ratings)
+
+
 @pytest.mark.parametrize("ids", ["int", "str"])
 def test_ratings_hold_the_rows(ids: str) -> None:
     sim = simulate(60, 40, ids=ids, min_per_user=15)
@@ -323,7 +336,7 @@ def test_the_benchmark_instance_is_as_described() -> None:
         ("activity_sigma", -0.1),
         ("activity_sigma", 11),
         ("min_per_user", 0),
-        ("min_per_user", 501),
+        ("min_per_user", 2**22 + 1),
         ("popularity", float("nan")),
         ("popularity_drift", -1.0),
         ("factor_std", -1.0),

@@ -1,1 +1,37 @@
-//! kernels
+//! The kernels of halfstep: the row problem, top-N and their helpers, in pure Rust without Python.
+//!
+//! | file | what |
+//! |---|---|
+//! | `rows.rs` | every row's linear system: gather, assemble, factor, solve |
+//! | `tile.rs` | the register tile under the assembly and the factorization |
+//! | `cholesky.rs` | A = UᵀU and the solves, with checked pivots |
+//! | `gram.rs` | Fᵀ diag(s) F |
+//! | `score.rs` | predictions and their squared error |
+//! | `topk.rs` | the best items of every query |
+//! | `csr.rs` | sorting and transposing cells |
+//! | `simd.rs` | instruction sets, chosen at run time |
+//! | `parallel.rs` | threads, cancelling |
+//!
+//! Every result is the same bits for any number of threads.
+
+mod cells;
+mod cholesky;
+mod csr;
+mod error;
+mod gram;
+mod parallel;
+mod rows;
+mod score;
+mod simd;
+mod tile;
+mod topk;
+
+pub use cells::Cells;
+pub use csr::{Sorted, sort_pairs, transpose};
+pub use error::{Error, Result};
+pub use gram::gram;
+pub use parallel::Run;
+pub use rows::{RowProblem, Terms, solve_rows};
+pub use score::{Model, predict, squared_error};
+pub use simd::{Element, Isa};
+pub use topk::{Lists, Ranking, topk};

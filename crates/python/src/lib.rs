@@ -1,7 +1,405 @@
-//! glue
+//! halfstep's kernels as Python calls them: arguments checked, then the work through one door.
+//!
+//! `src/halfstep/_native.pyi` describes every function; nothing is computed here.
+
+mod args;
+mod door;
+
+use halfstep_kernels::{self as kernels, Cells, Element, Isa, Model, Ranking, RowProblem, Terms};
+use numpy::{IntoPyArray, PyArray1, PyReadonlyArray1, PyReadwriteArray1};
+use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
+
+use args::{In, Out, is_f64};
+use door::{SingularSystem, internal, run};
+
+type Any<'py> = Bound<'py, PyAny>;
+type I64<'py> = PyReadonlyArray1<'py, i64>;
+type U32<'py> = PyReadonlyArray1<'py, u32>;
+type F32<'py> = PyReadonlyArray1<'py, f32>;
+type SortedArrays<'py> =
+    (Bound<'py, PyArray1<i64>>, Bound<'py, PyArray1<u32>>, Bound<'py, PyArray1<i64>>);
+
+fn chosen_isa() -> PyResult<Isa> {
+    Isa::chosen().map_err(PyValueError::new_err)
+}
+
+fn contiguous<'a, T: numpy::Element>(
+    py: Python<'_>,
+    name: &str,
+    array: &'a PyReadonlyArray1<'_, T>,
+) -> PyResult<&'a [T]> {
+    array.as_slice().map_err(|_| internal(py, &format!("{name} must be contiguous")))
+}
+
+/// The instruction set in use.
+#[pyfunction]
+fn isa() -> PyResult<&'static str> {
+    Ok(chosen_isa()?.name())
+}
+
+/// The instruction sets that this processor has.
+#[pyfunction]
+fn available_isas() -> Vec<&'static str> {
+    Isa::available().into_iter().map(Isa::name).collect()
+}
+
+/// The number of threads in use.
+#[pyfunction]
+fn get_num_threads() -> PyResult<usize> {
+    door::threads()
+}
+
+/// Use `n` threads from now on.
+#[pyfunction]
+fn set_num_threads(n: usize) -> PyResult<()> {
+    door::set_threads(n)
+}
+
+/// Order (row, column) pairs.
+#[pyfunction]
+fn sort_pairs<'py>(
+    py: Python<'py>,
+    rows: U32<'py>,
+    columns: U32<'py>,
+    n_rows: usize,
+    n_columns: usize,
+) -> PyResult<SortedArrays<'py>> {
+    let (rows, columns) = (contiguous(py, "rows", &rows)?, contiguous(py, "columns", &columns)?);
+    let work = rows.len() as f64 * 20.0;
+    let sorted = run(py, work, |r| kernels::sort_pairs(r, rows, columns, n_rows, n_columns))?;
+    Ok(into_arrays(py, sorted))
+}
+
+/// The same cells by column.
+#[pyfunction]
+fn transpose<'py>(
+    py: Python<'py>,
+    indptr: I64<'py>,
+    indices: U32<'py>,
+    n_columns: usize,
+) -> PyResult<SortedArrays<'py>> {
+    let (indptr, indices) = (contiguous(py, "indptr", &indptr)?, contiguous(py, "indices", &indices)?);
+    let work = indices.len() as f64 * 20.0;
+    let sorted = run(py, work, |r| kernels::transpose(r, indptr, indices, n_columns))?;
+    Ok(into_arrays(py, sorted))
+}
+
+fn into_arrays(py: Python<'_>, (indptr, indices, order): kernels::Sorted) -> SortedArrays<'_> {
+    (indptr.into_pyarray(py), indices.into_pyarray(py), order.into_pyarray(py))
+}
+
+/// Fᵀ diag(s) F.
+#[pyfunction]
+fn gram<'py>(
+    py: Python<'py>,
+    factors: Any<'py>,
+    scale: Option<Any<'py>>,
+    out: Any<'py>,
+) -> PyResult<()> {
+    fn typed<'py, T: Element + numpy::Element>(
+        py: Python<'py>,
+        factors: &Any<'py>,
+        scale: Option<&Any<'py>>,
+        out: &Any<'py>,
+    ) -> PyResult<()> {
+        let isa = chosen_isa()?;
+        let factors = In::<T>::of("factors", factors)?;
+        let scale = scale.map(|s| In::<T>::of("scale", s)).transpose()?;
+        let mut out = Out::<T>::of("out", out)?;
+        let (rank, rows) = (factors.width(), factors.slice());
+        let (scale, out) = (scale.as_ref().map(In::slice), out.slice());
+        let work = rows.len() as f64 * rank as f64;
+        run(py, work, |r| kernels::gram(isa, r, rows, rank, scale, out))
+    }
+    let call = if is_f64(&factors) { typed::<f64> } else { typed::<f32> };
+    call(py, &factors, scale.as_ref(), &out)
+}
+
+/// Every row's linear system, solved.
+#[pyfunction]
+#[allow(clippy::too_many_arguments)] // one per array of `_native.pyi`
+fn solve_rows<'py>(
+    py: Python<'py>,
+    indptr: I64<'py>,
+    indices: U32<'py>,
+    values: F32<'py>,
+    weights: Option<F32<'py>>,
+    fixed: Any<'py>,
+    offset: Option<Any<'py>>,
+    terms: (f64, f64, f64, f64),
+    prior: Option<Any<'py>>,
+    linear: Option<Any<'py>>,
+    ridge: Any<'py>,
+    scale: Option<Any<'py>>,
+    out: Any<'py>,
+    out_bias: Option<Any<'py>>,
+) -> PyResult<()> {
+    let weights = weights.as_ref().map(|w| contiguous(py, "weights", w)).transpose()?;
+    let cells = Cells {
+        indptr: contiguous(py, "indptr", &indptr)?,
+        indices: contiguous(py, "indices", &indices)?,
+        values: contiguous(py, "values", &values)?,
+        weights,
+    };
+    let floats = RowArrays { fixed, offset, prior, linear, ridge, scale, out, out_bias };
+    if is_f64(&floats.fixed) {
+        floats.solve::<f64>(py, cells, terms)
+    } else {
+        floats.solve::<f32>(py, cells, terms)
+    }
+}
+
+/// The float arrays of `solve_rows`, all of one type.
+struct RowArrays<'py> {
+    fixed: Any<'py>,
+    offset: Option<Any<'py>>,
+    prior: Option<Any<'py>>,
+    linear: Option<Any<'py>>,
+    ridge: Any<'py>,
+    scale: Option<Any<'py>>,
+    out: Any<'py>,
+    out_bias: Option<Any<'py>>,
+}
+
+impl<'py> RowArrays<'py> {
+    fn solve<T: Element + numpy::Element>(
+        &self,
+        py: Python<'py>,
+        cells: Cells<'_>,
+        (a0, a1, b0, b1): (f64, f64, f64, f64),
+    ) -> PyResult<()> {
+        let isa = chosen_isa()?;
+        let optional = |name: &str, array: &Option<Any<'py>>| {
+            array.as_ref().map(|a| In::<T>::of(name, a)).transpose()
+        };
+        let fixed = In::<T>::of("fixed", &self.fixed)?;
+        let ridge = In::<T>::of("ridge", &self.ridge)?;
+        let offset = optional("offset", &self.offset)?;
+        let prior = optional("prior", &self.prior)?;
+        let linear = optional("linear", &self.linear)?;
+        let scale = optional("scale", &self.scale)?;
+        let mut out = Out::<T>::of("out", &self.out)?;
+        let mut out_bias = self.out_bias.as_ref().map(|b| Out::<T>::of("out_bias", b)).transpose()?;
+        let problem = RowProblem {
+            cells,
+            fixed: fixed.slice(),
+            rank: fixed.width(),
+            offset: offset.as_ref().map(In::slice),
+            terms: Terms { a0, a1, b0, b1 },
+            prior: prior.as_ref().map(In::slice),
+            linear: linear.as_ref().map(In::slice),
+            ridge: ridge.slice(),
+            scale: scale.as_ref().map(In::slice),
+        };
+        let (out, out_bias) = (out.slice(), out_bias.as_mut().map(Out::slice));
+        let k = problem.rank as f64;
+        let rows = cells.indptr.len() as f64;
+        let work = cells.indices.len() as f64 * k * (k + 8.0) / 4.0 + rows * k * k * k / 3.0;
+        run(py, work, |r| kernels::solve_rows(isa, r, &problem, out, out_bias))
+    }
+}
+
+/// The float arrays of a model, all of one type.
+struct ModelArrays<'py> {
+    users: Any<'py>,
+    items: Any<'py>,
+    user_bias: Option<Any<'py>>,
+    item_bias: Option<Any<'py>>,
+    mean: f64,
+}
+
+impl<'py> ModelArrays<'py> {
+    fn with<T: Element + numpy::Element, R>(
+        &self,
+        work: impl FnOnce(Isa, Model<'_, T>) -> PyResult<R>,
+    ) -> PyResult<R> {
+        let users = In::<T>::of("users", &self.users)?;
+        let items = In::<T>::of("items", &self.items)?;
+        let user_bias = self.user_bias.as_ref().map(|b| In::<T>::of("user_bias", b)).transpose()?;
+        let item_bias = self.item_bias.as_ref().map(|b| In::<T>::of("item_bias", b)).transpose()?;
+        if users.width() != items.width() {
+            return Err(internal(self.users.py(), "users and items differ in rank"));
+        }
+        let model = Model {
+            rank: users.width(),
+            users: users.slice(),
+            items: items.slice(),
+            user_bias: user_bias.as_ref().map(In::slice),
+            item_bias: item_bias.as_ref().map(In::slice),
+            mean: self.mean,
+        };
+        work(chosen_isa()?, model)
+    }
+}
+
+/// Σ c (v − r̂)².
+#[pyfunction]
+#[allow(clippy::too_many_arguments)] // one per array of `_native.pyi`
+fn squared_error<'py>(
+    py: Python<'py>,
+    indptr: I64<'py>,
+    indices: U32<'py>,
+    values: F32<'py>,
+    weights: Option<F32<'py>>,
+    users: Any<'py>,
+    items: Any<'py>,
+    user_bias: Option<Any<'py>>,
+    item_bias: Option<Any<'py>>,
+    mean: f64,
+) -> PyResult<f64> {
+    fn typed<T: Element + numpy::Element>(
+        py: Python<'_>,
+        model: &ModelArrays<'_>,
+        cells: &Cells<'_>,
+    ) -> PyResult<f64> {
+        model.with::<T, _>(|isa, m| {
+            let work = cells.indices.len() as f64 * (m.rank as f64 + 20.0) / 4.0;
+            run(py, work, |r| kernels::squared_error(isa, r, &m, cells))
+        })
+    }
+    let weights = weights.as_ref().map(|w| contiguous(py, "weights", w)).transpose()?;
+    let cells = Cells {
+        indptr: contiguous(py, "indptr", &indptr)?,
+        indices: contiguous(py, "indices", &indices)?,
+        values: contiguous(py, "values", &values)?,
+        weights,
+    };
+    let call = if is_f64(&users) { typed::<f64> } else { typed::<f32> };
+    call(py, &ModelArrays { users, items, user_bias, item_bias, mean }, &cells)
+}
+
+/// Predicted ratings of index pairs.
+#[pyfunction]
+#[allow(clippy::too_many_arguments)] // one per array of `_native.pyi`
+fn predict<'py>(
+    py: Python<'py>,
+    user_index: I64<'py>,
+    item_index: I64<'py>,
+    users: Any<'py>,
+    items: Any<'py>,
+    user_bias: Option<Any<'py>>,
+    item_bias: Option<Any<'py>>,
+    mean: f64,
+    out: Any<'py>,
+) -> PyResult<()> {
+    fn typed<'py, T: Element + numpy::Element>(
+        py: Python<'py>,
+        model: &ModelArrays<'py>,
+        pairs: (&[i64], &[i64]),
+        out: &Any<'py>,
+    ) -> PyResult<()> {
+        let mut out = Out::<T>::of("out", out)?;
+        let out = out.slice();
+        model.with::<T, _>(|isa, m| {
+            let work = pairs.0.len() as f64 * (m.rank as f64 + 20.0) / 4.0;
+            run(py, work, |r| kernels::predict(isa, r, &m, pairs.0, pairs.1, out))
+        })
+    }
+    let pairs =
+        (contiguous(py, "user_index", &user_index)?, contiguous(py, "item_index", &item_index)?);
+    let call = if is_f64(&users) { typed::<f64> } else { typed::<f32> };
+    call(py, &ModelArrays { users, items, user_bias, item_bias, mean }, pairs, &out)
+}
+
+/// The best items of every query.
+#[pyfunction]
+#[allow(clippy::too_many_arguments)] // one per array of `_native.pyi`
+fn topk<'py>(
+    py: Python<'py>,
+    queries: Any<'py>,
+    items: Any<'py>,
+    item_bias: Option<Any<'py>>,
+    exclude: Option<(I64<'py>, U32<'py>)>,
+    candidates: Option<(I64<'py>, U32<'py>)>,
+    allow: Option<PyReadonlyArray1<'py, bool>>,
+    mut out_index: numpy::PyReadwriteArray2<'py, i64>,
+    out_score: Any<'py>,
+) -> PyResult<()> {
+    let lists = |name: &str, given: &Option<(I64<'py>, U32<'py>)>| -> PyResult<()> {
+        if let Some((indptr, indices)) = given {
+            contiguous(py, name, indptr)?;
+            contiguous(py, name, indices)?;
+        }
+        Ok(())
+    };
+    lists("exclude", &exclude)?;
+    lists("candidates", &candidates)?;
+    let allow = allow.as_ref().map(|a| contiguous(py, "allow", a)).transpose()?;
+    let n = out_index.as_array().ncols();
+    let index = out_index
+        .as_slice_mut()
+        .map_err(|_| internal(py, "out_index must be contiguous"))?;
+    let filters = Filters { exclude: exclude.as_ref(), candidates: candidates.as_ref(), allow, n };
+    if is_f64(&queries) {
+        filters.rank::<f64>(py, &queries, &items, item_bias.as_ref(), index, &out_score)
+    } else {
+        filters.rank::<f32>(py, &queries, &items, item_bias.as_ref(), index, &out_score)
+    }
+}
+
+/// What may be answered, and how many.
+struct Filters<'a, 'py> {
+    exclude: Option<&'a (I64<'py>, U32<'py>)>,
+    candidates: Option<&'a (I64<'py>, U32<'py>)>,
+    allow: Option<&'a [bool]>,
+    n: usize,
+}
+
+impl<'py> Filters<'_, 'py> {
+    fn rank<T: Element + numpy::Element>(
+        &self,
+        py: Python<'py>,
+        queries: &Any<'py>,
+        items: &Any<'py>,
+        item_bias: Option<&Any<'py>>,
+        index: &mut [i64],
+        out_score: &Any<'py>,
+    ) -> PyResult<()> {
+        let isa = chosen_isa()?;
+        let (queries, items) = (In::<T>::of("queries", queries)?, In::<T>::of("items", items)?);
+        let item_bias = item_bias.map(|b| In::<T>::of("item_bias", b)).transpose()?;
+        let mut score = Out::<T>::of("out_score", out_score)?;
+        if queries.width() != items.width() {
+            return Err(internal(py, "queries and items differ in rank"));
+        }
+        let lists = |given: Option<&'_ (I64<'py>, U32<'py>)>| {
+            given.map(|(indptr, indices)| {
+                // SAFETY of the unwraps: `topk` has checked that both are contiguous.
+                (indptr.as_slice().unwrap_or(&[]).to_vec(), indices.as_slice().unwrap_or(&[]).to_vec())
+            })
+        };
+        let (exclude, candidates) = (lists(self.exclude), lists(self.candidates));
+        let ranking = Ranking {
+            rank: queries.width(),
+            queries: queries.slice(),
+            items: items.slice(),
+            item_bias: item_bias.as_ref().map(In::slice),
+            exclude: exclude.as_ref().map(|(a, b)| (&a[..], &b[..])),
+            candidates: candidates.as_ref().map(|(a, b)| (&a[..], &b[..])),
+            allow: self.allow,
+            n: self.n,
+        };
+        let score = score.slice();
+        let rows = queries.slice().len() as f64 / ranking.rank.max(1) as f64;
+        let work = rows * items.slice().len() as f64 / 2.0;
+        run(py, work, |r| kernels::topk(isa, r, &ranking, index, score))
+    }
+}
 
 #[pymodule]
 fn _native(m: &Bound<'_, PyModule>) -> PyResult<()> {
-    m.add("__version__", env!("CARGO_PKG_VERSION"))
+    m.add("__version__", env!("CARGO_PKG_VERSION"))?;
+    m.add("SingularSystem", m.py().get_type::<SingularSystem>())?;
+    m.add_function(wrap_pyfunction!(isa, m)?)?;
+    m.add_function(wrap_pyfunction!(available_isas, m)?)?;
+    m.add_function(wrap_pyfunction!(get_num_threads, m)?)?;
+    m.add_function(wrap_pyfunction!(set_num_threads, m)?)?;
+    m.add_function(wrap_pyfunction!(sort_pairs, m)?)?;
+    m.add_function(wrap_pyfunction!(transpose, m)?)?;
+    m.add_function(wrap_pyfunction!(gram, m)?)?;
+    m.add_function(wrap_pyfunction!(solve_rows, m)?)?;
+    m.add_function(wrap_pyfunction!(squared_error, m)?)?;
+    m.add_function(wrap_pyfunction!(predict, m)?)?;
+    m.add_function(wrap_pyfunction!(topk, m)?)
 }

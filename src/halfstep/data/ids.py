@@ -37,15 +37,17 @@ class IdMap:
     values : array of int64 or of text (numpy's StringDType), strictly ascending
     """
 
-    __slots__ = ("kind", "values")
+    __slots__ = ("_rows", "kind", "values")
 
     values: Array
+    _rows: dict[str, int] | None
     kind: Literal["int", "str"]
 
     def __init__(self, values: Array) -> None:
         self.values = values
         self.values.setflags(write=False)
         self.kind = "int" if values.dtype.kind == "i" else "str"
+        self._rows = None
 
     @classmethod
     def of_range(cls, n: int) -> IdMap:
@@ -94,6 +96,8 @@ class IdMap:
             missing = other if missing is None else missing | other
         elif self.kind == "str" and wanted.dtype.kind == "i":
             wanted = wanted.astype(TEXT)
+        if self.kind == "str":
+            return self._lookup_text(wanted, missing)
         if not len(self):
             return np.full(len(wanted), -1, dtype=np.int64)
         position = np.searchsorted(self.values, wanted)
@@ -103,6 +107,16 @@ class IdMap:
             unknown |= missing
         position[unknown] = -1
         return position.astype(np.int64, copy=False)
+
+    def _lookup_text(self, wanted: Array, missing: Array | None) -> Array:
+        # A dictionary, not a binary search: numpy's search in text relies on an order of its own.
+        if self._rows is None:
+            self._rows = {value: row for row, value in enumerate(self.values.tolist())}
+        rows = self._rows
+        found = np.fromiter((rows.get(v, -1) for v in wanted.tolist()), np.int64, len(wanted))
+        if missing is not None:
+            found[missing] = -1
+        return found
 
 
 @dataclass(frozen=True, slots=True)

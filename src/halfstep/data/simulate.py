@@ -1,9 +1,9 @@
 """Simulated ratings with everything planted: factors, biases, popularity, noise, drifting time.
 
     sim = simulate(1000, 500, seed=1)
-    sim.ratings                     a Ratings, in memory
-    sim.to_parquet("demo.parquet")  the same rows as a file, made and written piece by piece
-    sim.planted.Z                   the truth to compare with
+    sim.ratings                      a Ratings, in memory
+    sim.to_parquet("demo.parquet")   the same rows as a file, made and written piece by piece
+    sim.planted.Z                    the truth to compare with
 
 How the rows come out the same whichever way they are asked for:
 
@@ -35,7 +35,7 @@ from halfstep.errors import ParameterError
 if TYPE_CHECKING:
     from halfstep.data.ratings import Ratings
 
-__all__ = ["BENCHMARK_16M", "Planted", "Rows", "Simulation", "simulate"]
+__all__ = ["BENCHMARK_16M", "Planted", "Rows", "Simulation", "simulate", "simulate_parquet"]
 
 Array = npt.NDArray[Any]
 
@@ -160,7 +160,7 @@ class Simulation:
     activity_sigma : float
         How unequal users are: the σ of the lognormal.
     min_per_user : int
-        Different items that every user rates at the least.
+        Different items that every user rates at the least (all items, where there are fewer).
     popularity : float
         The Zipf exponent; 0 makes all items equally popular.
     popularity_drift : float
@@ -214,7 +214,7 @@ class Simulation:
         _integer("n_users", self.n_users, 1, 2**31 - 1, "try n_users=1000")
         _integer("n_items", self.n_items, 1, _MAX_ITEMS, "try n_items=500")
         _integer("rank", self.rank, 1, 4096, "try rank=8")
-        _integer("min_per_user", self.min_per_user, 1, self.n_items, "lower it, or raise n_items")
+        _integer("min_per_user", self.min_per_user, 1, _MAX_DRAWS, "try min_per_user=20")
         _integer("seed", self.seed, 0, 2**128 - 1, "try seed=0")
         _number("ratings_per_user", self.ratings_per_user, 0.0, "try 68", above=True)
         _number("years", self.years, 0.0, "try years=5", above=True)
@@ -224,7 +224,7 @@ class Simulation:
             _number(name, getattr(self, name), 0.0, f"try {name}=0.5")
         _number("mean", self.mean, -math.inf, "try mean=3.5")
         if self.n_draws is not None:
-            least, most = self.n_users * self.min_per_user, self.n_users * _MAX_DRAWS
+            least, most = self.n_users * self._least, self.n_users * _MAX_DRAWS
             rule = "lower n_users or min_per_user, or raise it"
             _integer("n_draws", self.n_draws, least, most, rule)
         if self.scale is not None and not _is_scale(self.scale):
@@ -313,13 +313,18 @@ class Simulation:
         sequence = np.random.SeedSequence(self.seed, spawn_key=(stream, block))
         return np.random.Generator(np.random.PCG64(sequence))
 
+    @property
+    def _least(self) -> int:
+        """How many different items every user rates at the least."""
+        return min(self.min_per_user, self.n_items)
+
     def _draws(self) -> Array:
         """N_u for every user."""
         spread = self._random(_ACTIVITY).standard_normal(self.n_users)
         relative = np.exp(self.activity_sigma * spread)
 
         def clipped(median: float) -> Array:
-            return np.clip(relative * median, self.min_per_user, _MAX_DRAWS)
+            return np.clip(relative * median, self._least, _MAX_DRAWS)
 
         if self.n_draws is None:
             return np.rint(clipped(self.ratings_per_user)).astype(np.int64)
@@ -405,7 +410,7 @@ class Simulation:
             np.not_equal(pair[1:], pair[:-1], out=fresh[1:])
             keys, pair = keys[fresh], pair[fresh]
             rated = np.bincount(pair >> item_bits, minlength=n_users)
-            count = np.maximum(self.min_per_user - rated, 0)
+            count = np.maximum(self._least - rated, 0)
             if not count.any():
                 break
         user, item = pair >> item_bits, pair & ((1 << item_bits) - 1)
@@ -502,6 +507,23 @@ class Simulation:
 
 
 simulate = Simulation  # reads better as a verb: simulate(1000, 500, seed=1).ratings
+
+
+def simulate_parquet(
+    path: str | os.PathLike[str],
+    n_users: int = 1000,
+    n_items: int = 500,
+    *,
+    chunk_rows: int = 4_000_000,
+    **parameters: Any,
+) -> Simulation:
+    """Write simulated ratings to a Parquet file in bounded memory; the simulation behind it.
+
+    `parameters` are those of `Simulation`; see `Simulation.to_parquet`.
+    """
+    simulation = Simulation(n_users, n_items, **parameters)
+    simulation.to_parquet(path, chunk_rows)
+    return simulation
 
 
 # ---------------------------------------------------------------------- helpers

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from halfstep.backends.base import CSR, Array, Backend
-from halfstep.data.ids import TEXT, IdMap
+from halfstep.data.ids import TEXT, IdMap, encode
 from halfstep.data.ratings import take_rows
 from halfstep.errors import DataError, SingularSystemError
 from halfstep.factors import Factors
@@ -142,8 +142,9 @@ def _union(old: IdMap, new: IdMap, side: str) -> tuple[IdMap, Array, Array]:
             values = old.values[old.lookup(new.values)]
         else:
             values = new.values.astype(TEXT)
-    union = np.unique(np.concatenate([old.values, values]))
-    return IdMap(union), np.searchsorted(union, old.values), np.searchsorted(union, values)
+    union = encode(np.concatenate([old.values, values]), side)
+    rows = union.codes.astype(np.int64)
+    return union.ids, rows[: len(old)], rows[len(old) :]
 
 
 def _joined_history(old: CSR, new: CSR, old_rows: Array, new_rows: Array, rows: int) -> CSR:

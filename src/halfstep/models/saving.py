@@ -257,7 +257,9 @@ def _ids_from_arrays(name: str, arrays: dict[str, Array], path: str | Path) -> I
         bounds = offsets.tolist()
         listed = [text[a:b].decode("utf-8") for a, b in pairwise(bounds)]
         values = np.array(listed, dtype=np.dtypes.StringDType())
-    if len(values) > 1 and not (values[1:] > values[:-1]).all():
+        if any(a >= b for a, b in pairwise(listed)):
+            raise _wrong(path, f"has {name} that are not sorted")
+    if values.dtype.kind == "i" and not (values[1:] > values[:-1]).all():
         raise _wrong(path, f"has {name} that are not sorted")
     return IdMap(values)
 

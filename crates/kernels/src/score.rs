@@ -1,0 +1,219 @@
+//! Predicted ratings and their errors: r̂ = (w·z + b_i) + (μ + b_u).
+//!
+//! The parenthesis is part of the contract: `topk` ranks by the first part and its callers add the
+//! second, so that a recommended score is the predicted one to the last bit.
+
+use crate::cells::Cells;
+use crate::cholesky::sum;
+use crate::error::{Error, Result};
+use crate::parallel::{Run, Shared, chunks_by_cost};
+use crate::simd::{Element, Isa, Kernel, Simd};
+
+/// The learned arrays of a model, as the kernels see them.
+#[derive(Clone, Copy)]
+pub struct Model<'a, T> {
+    /// K.
+    pub rank: usize,
+    /// W: m × K.
+    pub users: &'a [T],
+    /// Z: n × K.
+    pub items: &'a [T],
+    /// b_u: m.
+    pub user_bias: Option<&'a [T]>,
+    /// b_i: n.
+    pub item_bias: Option<&'a [T]>,
+    /// μ.
+    pub mean: f64,
+}
+
+impl<T: Element> Model<'_, T> {
+    fn check(&self) -> Result<(usize, usize)> {
+        if self.rank == 0
+            || !self.users.len().is_multiple_of(self.rank)
+            || !self.items.len().is_multiple_of(self.rank)
+        {
+            return Err(Error::contract("users and items must be rows × K with the same K ≥ 1"));
+        }
+        let (m, n) = (self.users.len() / self.rank, self.items.len() / self.rank);
+        if self.user_bias.is_some_and(|b| b.len() != m) || self.item_bias.is_some_and(|b| b.len() != n) {
+            return Err(Error::contract("a bias must hold one entry per row of its factors"));
+        }
+        Ok((m, n))
+    }
+
+    #[inline(always)]
+    fn user(&self, u: usize) -> &[T] {
+        &self.users[u * self.rank..(u + 1) * self.rank]
+    }
+
+    #[inline(always)]
+    fn item(&self, i: usize) -> &[T] {
+        &self.items[i * self.rank..(i + 1) * self.rank]
+    }
+}
+
+/// a·b: two vector accumulators over the whole vectors, their lanes pairwise, then the rest in order.
+#[inline(always)]
+pub fn dot<S: Simd>(simd: S, a: &[S::Elem], b: &[S::Elem]) -> S::Elem {
+    assert_eq!(a.len(), b.len());
+    let whole = a.len() / S::LANES;
+    let (mut even, mut odd) = (simd.splat(S::Elem::ZERO), simd.splat(S::Elem::ZERO));
+    let (pa, pb) = (a.as_ptr(), b.as_ptr());
+    for v in 0..whole / 2 {
+        let j = 2 * v * S::LANES;
+        // SAFETY: j + 2 · LANES ≤ whole · LANES ≤ the length of both.
+        unsafe {
+            even = simd.fma(simd.load(pa.add(j)), simd.load(pb.add(j)), even);
+            odd = simd.fma(simd.load(pa.add(j + S::LANES)), simd.load(pb.add(j + S::LANES)), odd);
+        }
+    }
+    if whole % 2 == 1 {
+        let j = (whole - 1) * S::LANES;
+        // SAFETY: j + LANES ≤ whole · LANES ≤ the length of both.
+        unsafe { even = simd.fma(simd.load(pa.add(j)), simd.load(pb.add(j)), even) };
+    }
+    let mut total = if whole == 0 { S::Elem::ZERO } else { sum(simd, simd.add(even, odd)) };
+    for j in whole * S::LANES..a.len() {
+        total += a[j] * b[j];
+    }
+    total
+}
+
+/// μ + b_u + b_i + w_u·z_i for index pairs into `out`; −1 is unknown and contributes nothing.
+///
+/// # Errors
+/// `Error::Contract` (an index below −1 or beyond its side), `Error::Cancelled`.
+pub fn predict<T: Element>(
+    isa: Isa,
+    run: Run<'_>,
+    model: &Model<'_, T>,
+    user_index: &[i64],
+    item_index: &[i64],
+    out: &mut [T],
+) -> Result<()> {
+    let (m, n) = model.check()?;
+    if user_index.len() != item_index.len() || user_index.len() != out.len() {
+        return Err(Error::contract("indices and out differ in length"));
+    }
+    let fits = |index: i64, rows: usize| index == -1 || usize::try_from(index).is_ok_and(|i| i < rows);
+    if !user_index.iter().all(|&u| fits(u, m)) || !item_index.iter().all(|&i| fits(i, n)) {
+        return Err(Error::contract("an index is below −1 or beyond its side"));
+    }
+    let chunks: Vec<_> =
+        (0..out.len()).step_by(1 << 14).map(|a| a..(a + (1 << 14)).min(user_index.len())).collect();
+    let out = Shared::new(out);
+    run.for_each(
+        &chunks,
+        || (),
+        |(), chunk| {
+            let pairs = Pairs {
+                model,
+                users: &user_index[chunk.clone()],
+                items: &item_index[chunk.clone()],
+                // SAFETY: chunks are disjoint.
+                out: unsafe { out.range(chunk.clone()) },
+            };
+            T::run(isa, pairs);
+            Ok(())
+        },
+    )
+}
+
+struct Pairs<'a, T> {
+    model: &'a Model<'a, T>,
+    users: &'a [i64],
+    items: &'a [i64],
+    out: &'a mut [T],
+}
+
+impl<T: Element> Kernel<T> for Pairs<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn call<S: Simd<Elem = T>>(self, simd: S) {
+        let mean = T::from_f64(self.model.mean);
+        for ((out, &u), &i) in self.out.iter_mut().zip(self.users).zip(self.items) {
+            let (user, item) = (usize::try_from(u).ok(), usize::try_from(i).ok());
+            let mut first = T::ZERO;
+            if let (Some(u), Some(i)) = (user, item) {
+                first = dot(simd, self.model.user(u), self.model.item(i));
+            }
+            if let (Some(b), Some(i)) = (self.model.item_bias, item) {
+                first += b[i];
+            }
+            let mut second = mean;
+            if let (Some(b), Some(u)) = (self.model.user_bias, user) {
+                second += b[u];
+            }
+            *out = first + second;
+        }
+    }
+}
+
+/// Σ c (v − r̂)² over the cells, rows summed in float64 and in order.
+///
+/// # Errors
+/// `Error::Contract`, `Error::Cancelled`.
+pub fn squared_error<T: Element>(
+    isa: Isa,
+    run: Run<'_>,
+    model: &Model<'_, T>,
+    cells: &Cells<'_>,
+) -> Result<f64> {
+    let (m, _) = model.check()?;
+    cells.check()?;
+    if cells.rows() != m {
+        return Err(Error::contract("cells must have one row per user"));
+    }
+    let mut sums = vec![0.0; m];
+    let chunks = chunks_by_cost(m, run.threads(), |u| cells.row(u).len() as f64 + 1.0);
+    let shared = Shared::new(&mut sums);
+    run.for_each(
+        &chunks,
+        || (),
+        |(), chunk| {
+            // SAFETY: chunks are disjoint.
+            let out = unsafe { shared.range(chunk.clone()) };
+            T::run(isa, Errors { model, cells, first: chunk.start, out, run })
+        },
+    )?;
+    Ok(sums.iter().sum())
+}
+
+struct Errors<'a, T> {
+    model: &'a Model<'a, T>,
+    cells: &'a Cells<'a>,
+    first: usize,
+    out: &'a mut [f64],
+    run: Run<'a>,
+}
+
+impl<T: Element> Kernel<T> for Errors<'_, T> {
+    type Output = Result<()>;
+
+    #[inline(always)]
+    fn call<S: Simd<Elem = T>>(self, simd: S) -> Result<()> {
+        let n = self.model.items.len() / self.model.rank;
+        for (place, out) in self.out.iter_mut().enumerate() {
+            let u = self.first + place;
+            let w = self.model.user(u);
+            let base = self.model.mean + self.model.user_bias.map_or(0.0, |b| b[u].to_f64());
+            let mut total = 0.0;
+            self.run.check()?;
+            for cell in self.cells.row(u) {
+                let i = self.cells.indices[cell] as usize;
+                if i >= n {
+                    return Err(Error::contract(format!("column {i} is outside the {n} items")));
+                }
+                let fitted = dot(simd, w, self.model.item(i)).to_f64()
+                    + self.model.item_bias.map_or(0.0, |b| b[i].to_f64())
+                    + base;
+                let residual = f64::from(self.cells.values[cell]) - fitted;
+                let c = self.cells.weights.map_or(1.0, |w| f64::from(w[cell]));
+                total += c * residual * residual;
+            }
+            *out = total;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,346 @@
+//! Vectors of one instruction set behind one trait, and the choice of the set at run time.
+//!
+//! A kernel is written once, generic over [`Simd`], with every function `#[inline(always)]`. It is
+//! entered through [`Isa::run`], which calls it inside a function compiled for the instruction set, so
+//! that all of it is inlined there and compiled with that set's instructions.
+//!
+//! The choice is made once, by what the processor has, and can be pinned by `HALFSTEP_ISA`.
+
+use std::fmt::Debug;
+use std::iter::Sum;
+use std::ops::{Add, AddAssign, Div, DivAssign, Mul, Neg, Sub, SubAssign};
+use std::sync::OnceLock;
+
+/// The element types of factors.
+pub trait Element:
+    Copy
+    + Debug
+    + Default
+    + PartialOrd
+    + Send
+    + Sync
+    + 'static
+    + Add<Output = Self>
+    + AddAssign
+    + Sub<Output = Self>
+    + SubAssign
+    + Mul<Output = Self>
+    + Div<Output = Self>
+    + DivAssign
+    + Neg<Output = Self>
+    + Sum
+{
+    /// 0.
+    const ZERO: Self;
+    /// 1.
+    const ONE: Self;
+    /// The distance from 1 to the next larger value.
+    const EPSILON: Self;
+    /// From float64, rounded.
+    fn from_f64(x: f64) -> Self;
+    /// To float64, exact.
+    fn to_f64(self) -> f64;
+    /// Square root.
+    fn sqrt(self) -> Self;
+    /// Neither infinite nor NaN.
+    fn is_finite(self) -> bool;
+    /// Run a kernel with this element type's vectors of an instruction set.
+    fn run<K: Kernel<Self>>(isa: Isa, kernel: K) -> K::Output;
+}
+
+/// A piece of work that [`Element::run`] compiles for every instruction set.
+pub trait Kernel<T: Element> {
+    /// What it returns.
+    type Output;
+    /// The work; must be `#[inline(always)]`.
+    fn call<S: Simd<Elem = T>>(self, simd: S) -> Self::Output;
+}
+
+/// Vectors of one instruction set: `LANES` elements in a register.
+///
+/// A value of the type is a proof that the processor has the set: only [`Element::run`] makes one.
+pub trait Simd: Copy {
+    /// The element type.
+    type Elem: Element;
+    /// The vector type.
+    type V: Copy;
+    /// Elements in a vector.
+    const LANES: usize;
+    /// Rows of a register tile (with up to three vectors a row).
+    const TILE_ROWS: usize;
+    /// All lanes `x`.
+    fn splat(self, x: Self::Elem) -> Self::V;
+    /// Load `LANES` elements.
+    ///
+    /// # Safety
+    /// `p` must be valid for reading `LANES` elements.
+    unsafe fn load(self, p: *const Self::Elem) -> Self::V;
+    /// Store `LANES` elements.
+    ///
+    /// # Safety
+    /// `p` must be valid for writing `LANES` elements.
+    unsafe fn store(self, p: *mut Self::Elem, v: Self::V);
+    /// a · b + c.
+    fn fma(self, a: Self::V, b: Self::V, c: Self::V) -> Self::V;
+    /// a + b.
+    fn add(self, a: Self::V, b: Self::V) -> Self::V;
+    /// a · b.
+    fn mul(self, a: Self::V, b: Self::V) -> Self::V;
+}
+
+/// An instruction set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Isa {
+    /// AVX-512 F.
+    Avx512,
+    /// AVX2 and FMA.
+    Avx2,
+    /// NEON (every 64-bit Arm).
+    Neon,
+    /// No assumption about the processor.
+    Portable,
+}
+
+impl Isa {
+    const ALL: [Isa; 4] = [Isa::Avx512, Isa::Avx2, Isa::Neon, Isa::Portable];
+
+    /// The name that `HALFSTEP_ISA` takes.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Isa::Avx512 => "avx512",
+            Isa::Avx2 => "avx2",
+            Isa::Neon => "neon",
+            Isa::Portable => "portable",
+        }
+    }
+
+    /// Whether this processor has it.
+    #[must_use]
+    pub fn is_available(self) -> bool {
+        match self {
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512 => is_x86_feature_detected!("avx512f"),
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx2 => is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma"),
+            #[cfg(target_arch = "aarch64")]
+            Isa::Neon => true,
+            Isa::Portable => true,
+            #[allow(unreachable_patterns)]
+            _ => false,
+        }
+    }
+
+    /// The sets that this processor has, the best first.
+    #[must_use]
+    pub fn available() -> Vec<Isa> {
+        Isa::ALL.into_iter().filter(|isa| isa.is_available()).collect()
+    }
+
+    /// The set in use: `HALFSTEP_ISA`, else the best that the processor has.
+    ///
+    /// # Errors
+    /// `HALFSTEP_ISA` names no set, or one that this processor has not.
+    pub fn chosen() -> Result<Isa, String> {
+        static CHOSEN: OnceLock<Result<Isa, String>> = OnceLock::new();
+        CHOSEN
+            .get_or_init(|| {
+                let available = Isa::available();
+                let Some(name) = std::env::var("HALFSTEP_ISA").ok().filter(|n| !n.is_empty()) else {
+                    return Ok(available[0]);
+                };
+                available.iter().copied().find(|isa| isa.name() == name).ok_or_else(|| {
+                    let names: Vec<_> = available.iter().map(|isa| isa.name()).collect();
+                    format!(
+                        "HALFSTEP_ISA={name:?}: is not an instruction set of this machine; \
+                         choose one of {}, or unset it",
+                        names.join(", ")
+                    )
+                })
+            })
+            .clone()
+    }
+}
+
+/// Plain arrays of eight: compiled for whatever the target guarantees.
+#[derive(Clone, Copy)]
+pub struct Portable<T>(std::marker::PhantomData<T>);
+
+impl<T: Element> Simd for Portable<T> {
+    type Elem = T;
+    type V = [T; 8];
+    const LANES: usize = 8;
+    const TILE_ROWS: usize = 2;
+    #[inline(always)]
+    fn splat(self, x: T) -> [T; 8] {
+        [x; 8]
+    }
+    #[inline(always)]
+    unsafe fn load(self, p: *const T) -> [T; 8] {
+        // SAFETY: the caller promises 8 readable elements; an array has no stricter alignment.
+        unsafe { p.cast::<[T; 8]>().read() }
+    }
+    #[inline(always)]
+    unsafe fn store(self, p: *mut T, v: [T; 8]) {
+        // SAFETY: the caller promises 8 writable elements.
+        unsafe { p.cast::<[T; 8]>().write(v) }
+    }
+    #[inline(always)]
+    fn fma(self, a: [T; 8], b: [T; 8], c: [T; 8]) -> [T; 8] {
+        std::array::from_fn(|l| a[l] * b[l] + c[l])
+    }
+    #[inline(always)]
+    fn add(self, a: [T; 8], b: [T; 8]) -> [T; 8] {
+        std::array::from_fn(|l| a[l] + b[l])
+    }
+    #[inline(always)]
+    fn mul(self, a: [T; 8], b: [T; 8]) -> [T; 8] {
+        std::array::from_fn(|l| a[l] * b[l])
+    }
+}
+
+/// One `Simd` type over intrinsics: name, element, vector, lanes, tile rows, and the six operations.
+macro_rules! simd {
+    ($name:ident, $elem:ty, $vector:ty, $lanes:expr, $rows:expr,
+     $splat:ident, $load:ident, $store:ident, $fma:expr, $add:ident, $mul:ident) => {
+        #[doc = concat!("Vectors of ", stringify!($vector), ".")]
+        #[derive(Clone, Copy)]
+        pub struct $name(());
+        impl Simd for $name {
+            type Elem = $elem;
+            type V = $vector;
+            const LANES: usize = $lanes;
+            const TILE_ROWS: usize = $rows;
+            #[inline(always)]
+            fn splat(self, x: $elem) -> $vector {
+                // SAFETY: a value of this type proves that the processor has the instructions.
+                unsafe { $splat(x) }
+            }
+            #[inline(always)]
+            unsafe fn load(self, p: *const $elem) -> $vector {
+                // SAFETY: as above; the caller promises readable memory; the load is unaligned.
+                unsafe { $load(p) }
+            }
+            #[inline(always)]
+            unsafe fn store(self, p: *mut $elem, v: $vector) {
+                // SAFETY: as above; the caller promises writable memory; the store is unaligned.
+                unsafe { $store(p, v) }
+            }
+            #[inline(always)]
+            fn fma(self, a: $vector, b: $vector, c: $vector) -> $vector {
+                // SAFETY: a value of this type proves that the processor has the instructions.
+                unsafe { $fma(a, b, c) }
+            }
+            #[inline(always)]
+            fn add(self, a: $vector, b: $vector) -> $vector {
+                // SAFETY: a value of this type proves that the processor has the instructions.
+                unsafe { $add(a, b) }
+            }
+            #[inline(always)]
+            fn mul(self, a: $vector, b: $vector) -> $vector {
+                // SAFETY: a value of this type proves that the processor has the instructions.
+                unsafe { $mul(a, b) }
+            }
+        }
+    };
+}
+
+#[cfg(target_arch = "x86_64")]
+mod x86 {
+    use super::Simd;
+    use std::arch::x86_64::*;
+    simd!(Avx512F32, f32, __m512, 16, 8, _mm512_set1_ps, _mm512_loadu_ps, _mm512_storeu_ps,
+          _mm512_fmadd_ps, _mm512_add_ps, _mm512_mul_ps);
+    simd!(Avx512F64, f64, __m512d, 8, 8, _mm512_set1_pd, _mm512_loadu_pd, _mm512_storeu_pd,
+          _mm512_fmadd_pd, _mm512_add_pd, _mm512_mul_pd);
+    simd!(Avx2F32, f32, __m256, 8, 4, _mm256_set1_ps, _mm256_loadu_ps, _mm256_storeu_ps,
+          _mm256_fmadd_ps, _mm256_add_ps, _mm256_mul_ps);
+    simd!(Avx2F64, f64, __m256d, 4, 4, _mm256_set1_pd, _mm256_loadu_pd, _mm256_storeu_pd,
+          _mm256_fmadd_pd, _mm256_add_pd, _mm256_mul_pd);
+
+    /// # Safety
+    /// The processor must have AVX-512 F (and so AVX2 and FMA).
+    #[target_feature(enable = "avx512f,avx2,fma")]
+    pub unsafe fn avx512_f32<K: super::Kernel<f32>>(kernel: K) -> K::Output {
+        kernel.call(Avx512F32(()))
+    }
+    /// # Safety
+    /// The processor must have AVX-512 F (and so AVX2 and FMA).
+    #[target_feature(enable = "avx512f,avx2,fma")]
+    pub unsafe fn avx512_f64<K: super::Kernel<f64>>(kernel: K) -> K::Output {
+        kernel.call(Avx512F64(()))
+    }
+    /// # Safety
+    /// The processor must have AVX2 and FMA.
+    #[target_feature(enable = "avx2,fma")]
+    pub unsafe fn avx2_f32<K: super::Kernel<f32>>(kernel: K) -> K::Output {
+        kernel.call(Avx2F32(()))
+    }
+    /// # Safety
+    /// The processor must have AVX2 and FMA.
+    #[target_feature(enable = "avx2,fma")]
+    pub unsafe fn avx2_f64<K: super::Kernel<f64>>(kernel: K) -> K::Output {
+        kernel.call(Avx2F64(()))
+    }
+}
+
+#[cfg(target_arch = "aarch64")]
+mod arm {
+    use super::Simd;
+    use std::arch::aarch64::*;
+    simd!(NeonF32, f32, float32x4_t, 4, 4, vdupq_n_f32, vld1q_f32, vst1q_f32,
+          |a, b, c| vfmaq_f32(c, a, b), vaddq_f32, vmulq_f32);
+    simd!(NeonF64, f64, float64x2_t, 2, 4, vdupq_n_f64, vld1q_f64, vst1q_f64,
+          |a, b, c| vfmaq_f64(c, a, b), vaddq_f64, vmulq_f64);
+    #[inline(never)]
+    pub fn neon_f32<K: super::Kernel<f32>>(kernel: K) -> K::Output {
+        kernel.call(NeonF32(()))
+    }
+    #[inline(never)]
+    pub fn neon_f64<K: super::Kernel<f64>>(kernel: K) -> K::Output {
+        kernel.call(NeonF64(()))
+    }
+}
+
+macro_rules! element {
+    ($elem:ident, $avx512:ident, $avx2:ident, $neon:ident) => {
+        impl Element for $elem {
+            const ZERO: Self = 0.0;
+            const ONE: Self = 1.0;
+            const EPSILON: Self = $elem::EPSILON;
+            #[inline(always)]
+            #[allow(clippy::cast_possible_truncation)]
+            fn from_f64(x: f64) -> Self {
+                x as $elem
+            }
+            #[inline(always)]
+            fn to_f64(self) -> f64 {
+                f64::from(self)
+            }
+            #[inline(always)]
+            fn sqrt(self) -> Self {
+                self.sqrt()
+            }
+            #[inline(always)]
+            fn is_finite(self) -> bool {
+                self.is_finite()
+            }
+            fn run<K: Kernel<Self>>(isa: Isa, kernel: K) -> K::Output {
+                assert!(isa.is_available(), "this processor has no {}", isa.name());
+                match isa {
+                    #[cfg(target_arch = "x86_64")]
+                    // SAFETY: just checked that the processor has it.
+                    Isa::Avx512 => unsafe { x86::$avx512(kernel) },
+                    #[cfg(target_arch = "x86_64")]
+                    // SAFETY: just checked that the processor has it.
+                    Isa::Avx2 => unsafe { x86::$avx2(kernel) },
+                    #[cfg(target_arch = "aarch64")]
+                    Isa::Neon => arm::$neon(kernel),
+                    _ => kernel.call(Portable(std::marker::PhantomData)),
+                }
+            }
+        }
+    };
+}
+element!(f32, avx512_f32, avx2_f32, neon_f32);
+element!(f64, avx512_f64, avx2_f64, neon_f64);
