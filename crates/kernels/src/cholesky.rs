@@ -1,13 +1,15 @@
 //! A = UᵀU and A x = q for one row system, in place, with a border of two extra rows.
 //!
-//!     for each panel of L = LANES rows, from the top:
-//!         factor the L × L diagonal block, row by row:
-//!             pivot ← M[k][k];   stop unless pivot > tolerance · A[k][k]
-//!             U[k][..] ← M[k][..] / √pivot;   border[e][k] ← border[e][k] / √pivot
-//!             subtract U[k][i] · U[k][..] from the panel's rows i > k, and from the border
-//!         the panel's other columns: U[k][j] ← (M[k][j] − Σ_{l<k} U[l][k] U[l][j]) / √pivot_k
-//!         the rows below: M[i][..] −= Σ_k U[k][i] U[k][..]   (the register tile)
-//!     back: x[k] ← (y[k] − Σ_{j>k} U[k][j] x[j]) / √pivot_k, panel by panel from the bottom
+//! ```text
+//! for each panel of L = LANES rows, from the top:
+//!     factor the L × L diagonal block, row by row:
+//!         pivot ← M[k][k];   stop unless pivot > tolerance · A[k][k]
+//!         U[k][..] ← M[k][..] / √pivot;   border[e][k] ← border[e][k] / √pivot
+//!         subtract U[k][i] · U[k][..] from the panel's rows i > k, and from the border
+//!     the panel's other columns: U[k][j] ← (M[k][j] − Σ_{l<k} U[l][k] U[l][j]) / √pivot_k
+//!     the rows below: M[i][..] −= Σ_k U[k][i] U[k][..]   (the register tile)
+//! back: x[k] ← (y[k] − Σ_{j>k} U[k][j] x[j]) / √pivot_k, panel by panel from the bottom
+//! ```
 //!
 //! 1. The panel is one vector wide, so the diagonal block is one vector a row.
 //! 2. The border (the bias column and the right-hand side) rides along as two more rows of the same
@@ -57,7 +59,8 @@ impl<T: Element> System<'_, T> {
                 for k in start..end {
                     let row = m.add(k * stride + start);
                     let pivot = *row.add(k - start);
-                    if !(pivot > tolerance * self.inverse[k]) || !pivot.is_finite() {
+                    let floor = tolerance * self.inverse[k];
+                    if pivot <= floor || !pivot.is_finite() || !floor.is_finite() {
                         return false;
                     }
                     let inverse = T::ONE / pivot.sqrt();
@@ -201,7 +204,7 @@ impl<T: Element> System<'_, T> {
             for k in (start..end).rev() {
                 x[k] = x[k] * self.inverse[k];
                 for l in start..k {
-                    x[l] = x[l] - self.matrix[l * stride + k] * x[k];
+                    x[l] -= self.matrix[l * stride + k] * x[k];
                 }
             }
             if start == 0 {

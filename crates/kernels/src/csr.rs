@@ -1,6 +1,8 @@
 //! Sorting cells by row and column, and transposing them: counting sorts, linear in the cells.
 //!
-//!     by column: count, offsets, place;  then by row: count, offsets, place   (each pass is stable)
+//! ```text
+//! by column: count, offsets, place;  then by row: count, offsets, place   (each pass is stable)
+//! ```
 
 use crate::cells::{check_offsets, row_of};
 use crate::error::{Error, Result};

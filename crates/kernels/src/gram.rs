@@ -1,7 +1,9 @@
 //! G = Fᵀ diag(s) F for a tall F (rows × K).
 //!
-//!     for each block of rows (a number that depends on the shape alone):  G_block ← Σ s f fᵀ (tiles)
-//!     G ← Σ G_block, in block order;  mirror the upper triangle
+//! ```text
+//! for each block of rows (a number that depends on the shape alone):  G_block ← Σ s f fᵀ (tiles)
+//! G ← Σ G_block, in block order;  mirror the upper triangle
+//! ```
 //!
 //! The blocks are fixed by the shape, so the sum is the same for any number of threads.
 

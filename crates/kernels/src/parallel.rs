@@ -1,6 +1,8 @@
 //! Work shared among threads that live as long as one call.
 //!
-//!     chunks, the heaviest first → an atomic counter → threads, each with scratch of its own
+//! ```text
+//! chunks, the heaviest first → an atomic counter → threads, each with scratch of its own
+//! ```
 //!
 //! Threads are scoped to the call: there is no pool to lose in a forked child, and starting one costs
 //! some 20 µs against calls of milliseconds. Which thread takes a chunk never reaches the result: every

@@ -1,13 +1,15 @@
 //! The row problem, for every row u of a set of cells:
 //!
-//!     (P + Σ a f fᵀ + s_u diag(d)) x = q + Σ b f
-//!     a = c (a0 + a1 v),   b = c (b0 + b1 v) − a · offset[i],   f = fixed[i] (and a 1 for the bias)
+//! ```text
+//! (P + Σ a f fᵀ + s_u diag(d)) x = q + Σ b f
+//! a = c (a0 + a1 v),   b = c (b0 + b1 v) − a · offset[i],   f = fixed[i] (and a 1 for the bias)
 //!
-//!     for each block of cells of the row:
-//!         gather the fixed rows into a packed buffer (padded to the lanes)
-//!         G += Σ a f fᵀ (upper triangle);  border += Σ [a, b] f;  Σ a, Σ b
-//!     M ← G + P + s diag(d), border += [P's bias column, q]
-//!     factor M with the border; the bias by its Schur complement; back substitution
+//! for each block of cells of the row:
+//!     gather the fixed rows into a packed buffer (padded to the lanes)
+//!     G += Σ a f fᵀ (upper triangle);  border += Σ [a, b] f;  Σ a, Σ b
+//! M ← G + P + s diag(d), border += [P's bias column, q]
+//! factor M with the border; the bias by its Schur complement; back substitution
+//! ```
 //!
 //! 1. Gather once, use K times: a block of packed rows stays in the first-level cache while all tiles of
 //!    the triangle run over it.
@@ -121,16 +123,13 @@ pub fn solve_rows<T: Element>(
     p.cells.check()?;
     let rows = p.cells.rows();
     let unknowns = p.rank + usize::from(out_bias.is_some());
-    let fixed_rows = if p.rank == 0 { 0 } else { p.fixed.len() / p.rank };
+    let fixed_rows = p.fixed.len().checked_div(p.rank).unwrap_or(0);
     let shapes = [
         ("rank", p.rank >= 1),
         ("fixed", p.rank >= 1 && p.fixed.len().is_multiple_of(p.rank)),
         ("offset", p.offset.is_none_or(|o| o.len() == fixed_rows)),
         ("prior", p.prior.is_none_or(|m| m.len() == unknowns * unknowns)),
-        (
-            "linear",
-            p.linear.is_none_or(|q| q.len() == unknowns || q.len() == rows * unknowns),
-        ),
+        ("linear", p.linear.is_none_or(|q| q.len() == unknowns || q.len() == rows * unknowns)),
         ("ridge", p.ridge.len() == unknowns),
         ("scale", p.scale.is_none_or(|s| s.len() == rows)),
         ("out", out.len() == rows * p.rank),
@@ -268,7 +267,7 @@ fn solve_row<S: Simd>(
             vy += v[k].to_f64() * y[k].to_f64();
         }
         let pivot = diagonal - vv;
-        if !(pivot > tolerance.to_f64() * diagonal) {
+        if pivot <= tolerance.to_f64() * diagonal || !pivot.is_finite() {
             return Ok(false);
         }
         learned = (right - vy) / pivot;
@@ -315,7 +314,9 @@ fn assemble<S: Simd>(
         for (t, cell) in (start..end).enumerate() {
             let i = p.cells.indices[cell] as usize;
             if i >= fixed_rows {
-                return Err(Error::contract(format!("column {i} is outside the {fixed_rows} fixed rows")));
+                return Err(Error::contract(format!(
+                    "column {i} is outside the {fixed_rows} fixed rows"
+                )));
             }
             if let Some(&ahead) = p.cells.indices.get(cell + 8) {
                 prefetch(p.fixed, ahead as usize * rank, rank);
@@ -413,9 +414,7 @@ fn pack<S: Simd>(
             // SAFETY: j + LANES ≤ whole ≤ the length of both.
             unsafe { simd.store(packed.as_mut_ptr().add(j), simd.load(source.as_ptr().add(j))) };
         }
-        for j in whole..source.len() {
-            packed[j] = source[j];
-        }
+        packed[whole..source.len()].copy_from_slice(&source[whole..]);
     }
 }
 

@@ -249,14 +249,58 @@ macro_rules! simd {
 mod x86 {
     use super::Simd;
     use std::arch::x86_64::*;
-    simd!(Avx512F32, f32, __m512, 16, 8, _mm512_set1_ps, _mm512_loadu_ps, _mm512_storeu_ps,
-          _mm512_fmadd_ps, _mm512_add_ps, _mm512_mul_ps);
-    simd!(Avx512F64, f64, __m512d, 8, 8, _mm512_set1_pd, _mm512_loadu_pd, _mm512_storeu_pd,
-          _mm512_fmadd_pd, _mm512_add_pd, _mm512_mul_pd);
-    simd!(Avx2F32, f32, __m256, 8, 4, _mm256_set1_ps, _mm256_loadu_ps, _mm256_storeu_ps,
-          _mm256_fmadd_ps, _mm256_add_ps, _mm256_mul_ps);
-    simd!(Avx2F64, f64, __m256d, 4, 4, _mm256_set1_pd, _mm256_loadu_pd, _mm256_storeu_pd,
-          _mm256_fmadd_pd, _mm256_add_pd, _mm256_mul_pd);
+    simd!(
+        Avx512F32,
+        f32,
+        __m512,
+        16,
+        8,
+        _mm512_set1_ps,
+        _mm512_loadu_ps,
+        _mm512_storeu_ps,
+        _mm512_fmadd_ps,
+        _mm512_add_ps,
+        _mm512_mul_ps
+    );
+    simd!(
+        Avx512F64,
+        f64,
+        __m512d,
+        8,
+        8,
+        _mm512_set1_pd,
+        _mm512_loadu_pd,
+        _mm512_storeu_pd,
+        _mm512_fmadd_pd,
+        _mm512_add_pd,
+        _mm512_mul_pd
+    );
+    simd!(
+        Avx2F32,
+        f32,
+        __m256,
+        8,
+        4,
+        _mm256_set1_ps,
+        _mm256_loadu_ps,
+        _mm256_storeu_ps,
+        _mm256_fmadd_ps,
+        _mm256_add_ps,
+        _mm256_mul_ps
+    );
+    simd!(
+        Avx2F64,
+        f64,
+        __m256d,
+        4,
+        4,
+        _mm256_set1_pd,
+        _mm256_loadu_pd,
+        _mm256_storeu_pd,
+        _mm256_fmadd_pd,
+        _mm256_add_pd,
+        _mm256_mul_pd
+    );
 
     /// # Safety
     /// The processor must have AVX-512 F (and so AVX2 and FMA).
@@ -288,10 +332,32 @@ mod x86 {
 mod arm {
     use super::Simd;
     use std::arch::aarch64::*;
-    simd!(NeonF32, f32, float32x4_t, 4, 4, vdupq_n_f32, vld1q_f32, vst1q_f32,
-          |a, b, c| vfmaq_f32(c, a, b), vaddq_f32, vmulq_f32);
-    simd!(NeonF64, f64, float64x2_t, 2, 4, vdupq_n_f64, vld1q_f64, vst1q_f64,
-          |a, b, c| vfmaq_f64(c, a, b), vaddq_f64, vmulq_f64);
+    simd!(
+        NeonF32,
+        f32,
+        float32x4_t,
+        4,
+        4,
+        vdupq_n_f32,
+        vld1q_f32,
+        vst1q_f32,
+        |a, b, c| vfmaq_f32(c, a, b),
+        vaddq_f32,
+        vmulq_f32
+    );
+    simd!(
+        NeonF64,
+        f64,
+        float64x2_t,
+        2,
+        4,
+        vdupq_n_f64,
+        vld1q_f64,
+        vst1q_f64,
+        |a, b, c| vfmaq_f64(c, a, b),
+        vaddq_f64,
+        vmulq_f64
+    );
     #[inline(never)]
     pub fn neon_f32<K: super::Kernel<f32>>(kernel: K) -> K::Output {
         kernel.call(NeonF32(()))

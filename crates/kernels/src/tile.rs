@@ -1,9 +1,11 @@
 //! The register tile: the one inner loop of the Gram assembly and of the Cholesky trailing update.
 //!
-//!     for a tile of R rows × C vectors of M:
-//!         acc ← 0
-//!         for b in 0..depth:  acc[r][c] += lhs[b][i + r] · rhs[b][j + c·L ..]
-//!         M[i + r][j + c·L ..] ± = acc
+//! ```text
+//! for a tile of R rows × C vectors of M:
+//!     acc ← 0
+//!     for b in 0..depth:  acc[r][c] += lhs[b][i + r] · rhs[b][j + c·L ..]
+//!     M[i + r][j + c·L ..] ± = acc
+//! ```
 //!
 //! 1. R · C accumulators stay in registers over the whole depth; per step C loads, R broadcasts and R · C
 //!    fused multiply-adds.

@@ -1,10 +1,12 @@
 //! The n best items of every query, without the score matrix.
 //!
-//!     for each query:
-//!         best ← a sorted list of at most n (score, item)
-//!         for each item that is allowed, a candidate and not excluded, in ascending order:
-//!             score ← q·z_i + b_i
-//!             insert it where it beats the worst of a full list
+//! ```text
+//! for each query:
+//!     best ← a sorted list of at most n (score, item)
+//!     for each item that is allowed, a candidate and not excluded, in ascending order:
+//!         score ← q·z_i + b_i
+//!         insert it where it beats the worst of a full list
+//! ```
 //!
 //! 1. Items come in ascending order, so an equal score never displaces an earlier item: ties go to the
 //!    smaller index without a comparison of indices.
@@ -177,8 +179,7 @@ impl<T: Element> Best<'_, T> {
     #[inline(always)]
     fn offer(&mut self, score: T, item: usize) {
         let n = self.index.len();
-        // not «≤»: a NaN must not enter a full list either
-        if *self.filled == n && !(score > self.score[n - 1]) || score.to_f64().is_nan() {
+        if score.to_f64().is_nan() || *self.filled == n && score <= self.score[n - 1] {
             return;
         }
         let mut place = (*self.filled).min(n - 1);

@@ -6,7 +6,7 @@ mod args;
 mod door;
 
 use halfstep_kernels::{self as kernels, Cells, Element, Isa, Model, Ranking, RowProblem, Terms};
-use numpy::{IntoPyArray, PyArray1, PyReadonlyArray1, PyReadwriteArray1};
+use numpy::{IntoPyArray, PyArray1, PyReadonlyArray1};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
@@ -296,8 +296,7 @@ fn predict<'py>(
             run(py, work, |r| kernels::predict(isa, r, &m, pairs.0, pairs.1, out))
         })
     }
-    let pairs =
-        (contiguous(py, "user_index", &user_index)?, contiguous(py, "item_index", &item_index)?);
+    let pairs = (contiguous(py, "user_index", &user_index)?, contiguous(py, "item_index", &item_index)?);
     let call = if is_f64(&users) { typed::<f64> } else { typed::<f32> };
     call(py, &ModelArrays { users, items, user_bias, item_bias, mean }, pairs, &out)
 }
@@ -327,9 +326,7 @@ fn topk<'py>(
     lists("candidates", &candidates)?;
     let allow = allow.as_ref().map(|a| contiguous(py, "allow", a)).transpose()?;
     let n = out_index.as_array().ncols();
-    let index = out_index
-        .as_slice_mut()
-        .map_err(|_| internal(py, "out_index must be contiguous"))?;
+    let index = out_index.as_slice_mut().map_err(|_| internal(py, "out_index must be contiguous"))?;
     let filters = Filters { exclude: exclude.as_ref(), candidates: candidates.as_ref(), allow, n };
     if is_f64(&queries) {
         filters.rank::<f64>(py, &queries, &items, item_bias.as_ref(), index, &out_score)

@@ -1,0 +1,118 @@
+"""An exception as one line for the person at the terminal, in the words of the command line.
+
+`rank=0: must be an integer of at least 1; try rank=10` becomes
+`halfstep: error: --rank 0: must be an integer of at least 1; try --rank 10`.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+import traceback
+
+from halfstep.errors import (
+    DataError,
+    DuplicatesError,
+    HalfstepError,
+    HistoryRequiredError,
+    InputError,
+    InternalError,
+    ReadError,
+    shown,
+)
+
+__all__ = ["in_flags", "report"]
+
+_FLAGS = (
+    "user item rating time weight sep header encoding format query duplicates invalid rank reg "
+    "reg_scaling biases center max_iter tol dtype seed solver valid test folds unknown n"
+).split()
+_ASSIGNMENT = re.compile(rf"\b({'|'.join(_FLAGS)})=(\"[^\"]*\"|'[^']*'|…|[\w.+-]*\w)?")
+_REWORDED = {
+    ", or fold it in (model.fold_in)": "",
+    "read with keep_order=True": "pass --file-order",
+}
+
+
+def report(error: Exception, tokens: list[str]) -> int:
+    """Print the line on the error stream; the exit code."""
+    from halfstep.cli import BAD_INPUT, BUG, INTERRUPTED
+
+    if type(error).__name__ == "InterruptException":  # DuckDB's Ctrl-C
+        return INTERRUPTED
+    if _is_usage(error):
+        from halfstep.cli import COMMANDS
+
+        command = next((f" {t}" for t in tokens[:1] if t in COMMANDS), "")
+        _print(f"{str(error).rstrip('. ')}; see `halfstep{command} --help`")
+        return BAD_INPUT
+    if isinstance(error, HalfstepError) and not isinstance(error, InternalError):
+        _print(in_flags(error))
+        return BAD_INPUT
+    if isinstance(error, MemoryError):
+        _print(f"not enough memory ({error or 'no details'}); try a lower --rank or fewer ratings")
+        return BUG
+    if isinstance(error, OSError) and error.filename is not None:
+        _print(f"{error.filename}: {error.strerror}")
+        return BAD_INPUT
+    if os.environ.get("HALFSTEP_DEBUG", "0") not in ("", "0"):
+        traceback.print_exception(error)
+    else:
+        what = f"{type(error).__name__}: {error}"
+        _print(f"this is a bug in halfstep ({what}); HALFSTEP_DEBUG=1 shows where", cut=500)
+    return BUG
+
+
+def _is_usage(error: Exception) -> bool:
+    from cyclopts import CycloptsError
+
+    return isinstance(error, CycloptsError)
+
+
+def _print(message: str, cut: int = 2000) -> None:
+    line = " ".join(message.split())
+    print(f"halfstep: error: {line[:cut]}", file=sys.stderr)
+
+
+def in_flags(error: HalfstepError) -> str:
+    """The message, with flags in the place of Python's arguments."""
+    if not isinstance(error, InputError):
+        return _flags_in(str(error))
+    rule, remedy = error.rule, error.remedy
+    if isinstance(error, HistoryRequiredError):
+        wish = "use --include-seen" if "exclude_seen" in rule else "fit again"
+        return (
+            "the model was saved without its users' ratings (--no-history), and they are needed to "
+            f"{'leave out what was seen' if 'exclude_seen' in rule else 'explain'}; {wish}"
+            f"{', or fit again' if 'exclude_seen' in rule else ''} without --no-history"
+        )
+    value = error.value if isinstance(error.value, str) else shown(error.value)
+    value = " ".join(value.split())
+    if error.argument == "path":
+        subject = value
+    elif error.argument in _FLAGS and (
+        not isinstance(error, DataError) or isinstance(error, (ReadError, DuplicatesError))
+    ):
+        subject = f"{_flag(error.argument)} {value}"
+    else:  # a value in the table
+        subject = f"{error.argument}={shown(error.value)}"
+    return f"{subject}: {_flags_in(rule)}; {_flags_in(remedy)}"
+
+
+def _flag(name: str) -> str:
+    return f"-{name}" if len(name) == 1 else f"--{name.replace('_', '-')}"
+
+
+def _flags_in(text: str) -> str:
+    """`name=value` as `--name value` wherever it stands in a sentence."""
+    for python, ours in _REWORDED.items():
+        text = text.replace(python, ours)
+
+    def replaced(found: re.Match[str]) -> str:
+        name, value = found[1], (found[2] or "").strip("\"'")
+        if value in ("True", "False"):
+            return _flag(name) if value == "True" else f"--no-{name.replace('_', '-')}"
+        return f"{_flag(name)} {value}".rstrip()
+
+    return _ASSIGNMENT.sub(replaced, text)

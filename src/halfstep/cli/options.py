@@ -1,0 +1,182 @@
+"""Options that several commands share: how to read the table, and what model to fit."""
+
+from __future__ import annotations
+
+import inspect
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from cyclopts import Group, Parameter
+
+from halfstep.data.ratings import Ratings
+from halfstep.errors import InputError, ParameterError
+from halfstep.models.explicit import ExplicitMF
+
+__all__ = ["ModelOptions", "ReadingOptions", "check_writable", "read_ids"]
+
+_READING = Group("Reading the table (all found out by itself where not given)", sort_key=10)
+_MODEL = Group("Model", sort_key=5)
+_DEFAULT = {name: p.default for name, p in inspect.signature(ExplicitMF).parameters.items()}
+
+
+@Parameter(name="*", group=_READING)
+@dataclass(frozen=True, kw_only=True)
+class ReadingOptions:
+    """How the columns of a table of ratings are found and what is done with odd rows."""
+
+    user: Annotated[str | None, Parameter(help="Column of the users: a name or a position.")] = None
+    item: Annotated[str | None, Parameter(help="Column of the items.")] = None
+    rating: Annotated[str | None, Parameter(help="Column of the ratings.")] = None
+    time: Annotated[str | None, Parameter(help="Column of the times.")] = None
+    weight: Annotated[
+        str | None, Parameter(help="Column of the weights: 2 counts like the row twice.")
+    ] = None
+    sep: Annotated[
+        str | None, Parameter(help="What stands between two columns; \\t is a tab.")
+    ] = None
+    header: Annotated[
+        bool | None, Parameter(help="Whether the first line holds the names of the columns.")
+    ] = None
+    encoding: Annotated[str | None, Parameter(help="Such as utf-8 or latin-1.")] = None
+    format: Annotated[
+        str | None, Parameter(help="Such as csv, parquet or json, where the name does not say.")
+    ] = None
+    query: Annotated[
+        str | None, Parameter(help="SQL that makes the rows, for instance from a database file.")
+    ] = None
+    duplicates: Annotated[
+        str | None,
+        Parameter(
+            help="Where a user rated an item more than once: error, mean, sum, first, last, merge."
+        ),
+    ] = None
+    invalid: Annotated[
+        str, Parameter(help="Rows with a missing id or rating: error (say where) or drop.")
+    ] = "error"
+
+    def read(self, path: Path, *, keep_order: bool = False) -> Ratings:
+        """The ratings of that file."""
+        from halfstep.data.read import read_ratings
+
+        given: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(self)}
+        for name in ("user", "item", "rating", "time", "weight"):
+            given[name] = column(given[name])
+        given["sep"] = separator(self.sep)
+        return read_ratings(path, keep_order=keep_order, **given)
+
+
+def column(text: str | None) -> str | int | None:
+    """A column by position where the text is a number, else by name."""
+    return int(text) if text is not None and text.isascii() and text.isdigit() else text
+
+
+def separator(text: str | None) -> str | None:
+    """What a shell cannot easily pass on: `\\t` and `tab`."""
+    return "\t" if text in ("\\t", "tab") else text
+
+
+@Parameter(name="*", group=_MODEL)
+@dataclass(frozen=True, kw_only=True)
+class ModelOptions:
+    """The parameters of `ExplicitMF`, with its own defaults."""
+
+    rank: Annotated[int, Parameter(help="Number of factors.")] = _DEFAULT["rank"]
+    reg: Annotated[
+        str,
+        Parameter(
+            help="Regularization: one number, or three (users, items, biases) as 0.1,0.1,0.05."
+        ),
+    ] = str(_DEFAULT["reg"])
+    reg_scaling: Annotated[
+        Literal["count", "none"],
+        Parameter(help="Whether the penalty of a row grows with its number of ratings."),
+    ] = _DEFAULT["reg_scaling"]
+    biases: Annotated[bool, Parameter(help="Learn a bias for each user and item.")] = _DEFAULT[
+        "biases"
+    ]
+    center: Annotated[bool, Parameter(help="Subtract the mean rating first.")] = _DEFAULT["center"]
+    max_iter: Annotated[int, Parameter(help="The most sweeps over users and items.")] = _DEFAULT[
+        "max_iter"
+    ]
+    tol: Annotated[
+        float, Parameter(help="Stop where a sweep lowers the objective by less than this share.")
+    ] = _DEFAULT["tol"]
+    dtype: Annotated[
+        Literal["float32", "float64"], Parameter(help="Precision of the factors.")
+    ] = _DEFAULT["dtype"]
+    seed: Annotated[int, Parameter(help="Of the random start and of the random split.")] = _DEFAULT[
+        "seed"
+    ]
+    solver: Annotated[str, Parameter(help="How the optimum is found.")] = _DEFAULT["solver"]
+
+    def parameters(self) -> dict[str, Any]:
+        """The arguments of `ExplicitMF`."""
+        given = {f.name: getattr(self, f.name) for f in fields(self)}
+        return {**given, "reg": _numbers("reg", self.reg)}
+
+    def model(self) -> ExplicitMF:
+        """An unfitted model, its parameters checked."""
+        model = ExplicitMF(**self.parameters())
+        model._check()
+        return model
+
+    def changed(self) -> list[str]:
+        """The flags whose values are not the defaults."""
+        return [
+            f"--{f.name.replace('_', '-')}"
+            for f in fields(self)
+            if getattr(self, f.name) != getattr(ModelOptions(), f.name)
+        ]
+
+
+def _numbers(name: str, text: str) -> float | tuple[float, ...]:
+    try:
+        values = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        values = ()
+    if len(values) not in (1, 3):
+        raise ParameterError(
+            name,
+            text,
+            "must be one number, or three with commas between them",
+            f"try {name}=0.1 or {name}=0.1,0.1,0.05",
+        )
+    return values[0] if len(values) == 1 else values
+
+
+def check_writable(path: Path, *inputs: Path | None) -> None:
+    """Fail now rather than after an hour: the file must be possible to write, and not an input."""
+    import tempfile
+
+    if path.is_dir():
+        raise InputError("path", str(path), "is a folder", "name a file")
+    if not path.parent.is_dir():
+        raise InputError(
+            "path", str(path), f"the folder {path.parent} does not exist", "create it first"
+        )
+    for given in inputs:
+        if given is not None and path.exists() and given.exists() and path.samefile(given):
+            raise InputError("path", str(path), "is the file to read", "write to another file")
+    try:
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        raise InputError(
+            "path",
+            str(path),
+            f"the folder {path.parent} cannot be written ({error.strerror})",
+            "choose another folder",
+        ) from None
+
+
+def read_ids(path: Path) -> list[str]:
+    """One id on each line; empty lines are left out."""
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError:
+        raise InputError("path", str(path), "is not UTF-8 text", "write one id on a line") from None
+    ids = [line.strip() for line in text.splitlines() if line.strip()]
+    if not ids:
+        raise InputError("path", str(path), "holds no ids", "write one id on a line")
+    return ids
