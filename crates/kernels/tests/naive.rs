@@ -301,7 +301,7 @@ fn check_topk<T: Element>(queries: usize, items: usize, n: usize, options: u32, 
         };
         let score = |i: usize| -> f64 {
             let dot: f64 = (0..rank).map(|k| q[u * rank + k].to_f64() * z[i * rank + k].to_f64()).sum();
-            dot + if has(0) { bias[i].to_f64() } else { 0.0 }
+            (dot + if has(0) { bias[i].to_f64() } else { 0.0 }) + 0.0 // never -0
         };
         let mut all: Vec<(f64, usize)> = (0..items)
             .filter(|&i| !has(1) || !inside(&exclude, i))
