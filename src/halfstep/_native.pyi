@@ -18,6 +18,22 @@ _I64 = npt.NDArray[np.int64]
 _U32 = npt.NDArray[np.uint32]
 _F32 = npt.NDArray[np.float32]
 
+__all__ = [
+    "SingularSystem",
+    "__version__",
+    "available_isas",
+    "get_num_threads",
+    "gram",
+    "isa",
+    "predict",
+    "set_num_threads",
+    "solve_rows",
+    "sort_pairs",
+    "squared_error",
+    "topk",
+    "transpose",
+]
+
 __version__: str
 
 class SingularSystem(ArithmeticError): ...

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from typing import Any, Literal
 
 import numpy as np
@@ -205,7 +206,7 @@ def law_objective_never_rises(case: Case) -> None:
     """No exact sweep raises J by more than rounding."""
     trace = case.fit(case.ratings(), max_iter=15).trace_
     slack = 1e-6 if case.dtype == "float32" else 1e-12
-    for before, after in zip(trace, trace[1:], strict=False):
+    for before, after in pairwise(trace):
         assert after.objective <= before.objective * (1 + slack)
 
 
@@ -265,7 +266,7 @@ def law_rows_without_ratings_are_zero(case: Case) -> None:
 def law_relabelling_permutes(case: Case) -> None:
     """Other ids, the initial factors with them, give the same rows in another order."""
     ratings = case.ratings()
-    users, items, r = ratings.to_arrays()
+    _, _, r = ratings.to_arrays()
     m, n = ratings.shape
     generator = np.random.default_rng(case.seed + 1)
     new_user, new_item = generator.permutation(m), generator.permutation(n)
@@ -327,7 +328,9 @@ def law_swapping_sides_swaps_the_factors(case: Case) -> None:
     objective = _objective(case, ratings)
     reg = objective.reg
     mirrored = replace(
-        _objective(case, swapped), reg=replace(reg, user=reg.item, item=reg.user), mean=objective.mean
+        _objective(case, swapped),
+        reg=replace(reg, user=reg.item, item=reg.user),
+        mean=objective.mean,
     )
     backend = get_backend(case.backend, dtype=case.dtype)
     ours = Problem.of(ratings, objective, case.rank, case.dtype)

@@ -79,7 +79,14 @@ def test_what_cannot_be_ids_is_refused(column):
 
 def test_text_and_integers_meet_in_their_canonical_form():
     numbers, text = IdMap(np.array([7, 12])), encode(["007", "12", "x"], "u").ids
-    assert numbers.lookup(["12", "007", "7", "+7", "x", "9" * 30]).tolist() == [1, -1, 0, -1, -1, -1]
+    assert numbers.lookup(["12", "007", "7", "+7", "x", "9" * 30]).tolist() == [
+        1,
+        -1,
+        0,
+        -1,
+        -1,
+        -1,
+    ]
     assert text.lookup([12, 7]).tolist() == [1, -1]
 
 

@@ -139,7 +139,9 @@ def test_filters(fitted, simulated):
 
 
 def test_ties_go_to_the_smaller_id():
-    model = hs.ExplicitMF(rank=1, reg=1e6).fit([(u, i) for u in (1, 2) for i in (5, 3, 9)], [3.0] * 6)
+    model = hs.ExplicitMF(rank=1, reg=1e6).fit(
+        [(u, i) for u in (1, 2) for i in (5, 3, 9)], [3.0] * 6
+    )
     items = [i for i, _ in model.recommend(1, 3, exclude_seen=False)[1]]
     assert items == [3, 5, 9]
 
@@ -165,7 +167,7 @@ def test_the_table_of_recommendations(fitted):
     assert list(table) == ["user", "rank", "item", "score"]
     assert table["user"].tolist() == [3, 3, 1, 1]
     assert table["rank"].tolist() == [1, 2, 1, 2]
-    assert list(found)[0][0] == 3
+    assert next(iter(found))[0] == 3
     with pytest.raises(KeyError):
         found[77]
 
@@ -241,9 +243,7 @@ def test_folding_in_from_text_ids(fitted):
     """A table read as text has «10» before «9»; the model's integers have not."""
     numbers = hs.Ratings.from_arrays([5000] * 3, [9, 10, 3], [4.0, 2.0, 5.0])
     text = hs.Ratings.from_arrays(["u"] * 3, ["9", "10", "3"], [4.0, 2.0, 5.0])
-    np.testing.assert_array_equal(
-        fitted.fold_in(numbers).factors, fitted.fold_in(text).factors
-    )
+    np.testing.assert_array_equal(fitted.fold_in(numbers).factors, fitted.fold_in(text).factors)
 
 
 # -------------------------------------------------------------------------- explain

@@ -1,0 +1,94 @@
+"""The λ of other libraries: their objective, written from their documentation, is ours times a constant.
+
+Each function takes (ratings, weights-free) dense arrays and returns the library's objective at given
+factors; `docs/objectives.md` says which `reg` and `reg_scaling` make ours the same.
+"""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+import halfstep as hs
+from halfstep import testing
+from halfstep.objectives import Reg, SquaredError
+
+LAM = 0.37
+
+
+def surprise_svd(r, p):
+    """Σ over ratings of (r − r̂)² + λ (b_u² + b_i² + ‖p_u‖² + ‖q_i‖²)."""
+    return sum(
+        (r[u, i] - p.mean - p.b_u[u] - p.b_i[i] - p.W[u] @ p.Z[i]) ** 2
+        + LAM * (p.b_u[u] ** 2 + p.b_i[i] ** 2 + p.W[u] @ p.W[u] + p.Z[i] @ p.Z[i])
+        for u, i in r
+    )
+
+
+def cmfrec_plain(r, p):
+    """Σ (r − r̂)² + λ (‖A‖² + ‖B‖² + ‖b_u‖² + ‖b_i‖²)."""
+    squares = sum(
+        (v - p.mean - p.b_u[u] - p.b_i[i] - p.W[u] @ p.Z[i]) ** 2 for (u, i), v in r.items()
+    )
+    return squares + LAM * sum((x**2).sum() for x in (p.W, p.Z, p.b_u, p.b_i))
+
+
+def spark_als(r, p):
+    """Σ (r − x·y)² + λ (Σ n_u ‖x_u‖² + Σ n_i ‖y_i‖²)."""
+    n_u, n_i = np.zeros(len(p.W)), np.zeros(len(p.Z))
+    for u, i in r:
+        n_u[u] += 1
+        n_i[i] += 1
+    squares = sum((v - p.W[u] @ p.Z[i]) ** 2 for (u, i), v in r.items())
+    return squares + LAM * (n_u @ (p.W**2).sum(1) + n_i @ (p.Z**2).sum(1))
+
+
+def libmf(r, p):
+    """Σ over ratings of (r − p·q)² + λ (‖p_u‖² + ‖q_i‖²)."""
+    return sum(
+        (v - p.W[u] @ p.Z[i]) ** 2 + LAM * (p.W[u] @ p.W[u] + p.Z[i] @ p.Z[i])
+        for (u, i), v in r.items()
+    )
+
+
+@pytest.mark.parametrize(
+    ("theirs", "scaling", "biases"),
+    [
+        (surprise_svd, "count", True),
+        (cmfrec_plain, "none", True),
+        (spark_als, "count", False),
+        (libmf, "count", False),
+    ],
+)
+def test_twice_our_objective_is_theirs(theirs, scaling, biases):
+    ratings = testing.random_ratings(9, 7, 0.5, seed=2)
+    mean = ratings.mean() if biases else 0.0
+    objective = SquaredError(mean, Reg(LAM, LAM, LAM), scaling, biases)
+    factors = hs.Factors.random(ratings, 3, biases=biases, mean=mean, dtype="float64", seed=1)
+    generator = np.random.default_rng(0)
+    factors = replace(
+        factors,
+        item_factors=generator.normal(size=(7, 3)),
+        user_bias=generator.normal(size=9) if biases else None,
+        item_bias=generator.normal(size=7) if biases else None,
+    )
+
+    class P:
+        W, Z, b_u, b_i = (
+            factors.user_factors,
+            factors.item_factors,
+            factors.user_bias,
+            factors.item_bias,
+        )
+
+    P.mean = mean
+    cells = ratings.by_user
+    r = dict(
+        zip(
+            zip(ratings.user_index().tolist(), cells.indices.tolist(), strict=True),
+            cells.values.astype(float).tolist(),
+            strict=True,
+        )
+    )
+    ours = testing.objective_value(ratings, objective, factors)
+    assert 2 * ours == pytest.approx(theirs(r, P), rel=1e-12)

@@ -1,0 +1,153 @@
+"""The formulas of the teaching texts, written literally, and the traps on the way to them.
+
+Three well-known introductions describe this problem: a guide to ALS with code, a lecture on matrix
+factorization (objective, gradients, closed form), and notes on gradient descent. What they print is
+here in float64, with what goes wrong when it is copied as it stands.
+"""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+import halfstep as hs
+from halfstep import testing
+from halfstep.backends import get_backend
+from halfstep.errors import SingularSystemError
+from halfstep.objectives import Reg, SquaredError
+from halfstep.solvers import Problem
+from halfstep.solvers.als import half_step
+
+LAM = 0.7
+
+
+@pytest.fixture(scope="module")
+def ratings():
+    return testing.random_ratings(14, 11, 0.5, seed=8)
+
+
+def observed(ratings):
+    """(R, mask) dense: the mask says what is observed, the value does not."""
+    R, mask = np.zeros(ratings.shape), np.zeros(ratings.shape, dtype=bool)
+    cells = (ratings.user_index(), ratings.by_user.indices)
+    R[cells], mask[cells] = ratings.by_user.values, True
+    return R, mask
+
+
+def plain(ratings, rank=3, seed=0, lam=LAM):
+    """The texts' objective: no biases, no centring, plain λ."""
+    objective = SquaredError(0.0, Reg(lam, lam, lam), "none", biases=False)
+    factors = hs.Factors.random(ratings, rank, biases=False, mean=0.0, dtype="float64", seed=seed)
+    Z = np.random.default_rng(seed).normal(size=factors.item_factors.shape)
+    return objective, replace(factors, item_factors=Z)
+
+
+def als_step_of_the_guide(R, mask, x, y, k, lam):
+    """x_u = (Σ_observed y_i y_iᵀ + λ I)⁻¹ Σ_observed r_ui y_i, one user after the other.
+
+    As in the guide's code, but looping over the observed items themselves: its loop runs over the
+    tuple that `np.nonzero` returns, which is one step with all indices at once.
+    """
+    x = x.copy()
+    for u in range(len(R)):
+        A, B = np.zeros((k, k)), np.zeros((k, 1))
+        for i in np.flatnonzero(mask[u]):
+            y_i = y[i, :].reshape((k, 1))
+            A += np.dot(y_i, y_i.T)
+            B += R[u, i] * y_i
+        x[u, :] = np.dot(np.linalg.inv(A + lam * np.identity(k)), B).reshape(k)
+    return x
+
+
+@pytest.mark.parametrize("backend", testing.BACKENDS)
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float64", 1e-10), ("float32", 1e-5)])
+def test_the_guides_step_is_one_half_step(ratings, backend, dtype, tolerance):
+    objective, f = plain(ratings)
+    R, mask = observed(ratings)
+    expected = als_step_of_the_guide(R, mask, f.user_factors, f.item_factors, 3, LAM)
+    problem = Problem.of(ratings, objective, 3, dtype)
+    out = np.empty((14, 3), dtype=dtype)
+    fixed = f.item_factors.astype(dtype)
+    half_step(problem, "user", (fixed, None), (out, None), get_backend(backend))
+    np.testing.assert_allclose(out, expected, rtol=tolerance, atol=tolerance)
+
+
+def test_the_guides_loop_as_printed_is_another_computation(ratings):
+    """The trap: `for i in np.nonzero(row)` runs once, with an array of all indices."""
+    R, mask = observed(ratings)
+    _, f = plain(ratings)
+    y, u = f.item_factors, 0
+    printed = []
+    for indices in np.nonzero(R[u, :]):
+        printed.append(indices)
+    assert len(printed) == 1
+    assert printed[0].shape == (np.count_nonzero(R[u]),)
+    with pytest.raises(ValueError, match="reshape"):
+        y[printed[0], :].reshape((3, 1))
+
+
+def test_a_zero_is_not_a_missing_cell(ratings):
+    """The trap: looking for nonzeros loses the ratings of 0."""
+    R, mask = observed(ratings)
+    assert np.count_nonzero(R) < mask.sum() == len(ratings)
+    objective, f = plain(ratings)
+    with_zeros = als_step_of_the_guide(R, mask, f.user_factors, f.item_factors, 3, LAM)
+    without = als_step_of_the_guide(R, R != 0, f.user_factors, f.item_factors, 3, LAM)
+    assert np.abs(with_zeros - without).max() > 0.05
+    problem = Problem.of(ratings, objective, 3, "float64")
+    out = np.empty((14, 3))
+    half_step(problem, "user", (f.item_factors, None), (out, None), get_backend("native"))
+    np.testing.assert_allclose(out, with_zeros, atol=1e-10)
+
+
+@pytest.mark.parametrize("backend", testing.BACKENDS)
+def test_a_singular_system_is_not_swallowed(backend):
+    """The trap: `except LinAlgError: pass` leaves the old row in place and says nothing."""
+    few = hs.Ratings.from_arrays(["ann", "bob", "bob"], [1, 1, 2], [3.0, 4.0, 0.0])
+    model = hs.ExplicitMF(rank=2, reg=0.0, biases=False)
+    with pytest.raises(SingularSystemError, match=r"(user|item) .*no unique solution.*raise reg"):
+        model.fit(few, backend=backend)
+
+
+def test_the_lectures_stochastic_gradients_sum_to_the_gradient(ratings):
+    """∂f_dn/∂w_d = −[x_dn − (W Zᵀ)_dn] z_n, summed over Ω, plus λ_w W."""
+    objective, f = plain(ratings)
+    W, Z = f.user_factors, f.item_factors
+    R, mask = observed(ratings)
+    dW, dZ = LAM * W, LAM * Z
+    for u, i in zip(*np.nonzero(mask), strict=True):
+        residual = R[u, i] - W[u] @ Z[i]
+        dW[u] -= residual * Z[i]
+        dZ[i] -= residual * W[u]
+    found = testing.gradient(ratings, objective, f)
+    np.testing.assert_allclose(found["user_factors"], dW, atol=1e-12)
+    np.testing.assert_allclose(found["item_factors"], dZ, atol=1e-12)
+
+
+def test_the_notes_matrix_gradient_needs_the_mask(ratings):
+    """∂L/∂U = E V with E = R̂ − R on Ω only. The trap: zeros for the missing cells of R alone."""
+    objective, f = plain(ratings, lam=0.0)
+    W, Z = f.user_factors, f.item_factors
+    R, mask = observed(ratings)
+    E = np.where(mask, W @ Z.T - R, 0.0)
+    found = testing.gradient(ratings, objective, f)
+    np.testing.assert_allclose(found["user_factors"], E @ Z, atol=1e-12)
+    np.testing.assert_allclose(found["item_factors"], E.T @ W, atol=1e-12)
+    unmasked = W @ Z.T - R
+    assert np.abs(unmasked @ Z - E @ Z).max() > 1.0
+
+
+def test_nothing_missing_is_the_closed_form():
+    """Wᵀ = (Zᵀ Z + λ_w I)⁻¹ Zᵀ Xᵀ: one matrix for all rows where nothing is missing."""
+    generator = np.random.default_rng(4)
+    X = generator.normal(size=(6, 5))
+    users, items = np.indices(X.shape).reshape(2, -1)
+    ratings = hs.Ratings.from_arrays(users, items, X.ravel())
+    objective, f = plain(ratings)
+    Z = f.item_factors
+    stored = X.astype(np.float32).astype(float)
+    expected = np.linalg.solve(Z.T @ Z + LAM * np.identity(3), Z.T @ stored.T).T
+    problem = Problem.of(ratings, objective, 3, "float64")
+    out = np.empty((6, 3))
+    half_step(problem, "user", (Z, None), (out, None), get_backend("native"))
+    np.testing.assert_allclose(out, expected, atol=1e-10)
