@@ -26,8 +26,14 @@ from halfstep.data.simulate import simulate
 
 # The options of ours; Surprise runs with its defaults (K = 100, 20 epochs, rate .005, λ = .02).
 OURS: dict[str, dict[str, Any]] = {
-    "ml-100k": {"rank": 10, "reg": [15.0, 15.0, 3.0], "reg_scaling": "none"},
-    "ml-1m": {"rank": 20, "reg": [0.07, 0.07, 0.01]},
+    "ml-100k": {
+        "rank": 10,
+        "reg": [15.0, 15.0, 3.0],
+        "reg_scaling": "none",
+        "max_iter": 30,
+        "tol": 0.0,
+    },
+    "ml-1m": {"rank": 128, "reg": [0.068, 0.068, 0.02], "max_iter": 6, "tol": 0.0},
     "simulated": {"rank": 4, "reg": 0.1},
 }
 # What Surprise's own documentation gives, so that a wrong protocol is noticed.

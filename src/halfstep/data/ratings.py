@@ -267,6 +267,22 @@ class Ratings:
         cells = self.by_user
         return csr_array((cells.values, cells.indices, cells.indptr), shape=self.shape, copy=True)
 
+    def facts(self) -> dict[str, Any]:
+        """Where the ratings came from and how many there are, as plain values (a model keeps them)."""
+        m, n = self.shape
+        return {
+            "source": self.report.source.description,
+            "rows_read": self.report.source.rows,
+            "dropped": dict(self.report.dropped),
+            "repeats": self.report.repeats,
+            "duplicates": self.report.policy,
+            "ratings": len(self),
+            "users": m,
+            "items": n,
+            "weighted": self.by_user.weights is not None,
+            "timed": self.time is not None,
+        }
+
     def summary(self) -> Summary:
         """What was read, dropped and merged, and what the ratings look like."""
         from halfstep.data.summary import summarize

@@ -107,25 +107,15 @@ def summarize(ratings: Ratings) -> Summary:
         position = np.searchsorted(np.cumsum(counts), np.array(marks) * (len(values) - 1), "right")
         pairs = tuple((q, float(str(levels[p]))) for q, p in zip(marks, position, strict=True))
     low, high = ratings.scale()
-    report = ratings.report
     return Summary(
-        source=report.source.description,
-        notes=tuple(report.source.notes),
-        rows_read=report.source.rows,
-        dropped=dict(report.dropped),
-        repeats=report.repeats,
-        duplicates=report.policy,
-        ratings=len(ratings),
-        users=len(ratings.users),
-        items=len(ratings.items),
+        **ratings.facts(),
+        notes=tuple(ratings.report.source.notes),
         density=ratings.density,
         mean=ratings.mean(),
         lowest=low,
         highest=high,
         per_user=_counts(np.diff(ratings.by_user.indptr)),
         per_item=_counts(np.diff(ratings.by_item.indptr)),
-        weighted=ratings.by_user.weights is not None,
-        timed=ratings.time is not None,
         distribution_kind=kind,
         distribution=pairs,
     )
