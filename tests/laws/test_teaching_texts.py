@@ -74,7 +74,7 @@ def test_the_guides_step_is_one_half_step(ratings, backend, dtype, tolerance):
 
 def test_the_guides_loop_as_printed_is_another_computation(ratings):
     """The trap: `for i in np.nonzero(row)` runs once, with an array of all indices."""
-    R, mask = observed(ratings)
+    R, _ = observed(ratings)
     _, f = plain(ratings)
     y, u = f.item_factors, 0
     printed = []

@@ -1,0 +1,366 @@
+"""From something DuckDB can select from to columns as arrays.
+
+A column of a text file has no type. Whether its ids are integers is decided over the whole column:
+
+1. Optimistic pass: every chosen column in one query. An id becomes an int64 where writing that integer
+   gives the same text again; anything else («007», « 12», «1e3», beyond 64 bits) becomes NULL.
+2. Where a column had such an id, all of it is text: one query finds the distinct ids, sorted; they make
+   an ENUM, and a second one gives the code of every row. Only distinct ids become Python strings.
+3. A rating or a time that is not a number becomes NaN. If times are ISO dates, or all ratings are
+   written with a decimal comma, they are read again as that.
+
+A column with a declared type (Parquet, SQL, Arrow) keeps it: text stays text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from halfstep.data.assemble import Source
+from halfstep.data.columns import ARGUMENT, Choice, Extracted, describe, encode_masked
+from halfstep.data.duck import Connection
+from halfstep.data.ids import MISSING, TEXT, Encoded, IdMap
+from halfstep.errors import DataError
+
+__all__ = ["Column", "Relation", "fetch"]
+
+Array = npt.NDArray[Any]
+
+_INTEGERS = frozenset(
+    "TINYINT SMALLINT INTEGER BIGINT HUGEINT UTINYINT USMALLINT UINTEGER UBIGINT UHUGEINT".split()
+)
+_FLOATS = ("FLOAT", "DOUBLE", "DECIMAL")
+_TEXTS = ("VARCHAR", "ENUM", "UUID")
+_TIMES = ("DATE", "TIMESTAMP")
+
+_FLOAT_EXACT = 2.0**53
+_ISO = r"^\s*\d{4}-\d{1,2}-\d{1,2}([ T].*)?$"
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column as SQL: `text` is its text; `kind` what it may hold.
+
+    "loose" is text whose type is not declared (of a text file), `raw` its text with JSON's quotes.
+    """
+
+    sql: str
+    kind: str  # loose, integer, float, text, time, boolean, null, other
+    type: str
+    text: str
+    raw: str
+
+    @classmethod
+    def loose(cls, sql: str) -> Column:
+        """A column of a text file."""
+        return cls(sql, "loose", "text", sql, sql)
+
+    @classmethod
+    def json(cls, sql: str) -> Column:
+        """A column of DuckDB's JSON type: the number 7 is an integer, the string "7" is text."""
+        return cls(sql, "loose", "JSON", f"({sql} ->> '$')", f"{sql}::VARCHAR")
+
+    @classmethod
+    def declared(cls, sql: str, type_: str) -> Column:
+        """A column with a type."""
+        plain = type_.upper()
+        if plain in _INTEGERS:
+            kind = "integer"
+        elif plain.startswith(_FLOATS) and "[" not in plain:
+            kind = "float"
+        elif plain.startswith(_TEXTS) and "[" not in plain:
+            kind = "text"
+        elif plain.startswith(_TIMES) and "[" not in plain:
+            kind = "time"
+        elif plain in ("BOOLEAN", '"NULL"', "NULL"):
+            kind = "boolean" if plain == "BOOLEAN" else "null"
+        else:
+            kind = "other"
+        return cls(sql, kind, type_, f"{sql}::VARCHAR", f"{sql}::VARCHAR")
+
+
+@dataclass(slots=True)
+class Relation:
+    """A table inside DuckDB: something to select from, and its columns.
+
+    The same query must give the same rows in the same order each time.
+    """
+
+    connection: Connection
+    sql: str
+    columns: Sequence[Column]
+    names: Sequence[str] | None
+    description: str
+    decimal_comma: bool = True  # whether «4,5» may be a number
+    notes: list[str] = field(default_factory=list)
+
+    def select(self, expressions: Mapping[str, str], tail: str = "") -> dict[str, Array]:
+        """A numpy array (masked where there are NULLs) for each expression."""
+        listed = ", ".join(f"{sql} AS {name}" for name, sql in expressions.items())
+        found: dict[str, Array] = self.connection.execute(
+            f"SELECT {listed} FROM {self.sql} {tail}"
+        ).fetchnumpy()
+        return found
+
+    def counts(self, expressions: Mapping[str, str]) -> dict[str, int]:
+        """How many rows fulfil each condition."""
+        return {
+            name: int(value[0])
+            for name, value in self.select(
+                {name: f"count(*) FILTER ({sql})" for name, sql in expressions.items()}
+            ).items()
+        }
+
+
+def fetch(table: Relation, chosen: Choice) -> Extracted:
+    """The chosen columns of a table; values that cannot be read are NaN or `MISSING`.
+
+    Raises `DataError` where a column cannot hold what it was chosen for.
+    """
+    columns = {role: table.columns[position] for role, position in chosen.items()}
+    _check_types(table, chosen, columns)
+    texts = _text_columns(table, columns)
+    dictionaries = _dictionaries(table, {role: columns[role] for role in texts})
+    got = table.select(
+        {
+            role: _code(role, column) if role in texts else _expression(role, column)
+            for role, column in columns.items()
+        }
+    )
+    late = _late_texts(table, columns, got, texts)
+    if late:
+        dictionaries |= _dictionaries(table, {role: columns[role] for role in late})
+        got |= table.select({role: _code(role, columns[role]) for role in late})
+    encoded = {
+        role: (
+            _encoded(dictionaries[role], got[role])
+            if role in dictionaries
+            else encode_masked(_whole(got[role], columns[role]), ARGUMENT[role])
+        )
+        for role in ("user", "item")
+    }
+    numbers = {
+        role: _numbers(table, role, columns[role], got.pop(role))
+        for role in ("rating", "weight")
+        if role in columns
+    }
+    time = _times(table, columns["time"], got.pop("time")) if "time" in columns else None
+    table.notes.append(describe(chosen, table.names))
+    by_argument = {ARGUMENT[role]: column for role, column in columns.items()}
+
+    def bad_text(argument: str, row: int) -> str:
+        found = table.select({"x": by_argument[argument].text}, f"LIMIT 1 OFFSET {row}")["x"]
+        return "" if np.ma.getmaskarray(found).any() else str(found[0])
+
+    return Extracted(
+        encoded["user"],
+        encoded["item"],
+        numbers.get("rating"),
+        time,
+        numbers.get("weight"),
+        Source(table.description, len(encoded["user"].codes), table.notes),
+        bad_text,
+    )
+
+
+def _check_types(table: Relation, chosen: Choice, columns: Mapping[str, Column]) -> None:
+    allowed = {
+        "user": ("loose", "integer", "float", "text", "null"),
+        "item": ("loose", "integer", "float", "text", "null"),
+        "rating": ("loose", "integer", "float", "boolean", "null"),
+        "weight": ("loose", "integer", "float", "boolean", "null"),
+        "time": ("loose", "integer", "float", "text", "time", "null"),
+    }
+    rules = {
+        "user": "ids are integers or text",
+        "item": "ids are integers or text",
+        "time": "times are numbers, timestamps or ISO dates",
+    }
+    for role, column in columns.items():
+        if column.kind in allowed[role]:
+            continue
+        name = chosen[role] if table.names is None else table.names[chosen[role]]
+        raise DataError(
+            ARGUMENT[role],
+            name,
+            f"is a column of type {column.type}: {rules.get(role, 'it must hold numbers')}",
+            f"convert the column first, or pass {role}= with another",
+        )
+
+
+# ------------------------------------------------------------------------------ ids
+
+
+def _canonical(column: Column) -> str:
+    """The id as BIGINT where its text is that integer's own, else NULL."""
+    x = column.raw
+    if column.kind == "integer":
+        return f"try_cast({column.sql} AS BIGINT)"
+    # The reader would push a bare TRY_CAST down into the scan as a CAST that raises; not this one.
+    return f"CASE WHEN try_cast({x} AS BIGINT)::VARCHAR = {x} THEN try_cast({x} AS BIGINT) END"
+
+
+def _not_canonical(column: Column) -> str:
+    return f"nullif({column.text}, '') IS NOT NULL AND ({_canonical(column)}) IS NULL"
+
+
+def _text_columns(table: Relation, columns: Mapping[str, Column]) -> set[str]:
+    """The id columns that are known to be text before all of them is read."""
+    sides = {role: columns[role] for role in ("user", "item")}
+    texts = {role for role, column in sides.items() if column.kind in ("text", "null")}
+    loose = {role: column for role, column in sides.items() if column.kind == "loose"}
+    if loose:
+        odd = table.select({r: _not_canonical(c) for r, c in loose.items()}, "LIMIT 1000")
+        texts |= {role for role in loose if odd[role].any()}
+    return texts
+
+
+def _late_texts(
+    table: Relation, columns: Mapping[str, Column], got: Mapping[str, Array], texts: set[str]
+) -> set[str]:
+    """The id columns in which the optimistic pass met an id that is not an int64."""
+    doubtful = {
+        role: columns[role]
+        for role in ("user", "item")
+        if role not in texts
+        and columns[role].kind in ("loose", "integer")
+        and isinstance(got[role], np.ma.MaskedArray)
+    }
+    if not doubtful:
+        return set()
+    odd = table.counts({role: f"WHERE {_not_canonical(c)}" for role, c in doubtful.items()})
+    return {role for role in doubtful if odd[role]}
+
+
+def _dictionaries(table: Relation, columns: Mapping[str, Column]) -> dict[str, IdMap]:
+    """The sorted distinct ids of text columns; makes the type `ids_of_<role>` of each."""
+    if not columns:
+        return {}
+    run = table.connection.execute
+    listed = ", ".join(f"nullif({column.text}, '') AS {role}" for role, column in columns.items())
+    sets = ", ".join(f"({role})" for role in columns)
+    run(
+        f"CREATE OR REPLACE TEMP TABLE distinct_ids AS SELECT {', '.join(columns)} "
+        f"FROM (SELECT {listed} FROM {table.sql}) GROUP BY GROUPING SETS ({sets})"
+    )
+    found = {}
+    for role in columns:
+        # DuckDB compares text by its UTF-8 bytes, which is the order of the code points
+        query = f"SELECT {role} FROM distinct_ids WHERE {role} IS NOT NULL ORDER BY {role}"
+        values = run(query).fetchnumpy()[role]
+        found[role] = IdMap(np.asarray(values, dtype=object).astype(TEXT))
+        run(f"DROP TYPE IF EXISTS ids_of_{role}")
+        if len(values):
+            run(f"CREATE TEMP TYPE ids_of_{role} AS ENUM ({query})")
+        else:
+            run(f"CREATE TEMP TYPE ids_of_{role} AS ENUM ('')")
+    run("DROP TABLE distinct_ids")
+    return found
+
+
+def _code(role: str, column: Column) -> str:
+    return f"enum_code(nullif({column.text}, '')::ids_of_{role})::UINTEGER"
+
+
+def _encoded(ids: IdMap, codes: Array) -> Encoded:
+    if isinstance(codes, np.ma.MaskedArray):
+        codes = np.asarray(codes.filled(MISSING))
+    return Encoded(ids, codes.astype(np.uint32, copy=False))
+
+
+def _whole(values: Array, column: Column) -> Array:
+    if column.kind == "float" and isinstance(values, np.ma.MaskedArray):
+        return np.asarray(values.filled(np.nan))
+    return values
+
+
+# -------------------------------------------------------------------------- numbers
+
+
+def _expression(role: str, column: Column) -> str:
+    """What the optimistic pass asks for."""
+    if role in ("user", "item"):
+        return f"{column.sql}::DOUBLE" if column.kind == "float" else _canonical(column)
+    if column.kind == "time":
+        return _seconds(column.sql)
+    return _number(column)
+
+
+def _number(column: Column) -> str:
+    if column.kind not in ("loose", "text"):
+        return f"{column.sql}::DOUBLE"
+    x = column.text
+    # DuckDB reads «1_000» as a number; and see `_canonical` for why this is not a bare TRY_CAST
+    return f"CASE WHEN contains({x}, '_') THEN NULL ELSE try_cast({x} AS DOUBLE) END"
+
+
+def _filled(values: Array) -> Array:
+    if isinstance(values, np.ma.MaskedArray):
+        return np.asarray(values.filled(np.nan))
+    return values
+
+
+def _numbers(table: Relation, role: str, column: Column, values: Array) -> Array:
+    if column.kind == "loose" and table.decimal_comma and isinstance(values, np.ma.MaskedArray):
+        x = column.text
+        present = f"nullif({x}, '') IS NOT NULL"
+        comma = rf"regexp_full_match({x}, '\s*[+-]?\d+,\d+\s*')"
+        plain = rf"regexp_full_match({x}, '\s*[+-]?\d+\s*')"
+        counts = table.counts(
+            {
+                "commas": f"WHERE {comma}",
+                "others": f"WHERE {present} AND NOT {comma} AND NOT {plain}",
+                "thousands": rf"WHERE regexp_full_match({x}, '\s*[+-]?\d+,\d\d\d\s*')",
+            }
+        )
+        if counts["commas"] and not counts["others"] and counts["thousands"] < counts["commas"]:
+            number = f"CASE WHEN {present} THEN try_cast(replace({x}, ',', '.') AS DOUBLE) END"
+            values = table.select({role: number})[role]
+            table.notes.append(f"{ARGUMENT[role]} with a decimal comma")
+    return _filled(values)
+
+
+def _seconds(x: str) -> str:
+    return f"epoch_us({x}::TIMESTAMP WITH TIME ZONE) / 1e6"
+
+
+def _times(table: Relation, column: Column, values: Array) -> Array:
+    if column.kind in ("loose", "text") and isinstance(values, np.ma.MaskedArray):
+        x = column.text
+        parsed = f"try_cast({x} AS TIMESTAMP WITH TIME ZONE)"
+        iso = rf"regexp_matches({x}, '{_ISO}') AND isfinite({parsed})"
+        present = f"nullif({x}, '') IS NOT NULL"
+        counts = table.counts(
+            {
+                "present": f"WHERE {present}",
+                "iso": f"WHERE {iso}",
+                "numbers": f"WHERE ({_number(column)}) IS NOT NULL",
+            }
+        )
+        if counts["iso"] > counts["numbers"]:
+            seconds = f"CASE WHEN {iso} THEN epoch_us({parsed}) / 1e6 END"
+            values = table.select({"time": seconds})["time"]
+            table.notes.append("time from ISO dates, in seconds since 1970 (UTC)")
+        elif counts["present"] and not counts["numbers"]:
+            first = table.select({"x": x}, f"WHERE {present} LIMIT 1")["x"]
+            raise DataError(
+                "time",
+                str(first[0]),
+                "is neither a number nor an ISO date (2024-01-31, 2024-01-31 12:00:00)",
+                "convert the column, pass time= with another, or time=False to leave it out",
+            )
+    elif column.kind == "time":
+        table.notes.append("time in seconds since 1970 (UTC)")
+    numbers = _filled(values)
+    finite = np.isfinite(numbers)
+    if not finite.all() or not (numbers == np.rint(numbers)).all():
+        return numbers
+    if len(numbers) and np.abs(numbers).max() > _FLOAT_EXACT and column.kind != "time":
+        exact = table.select({"time": _canonical(column)})["time"]  # nanoseconds
+        return numbers if isinstance(exact, np.ma.MaskedArray) else exact
+    return numbers.astype(np.int64)
