@@ -50,7 +50,9 @@ class InputError(HalfstepError, ValueError):
         super().__init__(argument, value, rule, remedy)
 
     def __str__(self) -> str:
-        return f"{self.argument}={shown(self.value)}: {self.rule}; {self.remedy}"
+        whole = self.argument == "path"  # a cut path is of no use
+        value = repr(self.value) if whole else shown(self.value)
+        return " ".join(f"{self.argument}={value}: {self.rule}; {self.remedy}".splitlines())
 
 
 class ParameterError(InputError):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import tempfile
 from collections.abc import Mapping
@@ -96,27 +97,32 @@ def read_tensors(
     """
     source = Path(path)
     try:
-        size = source.stat().st_size
         if source.is_dir():
             raise ReadError("path", str(path), "is a folder", "name a model file")
+        size = source.stat().st_size
         with open(source, "rb") as file:
             start = file.read(8)
             length = int.from_bytes(start, "little")
             if len(start) < 8 or length > min(size - 8, _LARGEST_HEADER):
                 raise _broken(path, "is truncated or not a safetensors file")
-            header = json.loads(file.read(length).decode("utf-8"))
+            text = file.read(length)
     except FileNotFoundError:
         raise ReadError("path", str(path), "does not exist", "check the name") from None
-    except PermissionError:
-        raise ReadError("path", str(path), "may not be read", "check its permissions") from None
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError):
-        raise _broken(path, "is not a safetensors file") from None
-    if not isinstance(header, dict):
-        raise _broken(path, "is not a safetensors file")
-    metadata = header.pop("__metadata__", {})
-    if not isinstance(metadata, dict) or not all(isinstance(v, str) for v in metadata.values()):
-        raise _broken(path, "has metadata that is not text")
-    views = _views(path, header, 8 + length, size)
+    except (OSError, ValueError) as error:
+        if isinstance(error, InputError):
+            raise
+        reason = getattr(error, "strerror", None) or str(error)
+        raise ReadError("path", str(path), f"cannot be read ({reason})", "check the name") from None
+    try:
+        header = json.loads(text.decode("utf-8"))
+        metadata = header.pop("__metadata__", {})
+        if not all(isinstance(value, str) for value in metadata.values()):
+            raise _broken(path, "has metadata that is not text")
+        views = _views(path, header, 8 + length, size)
+    except ModelFileError:
+        raise
+    except (AttributeError, LookupError, OverflowError, RecursionError, TypeError, ValueError):
+        raise _broken(path, "is not a safetensors file, or its header is damaged") from None
     buffer: Array
     if mmap:
         buffer = np.memmap(source, dtype=np.uint8, mode="r")
@@ -126,8 +132,12 @@ def read_tensors(
         raise _broken(path, "changed while it was read")
     arrays = {}
     for name, (dtype, shape, begin, end) in views.items():
-        view = buffer[begin:end].view(dtype).reshape(shape)
-        arrays[name] = np.asarray(view) if mmap else view.copy()
+        try:
+            view = buffer[begin:end].view(dtype).reshape(shape)
+        except ValueError:  # more dimensions than numpy has
+            raise _broken(path, f"has an entry {name!r} whose shape makes no sense") from None
+        # a file of another writer may place an array where the kernels cannot read it
+        arrays[name] = np.asarray(view) if mmap and view.flags.aligned else view.copy()
     return arrays, metadata
 
 
@@ -138,20 +148,19 @@ def _views(
     views: dict[str, tuple[np.dtype[Any], tuple[int, ...], int, int]] = {}
     ranges = []
     for name, entry in header.items():
-        try:
-            dtype = _DTYPES[entry["dtype"]]
-            shape = tuple(entry["shape"])
-            begin, end = entry["data_offsets"]
-            whole = all(isinstance(v, int) and v >= 0 for v in (*shape, begin, end))
-        except (KeyError, TypeError, ValueError):
-            raise _broken(path, f"has a damaged entry {name!r}") from None
-        count = 1
-        for extent in shape:
-            count *= extent
-        if not whole or end - begin != count * dtype.itemsize:
+        dtype = _DTYPES.get(entry["dtype"])
+        shape, offsets = entry["shape"], entry["data_offsets"]
+        numbers = [*shape, *offsets]
+        if dtype is None or not all(type(v) is int and 0 <= v < 2**63 for v in numbers):
+            raise _broken(path, f"has a damaged entry {name!r}")
+        begin, end = offsets
+        if (
+            end - begin != math.prod(shape) * dtype.itemsize
+            or math.prod(filter(None, shape)) >= 2**60
+        ):
             raise _broken(path, f"has an entry {name!r} whose size does not fit its shape")
         ranges.append((begin, end))
-        views[name] = (dtype, shape, data + begin, data + end)
+        views[name] = (dtype, tuple(shape), data + begin, data + end)
     position = 0
     for begin, end in sorted(ranges):
         if begin != position:

@@ -156,13 +156,15 @@ def train(
             rmse = None if validation is None else validation.rmse(spare, backend)
             seconds["measure"] = perf_counter() - begun
 
-            current, spare = spare, current
             row = TraceRow(sweep, value.objective, value.train_rmse, rmse, seconds)
+            # Whatever takes time comes before the bookkeeping, so that Ctrl-C finds it consistent.
+            better = spare.copy() if rmse is not None and rmse < best_rmse else None
+            current, spare = spare, current
             rows.append(row)
-            best_sweep = sweep if rmse is None else best_sweep
-            if rmse is not None and rmse < best_rmse:
-                best_rmse, best_sweep = rmse, sweep
-                best = current.copy()
+            if rmse is None:
+                best_sweep = sweep
+            elif better is not None:
+                best, best_rmse, best_sweep = better, rmse, sweep
             for listener in listeners:
                 listener.on_sweep(row)
             verdicts = [callback(row) for callback in callbacks]  # all of them are told

@@ -56,7 +56,7 @@ fn counting_sort(
     n_keys: usize,
     visit: impl Iterator<Item = usize>,
 ) -> Result<(Vec<i64>, Vec<i64>)> {
-    let mut offsets = vec![0_i64; n_keys + 1];
+    let mut offsets = zeros(n_keys.saturating_add(1))?;
     for &key in keys {
         let place = offsets.get_mut(key as usize + 1).ok_or_else(|| {
             Error::contract(format!("index {key} is out of range, there are {n_keys}"))
@@ -66,7 +66,8 @@ fn counting_sort(
     for key in 0..n_keys {
         offsets[key + 1] += offsets[key];
     }
-    let mut next = offsets.clone();
+    let mut next = zeros(offsets.len())?;
+    next.copy_from_slice(&offsets);
     let mut order = vec![0_i64; keys.len()];
     for (done, position) in visit.enumerate() {
         if done % CHECK_EVERY == 0 {
@@ -77,6 +78,16 @@ fn counting_sort(
         *place += 1;
     }
     Ok((offsets, order))
+}
+
+/// So many zeros, or an error where there is no memory for them: `n_keys` is not bounded by the cells.
+fn zeros(count: usize) -> Result<Vec<i64>> {
+    let mut found = Vec::new();
+    found
+        .try_reserve_exact(count)
+        .map_err(|_| Error::contract(format!("there is no memory for {count} offsets")))?;
+    found.resize(count, 0);
+    Ok(found)
 }
 
 #[allow(clippy::cast_sign_loss, clippy::cast_possible_truncation)]

@@ -140,23 +140,17 @@ impl Isa {
     /// The set in use: `HALFSTEP_ISA`, else the best that the processor has.
     ///
     /// # Errors
-    /// `HALFSTEP_ISA` names no set, or one that this processor has not.
+    /// The value of `HALFSTEP_ISA`, where it names no set of this processor.
     pub fn chosen() -> Result<Isa, String> {
         static CHOSEN: OnceLock<Result<Isa, String>> = OnceLock::new();
         CHOSEN
             .get_or_init(|| {
                 let available = Isa::available();
-                let Some(name) = std::env::var("HALFSTEP_ISA").ok().filter(|n| !n.is_empty()) else {
-                    return Ok(available[0]);
-                };
-                available.iter().copied().find(|isa| isa.name() == name).ok_or_else(|| {
-                    let names: Vec<_> = available.iter().map(|isa| isa.name()).collect();
-                    format!(
-                        "HALFSTEP_ISA={name:?}: is not an instruction set of this machine; \
-                         choose one of {}, or unset it",
-                        names.join(", ")
-                    )
-                })
+                let wanted = std::env::var_os("HALFSTEP_ISA")
+                    .map(|name| name.to_string_lossy().into_owned())
+                    .filter(|name| !name.is_empty());
+                let Some(name) = wanted else { return Ok(available[0]) };
+                available.into_iter().find(|isa| isa.name() == name).ok_or(name)
             })
             .clone()
     }

@@ -8,13 +8,16 @@ use pyo3::prelude::*;
 
 use crate::door::internal;
 
+/// An extent that is free.
+pub const ANY: usize = usize::MAX;
+
 /// An array of the type T that is C-contiguous and aligned, borrowed for reading.
 pub struct In<'py, T: Element + numpy::Element>(PyReadonlyArrayDyn<'py, T>);
 
 impl<'py, T: Element + numpy::Element> In<'py, T> {
-    /// Borrow `array`, which `name` calls in messages.
-    pub fn of(name: &str, array: &Bound<'py, PyAny>) -> PyResult<Self> {
-        let typed = typed::<T>(name, array)?;
+    /// Borrow `array` of this shape (`ANY` where an extent is free), which `name` calls in messages.
+    pub fn of(name: &str, array: &Bound<'py, PyAny>, shape: &[usize]) -> PyResult<Self> {
+        let typed = typed::<T>(name, array, shape)?;
         let borrowed = typed
             .try_readonly()
             .map_err(|_| internal(array.py(), &format!("{name} is being written to")))?;
@@ -27,10 +30,10 @@ impl<'py, T: Element + numpy::Element> In<'py, T> {
         self.0.as_slice().unwrap_or(&[])
     }
 
-    /// The extent of the last axis (1 for a vector).
-    pub fn width(&self) -> usize {
+    /// The extents of a matrix.
+    pub fn extents(&self) -> (usize, usize) {
         let shape = self.0.shape();
-        if shape.len() == 2 { shape[1] } else { 1 }
+        (shape[0], shape[1])
     }
 }
 
@@ -38,9 +41,9 @@ impl<'py, T: Element + numpy::Element> In<'py, T> {
 pub struct Out<'py, T: Element + numpy::Element>(PyReadwriteArrayDyn<'py, T>);
 
 impl<'py, T: Element + numpy::Element> Out<'py, T> {
-    /// Borrow `array`, which `name` calls in messages.
-    pub fn of(name: &str, array: &Bound<'py, PyAny>) -> PyResult<Self> {
-        let typed = typed::<T>(name, array)?;
+    /// Borrow `array` of this shape (`ANY` where an extent is free), which `name` calls in messages.
+    pub fn of(name: &str, array: &Bound<'py, PyAny>, shape: &[usize]) -> PyResult<Self> {
+        let typed = typed::<T>(name, array, shape)?;
         let borrowed = typed.try_readwrite().map_err(|_| {
             internal(array.py(), &format!("{name} is read-only or is another argument's memory"))
         })?;
@@ -56,12 +59,20 @@ impl<'py, T: Element + numpy::Element> Out<'py, T> {
 fn typed<'py, T: Element + numpy::Element>(
     name: &str,
     array: &Bound<'py, PyAny>,
+    shape: &[usize],
 ) -> PyResult<Bound<'py, PyArrayDyn<T>>> {
     let typed = array.cast::<PyArrayDyn<T>>().map_err(|_| {
         internal(array.py(), &format!("{name} must be an array of {}", std::any::type_name::<T>()))
     })?;
     if !typed.is_c_contiguous() || !is_aligned(array)? {
         return Err(internal(array.py(), &format!("{name} must be C-contiguous and aligned")));
+    }
+    let found = typed.shape();
+    if found.len() != shape.len() || found.iter().zip(shape).any(|(f, s)| *s != ANY && f != s) {
+        let wanted: Vec<_> =
+            shape.iter().map(|&s| if s == ANY { "any".to_owned() } else { s.to_string() }).collect();
+        let message = format!("{name} has shape {found:?}, expected ({})", wanted.join(", "));
+        return Err(internal(array.py(), &message));
     }
     Ok(typed.clone())
 }

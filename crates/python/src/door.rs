@@ -6,7 +6,7 @@ use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::Duration;
 
 use halfstep_kernels::{Error, Result, Run};
-use pyo3::exceptions::{PyKeyboardInterrupt, PyRuntimeError, PyValueError};
+use pyo3::exceptions::PyKeyboardInterrupt;
 use pyo3::prelude::*;
 
 pyo3::create_exception!(_native, SingularSystem, pyo3::exceptions::PyArithmeticError);
@@ -17,18 +17,24 @@ const SMALL: f64 = 2e6;
 
 static THREADS: AtomicUsize = AtomicUsize::new(0);
 
+const MOST_THREADS: usize = 4096;
+
 /// The number of threads in use: set by the caller, else `HALFSTEP_NUM_THREADS`, else the cores available.
-pub fn threads() -> PyResult<usize> {
+pub fn threads(py: Python<'_>) -> PyResult<usize> {
     let set = THREADS.load(Ordering::Relaxed);
     if set > 0 {
         return Ok(set);
     }
-    let chosen = match std::env::var("HALFSTEP_NUM_THREADS").ok().filter(|text| !text.is_empty()) {
-        Some(text) => text.parse().ok().filter(|n| (1..=4096).contains(n)).ok_or_else(|| {
-            PyValueError::new_err(format!(
-                "HALFSTEP_NUM_THREADS={text:?}: must be an integer from 1 to 4096; try 2, or unset it"
-            ))
-        })?,
+    let wanted =
+        std::env::var_os("HALFSTEP_NUM_THREADS").map(|text| text.to_string_lossy().into_owned());
+    let chosen = match wanted.filter(|text| !text.is_empty()) {
+        Some(text) => match text.parse() {
+            Ok(n) if (1..=MOST_THREADS).contains(&n) => n,
+            _ => {
+                let rule = "must be an integer from 1 to 4096";
+                return Err(parameter(py, "HALFSTEP_NUM_THREADS", text, rule, "try 2, or unset it"));
+            }
+        },
         None => std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
     };
     THREADS.store(chosen, Ordering::Relaxed);
@@ -36,9 +42,9 @@ pub fn threads() -> PyResult<usize> {
 }
 
 /// Use `n` threads from now on.
-pub fn set_threads(n: usize) -> PyResult<()> {
-    if !(1..=4096).contains(&n) {
-        return Err(PyValueError::new_err(format!("n={n}: must be from 1 to 4096; try 2")));
+pub fn set_threads(py: Python<'_>, n: usize) -> PyResult<()> {
+    if !(1..=MOST_THREADS).contains(&n) {
+        return Err(parameter(py, "n", n.to_string(), "must be an integer from 1 to 4096", "try 2"));
     }
     THREADS.store(n, Ordering::Relaxed);
     Ok(())
@@ -53,7 +59,7 @@ pub fn run<R: Send>(
     operations: f64,
     work: impl FnOnce(Run<'_>) -> Result<R> + Send,
 ) -> PyResult<R> {
-    let threads = threads()?;
+    let threads = threads(py)?;
     let cancel = AtomicBool::new(false);
     let (outcome, signal) = py.detach(|| {
         if operations < SMALL {
@@ -102,10 +108,19 @@ fn to_python(py: Python<'_>, error: &Error) -> PyErr {
     }
 }
 
-/// `halfstep.errors.InternalError`, or a `RuntimeError` where even that cannot be had.
+/// `halfstep.errors.InternalError`.
 pub fn internal(py: Python<'_>, message: &str) -> PyErr {
+    ours(py, "InternalError", (message,))
+}
+
+/// `halfstep.errors.ParameterError`.
+pub fn parameter(py: Python<'_>, argument: &str, value: String, rule: &str, remedy: &str) -> PyErr {
+    ours(py, "ParameterError", (argument, value, rule, remedy))
+}
+
+/// An error of `halfstep.errors`, or the error that came up on the way to it.
+fn ours<'py>(py: Python<'py>, class: &str, arguments: impl pyo3::call::PyCallArgs<'py>) -> PyErr {
     py.import("halfstep.errors")
-        .and_then(|errors| errors.getattr("InternalError"))
-        .and_then(|class| class.call1((message,)))
-        .map_or_else(|_| PyRuntimeError::new_err(message.to_owned()), |e| PyErr::from_value(e))
+        .and_then(|errors| errors.getattr(class)?.call1(arguments))
+        .map_or_else(|error| error, PyErr::from_value)
 }

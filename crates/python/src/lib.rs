@@ -7,11 +7,10 @@ mod door;
 
 use halfstep_kernels::{self as kernels, Cells, Element, Isa, Model, Ranking, RowProblem, Terms};
 use numpy::{IntoPyArray, PyArray1, PyReadonlyArray1};
-use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
-use args::{In, Out, is_f64};
-use door::{SingularSystem, internal, run};
+use args::{ANY, In, Out, is_f64};
+use door::{SingularSystem, internal, parameter, run};
 
 type Any<'py> = Bound<'py, PyAny>;
 type I64<'py> = PyReadonlyArray1<'py, i64>;
@@ -20,8 +19,12 @@ type F32<'py> = PyReadonlyArray1<'py, f32>;
 type SortedArrays<'py> =
     (Bound<'py, PyArray1<i64>>, Bound<'py, PyArray1<u32>>, Bound<'py, PyArray1<i64>>);
 
-fn chosen_isa() -> PyResult<Isa> {
-    Isa::chosen().map_err(PyValueError::new_err)
+fn chosen_isa(py: Python<'_>) -> PyResult<Isa> {
+    Isa::chosen().map_err(|name| {
+        let names = available_isas().join(", ");
+        let rule = "is not an instruction set of this machine";
+        parameter(py, "HALFSTEP_ISA", name, rule, &format!("choose one of {names}, or unset it"))
+    })
 }
 
 fn contiguous<'a, T: numpy::Element>(
@@ -34,8 +37,8 @@ fn contiguous<'a, T: numpy::Element>(
 
 /// The instruction set in use.
 #[pyfunction]
-fn isa() -> PyResult<&'static str> {
-    Ok(chosen_isa()?.name())
+fn isa(py: Python<'_>) -> PyResult<&'static str> {
+    Ok(chosen_isa(py)?.name())
 }
 
 /// The instruction sets that this processor has.
@@ -46,14 +49,14 @@ fn available_isas() -> Vec<&'static str> {
 
 /// The number of threads in use.
 #[pyfunction]
-fn get_num_threads() -> PyResult<usize> {
-    door::threads()
+fn get_num_threads(py: Python<'_>) -> PyResult<usize> {
+    door::threads(py)
 }
 
 /// Use `n` threads from now on.
 #[pyfunction]
-fn set_num_threads(n: usize) -> PyResult<()> {
-    door::set_threads(n)
+fn set_num_threads(py: Python<'_>, n: usize) -> PyResult<()> {
+    door::set_threads(py, n)
 }
 
 /// Order (row, column) pairs.
@@ -103,11 +106,12 @@ fn gram<'py>(
         scale: Option<&Any<'py>>,
         out: &Any<'py>,
     ) -> PyResult<()> {
-        let isa = chosen_isa()?;
-        let factors = In::<T>::of("factors", factors)?;
-        let scale = scale.map(|s| In::<T>::of("scale", s)).transpose()?;
-        let mut out = Out::<T>::of("out", out)?;
-        let (rank, rows) = (factors.width(), factors.slice());
+        let isa = chosen_isa(py)?;
+        let factors = In::<T>::of("factors", factors, &[ANY, ANY])?;
+        let (n, rank) = factors.extents();
+        let scale = scale.map(|s| In::<T>::of("scale", s, &[n])).transpose()?;
+        let mut out = Out::<T>::of("out", out, &[rank, rank])?;
+        let rows = factors.slice();
         let (scale, out) = (scale.as_ref().map(In::slice), out.slice());
         let work = rows.len() as f64 * rank as f64;
         run(py, work, |r| kernels::gram(isa, r, rows, rank, scale, out))
@@ -169,22 +173,26 @@ impl<'py> RowArrays<'py> {
         cells: Cells<'_>,
         (a0, a1, b0, b1): (f64, f64, f64, f64),
     ) -> PyResult<()> {
-        let isa = chosen_isa()?;
-        let optional = |name: &str, array: &Option<Any<'py>>| {
-            array.as_ref().map(|a| In::<T>::of(name, a)).transpose()
+        let isa = chosen_isa(py)?;
+        let optional = |name: &str, array: &Option<Any<'py>>, shape: &[usize]| {
+            array.as_ref().map(|a| In::<T>::of(name, a, shape)).transpose()
         };
-        let fixed = In::<T>::of("fixed", &self.fixed)?;
-        let ridge = In::<T>::of("ridge", &self.ridge)?;
-        let offset = optional("offset", &self.offset)?;
-        let prior = optional("prior", &self.prior)?;
-        let linear = optional("linear", &self.linear)?;
-        let scale = optional("scale", &self.scale)?;
-        let mut out = Out::<T>::of("out", &self.out)?;
-        let mut out_bias = self.out_bias.as_ref().map(|b| Out::<T>::of("out_bias", b)).transpose()?;
+        let fixed = In::<T>::of("fixed", &self.fixed, &[ANY, ANY])?;
+        let (n, rank) = fixed.extents();
+        let rows = cells.indptr.len().saturating_sub(1);
+        let unknowns = rank + usize::from(self.out_bias.is_some());
+        let ridge = In::<T>::of("ridge", &self.ridge, &[unknowns])?;
+        let offset = optional("offset", &self.offset, &[n])?;
+        let prior = optional("prior", &self.prior, &[unknowns, unknowns])?;
+        let linear = optional("linear", &self.linear, &[ANY, unknowns])?;
+        let scale = optional("scale", &self.scale, &[rows])?;
+        let mut out = Out::<T>::of("out", &self.out, &[rows, rank])?;
+        let mut out_bias =
+            self.out_bias.as_ref().map(|b| Out::<T>::of("out_bias", b, &[rows])).transpose()?;
         let problem = RowProblem {
             cells,
             fixed: fixed.slice(),
-            rank: fixed.width(),
+            rank,
             offset: offset.as_ref().map(In::slice),
             terms: Terms { a0, a1, b0, b1 },
             prior: prior.as_ref().map(In::slice),
@@ -194,8 +202,7 @@ impl<'py> RowArrays<'py> {
         };
         let (out, out_bias) = (out.slice(), out_bias.as_mut().map(Out::slice));
         let k = problem.rank as f64;
-        let rows = cells.indptr.len() as f64;
-        let work = cells.indices.len() as f64 * k * (k + 8.0) / 4.0 + rows * k * k * k / 3.0;
+        let work = cells.indices.len() as f64 * k * (k + 8.0) / 4.0 + rows as f64 * k * k * k / 3.0;
         run(py, work, |r| kernels::solve_rows(isa, r, &problem, out, out_bias))
     }
 }
@@ -214,22 +221,23 @@ impl<'py> ModelArrays<'py> {
         &self,
         work: impl FnOnce(Isa, Model<'_, T>) -> PyResult<R>,
     ) -> PyResult<R> {
-        let users = In::<T>::of("users", &self.users)?;
-        let items = In::<T>::of("items", &self.items)?;
-        let user_bias = self.user_bias.as_ref().map(|b| In::<T>::of("user_bias", b)).transpose()?;
-        let item_bias = self.item_bias.as_ref().map(|b| In::<T>::of("item_bias", b)).transpose()?;
-        if users.width() != items.width() {
-            return Err(internal(self.users.py(), "users and items differ in rank"));
-        }
+        let users = In::<T>::of("users", &self.users, &[ANY, ANY])?;
+        let (m, rank) = users.extents();
+        let items = In::<T>::of("items", &self.items, &[ANY, rank])?;
+        let (n, _) = items.extents();
+        let user_bias =
+            self.user_bias.as_ref().map(|b| In::<T>::of("user_bias", b, &[m])).transpose()?;
+        let item_bias =
+            self.item_bias.as_ref().map(|b| In::<T>::of("item_bias", b, &[n])).transpose()?;
         let model = Model {
-            rank: users.width(),
+            rank,
             users: users.slice(),
             items: items.slice(),
             user_bias: user_bias.as_ref().map(In::slice),
             item_bias: item_bias.as_ref().map(In::slice),
             mean: self.mean,
         };
-        work(chosen_isa()?, model)
+        work(chosen_isa(self.users.py())?, model)
     }
 }
 
@@ -289,7 +297,7 @@ fn predict<'py>(
         pairs: (&[i64], &[i64]),
         out: &Any<'py>,
     ) -> PyResult<()> {
-        let mut out = Out::<T>::of("out", out)?;
+        let mut out = Out::<T>::of("out", out, &[pairs.0.len()])?;
         let out = out.slice();
         model.with::<T, _>(|isa, m| {
             let work = pairs.0.len() as f64 * (m.rank as f64 + 20.0) / 4.0;
@@ -325,7 +333,10 @@ fn topk<'py>(
     lists("exclude", &exclude)?;
     lists("candidates", &candidates)?;
     let allow = allow.as_ref().map(|a| contiguous(py, "allow", a)).transpose()?;
-    let n = out_index.as_array().ncols();
+    let (rows, n) = out_index.as_array().dim();
+    if queries.getattr("shape")?.get_item(0)?.extract::<usize>()? != rows {
+        return Err(internal(py, "out_index must have one row per query"));
+    }
     let index = out_index.as_slice_mut().map_err(|_| internal(py, "out_index must be contiguous"))?;
     let filters = Filters { exclude: exclude.as_ref(), candidates: candidates.as_ref(), allow, n };
     if is_f64(&queries) {
@@ -353,22 +364,22 @@ impl<'py> Filters<'_, 'py> {
         index: &mut [i64],
         out_score: &Any<'py>,
     ) -> PyResult<()> {
-        let isa = chosen_isa()?;
-        let (queries, items) = (In::<T>::of("queries", queries)?, In::<T>::of("items", items)?);
-        let item_bias = item_bias.map(|b| In::<T>::of("item_bias", b)).transpose()?;
-        let mut score = Out::<T>::of("out_score", out_score)?;
-        if queries.width() != items.width() {
-            return Err(internal(py, "queries and items differ in rank"));
-        }
+        let isa = chosen_isa(py)?;
+        let queries = In::<T>::of("queries", queries, &[ANY, ANY])?;
+        let (count, rank) = queries.extents();
+        let items = In::<T>::of("items", items, &[ANY, rank])?;
+        let (n, _) = items.extents();
+        let item_bias = item_bias.map(|b| In::<T>::of("item_bias", b, &[n])).transpose()?;
+        let mut score = Out::<T>::of("out_score", out_score, &[count, self.n])?;
         let lists = |given: Option<&'_ (I64<'py>, U32<'py>)>| {
             given.map(|(indptr, indices)| {
-                // SAFETY of the unwraps: `topk` has checked that both are contiguous.
+                // never the default: `topk` has checked that both are contiguous
                 (indptr.as_slice().unwrap_or(&[]).to_vec(), indices.as_slice().unwrap_or(&[]).to_vec())
             })
         };
         let (exclude, candidates) = (lists(self.exclude), lists(self.candidates));
         let ranking = Ranking {
-            rank: queries.width(),
+            rank,
             queries: queries.slice(),
             items: items.slice(),
             item_bias: item_bias.as_ref().map(In::slice),
@@ -378,8 +389,7 @@ impl<'py> Filters<'_, 'py> {
             n: self.n,
         };
         let score = score.slice();
-        let rows = queries.slice().len() as f64 / ranking.rank.max(1) as f64;
-        let work = rows * items.slice().len() as f64 / 2.0;
+        let work = count as f64 * items.slice().len() as f64 / 2.0;
         run(py, work, |r| kernels::topk(isa, r, &ranking, index, score))
     }
 }

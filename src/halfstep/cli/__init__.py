@@ -30,6 +30,7 @@ COMMANDS = {
 
 _HELP = """Matrix factorization: from a table of ratings to a factor model and recommendations.
 
+For example:
     halfstep demo
     halfstep fit ratings.csv -o model.safetensors
     halfstep recommend model.safetensors --user 1

@@ -25,9 +25,10 @@ from halfstep.errors import (
 __all__ = ["in_flags", "report"]
 
 _FLAGS = (
-    "user item rating time weight sep header encoding format query duplicates invalid rank reg "
-    "reg_scaling biases center max_iter tol dtype seed solver valid test folds unknown n"
-).split()
+    *("user", "item", "rating", "time", "weight", "sep", "header", "encoding", "format", "query"),
+    *("duplicates", "invalid", "rank", "reg", "reg_scaling", "biases", "center", "max_iter", "tol"),
+    *("dtype", "seed", "solver", "valid", "test", "folds", "unknown", "n"),
+)
 _ASSIGNMENT = re.compile(rf"\b({'|'.join(_FLAGS)})=(\"[^\"]*\"|'[^']*'|…|[\w.+-]*\w)?")
 _REWORDED = {
     ", or fold it in (model.fold_in)": "",
@@ -41,14 +42,15 @@ def report(error: Exception, tokens: list[str]) -> int:
 
     if type(error).__name__ == "InterruptException":  # DuckDB's Ctrl-C
         return INTERRUPTED
-    if _is_usage(error):
-        from halfstep.cli import COMMANDS
-
-        command = next((f" {t}" for t in tokens[:1] if t in COMMANDS), "")
-        _print(f"{str(error).rstrip('. ')}; see `halfstep{command} --help`")
+    usage = _usage(error, tokens)
+    if usage is not None:
+        _print(usage)
         return BAD_INPUT
     if isinstance(error, HalfstepError) and not isinstance(error, InternalError):
         _print(in_flags(error))
+        return BAD_INPUT
+    if isinstance(error, ValueError) and str(error).startswith("HALFSTEP_"):  # the environment
+        _print(str(error))
         return BAD_INPUT
     if isinstance(error, MemoryError):
         _print(f"not enough memory ({error or 'no details'}); try a lower --rank or fewer ratings")
@@ -64,10 +66,18 @@ def report(error: Exception, tokens: list[str]) -> int:
     return BUG
 
 
-def _is_usage(error: Exception) -> bool:
-    from cyclopts import CycloptsError
+def _usage(error: Exception, tokens: list[str]) -> str | None:
+    """What is wrong with the command line itself, where that is what the error is about."""
+    from cyclopts import CycloptsError, UnknownCommandError
 
-    return isinstance(error, CycloptsError)
+    from halfstep.cli import COMMANDS
+
+    if isinstance(error, UnknownCommandError):  # its text would import every command
+        return f"{tokens[0]}: is not a command ({', '.join(COMMANDS)}); see `halfstep --help`"
+    if isinstance(error, CycloptsError):
+        command = f" {tokens[0]}" if tokens and tokens[0] in COMMANDS else ""
+        return f"{str(error).rstrip('. ')}; see `halfstep{command} --help`"
+    return None
 
 
 def _print(message: str, cut: int = 2000) -> None:

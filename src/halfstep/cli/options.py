@@ -9,32 +9,25 @@ from typing import Annotated, Any, Literal
 
 from cyclopts import Group, Parameter
 
+from halfstep.data.ids import Encoded
 from halfstep.data.ratings import Ratings
 from halfstep.errors import InputError, ParameterError
 from halfstep.models.explicit import ExplicitMF
 
-__all__ = ["ModelOptions", "ReadingOptions", "check_writable", "read_ids"]
+__all__ = ["FileOptions", "ModelOptions", "ReadingOptions", "check_writable"]
 
 _READING = Group("Reading the table (all found out by itself where not given)", sort_key=10)
 _MODEL = Group("Model", sort_key=5)
+_NUMBERS = ("rating", "time", "weight")
 _DEFAULT = {name: p.default for name, p in inspect.signature(ExplicitMF).parameters.items()}
 
 
 @Parameter(name="*", group=_READING)
 @dataclass(frozen=True, kw_only=True)
-class ReadingOptions:
-    """How the columns of a table of ratings are found and what is done with odd rows."""
+class FileOptions:
+    """How a file is read as a table."""
 
-    user: Annotated[str | None, Parameter(help="Column of the users: a name or a position.")] = None
-    item: Annotated[str | None, Parameter(help="Column of the items.")] = None
-    rating: Annotated[str | None, Parameter(help="Column of the ratings.")] = None
-    time: Annotated[str | None, Parameter(help="Column of the times.")] = None
-    weight: Annotated[
-        str | None, Parameter(help="Column of the weights: 2 counts like the row twice.")
-    ] = None
-    sep: Annotated[
-        str | None, Parameter(help="What stands between two columns; \\t is a tab.")
-    ] = None
+    sep: Annotated[str | None, Parameter(help="What stands between columns; \\t is a tab.")] = None
     header: Annotated[
         bool | None, Parameter(help="Whether the first line holds the names of the columns.")
     ] = None
@@ -45,35 +38,65 @@ class ReadingOptions:
     query: Annotated[
         str | None, Parameter(help="SQL that makes the rows, for instance from a database file.")
     ] = None
+    invalid: Annotated[
+        str, Parameter(help="Rows with a missing id or rating: error (say where) or drop.")
+    ] = "error"
+
+    def read_pairs(self, path: Path, user: str | None, item: str | None) -> tuple[Encoded, Encoded]:
+        """The users and items of that file, row by row."""
+        from halfstep.data.read import opened
+
+        given = {"user": _column(user), "item": _column(item), **dict.fromkeys(_NUMBERS, False)}
+        with opened(path, given, **self._file()) as found:
+            return found.users, found.items
+
+    def _file(self) -> dict[str, Any]:
+        names = ("sep", "header", "encoding", "format", "query")
+        given = {name: getattr(self, name) for name in names}
+        return {**given, "sep": "\t" if self.sep == "\\t" else self.sep}
+
+
+@Parameter(name="*", group=_READING)
+@dataclass(frozen=True, kw_only=True)
+class ReadingOptions(FileOptions):
+    """How the columns of a table of ratings are found and what is done with odd rows."""
+
+    user: Annotated[
+        str | None, Parameter(help="Column of the users: a name, or a position from 0.")
+    ] = None
+    item: Annotated[str | None, Parameter(help="Column of the items.")] = None
+    rating: Annotated[str | None, Parameter(help="Column of the ratings.")] = None
+    time: Annotated[str | None, Parameter(help="Column of the times.")] = None
+    weight: Annotated[
+        str | None, Parameter(help="Column of the weights: 2 counts like the row twice.")
+    ] = None
     duplicates: Annotated[
         str | None,
         Parameter(
             help="Where a user rated an item more than once: error, mean, sum, first, last, merge."
         ),
     ] = None
-    invalid: Annotated[
-        str, Parameter(help="Rows with a missing id or rating: error (say where) or drop.")
-    ] = "error"
 
     def read(self, path: Path, *, keep_order: bool = False) -> Ratings:
         """The ratings of that file."""
         from halfstep.data.read import read_ratings
 
-        given: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(self)}
-        for name in ("user", "item", "rating", "time", "weight"):
-            given[name] = column(given[name])
-        given["sep"] = separator(self.sep)
-        return read_ratings(path, keep_order=keep_order, **given)
+        columns: dict[str, Any] = {
+            name: _column(getattr(self, name)) for name in ("user", "item", *_NUMBERS)
+        }
+        return read_ratings(
+            path,
+            **columns,
+            **self._file(),
+            duplicates=self.duplicates,
+            invalid=self.invalid,
+            keep_order=keep_order,
+        )
 
 
-def column(text: str | None) -> str | int | None:
-    """A column by position where the text is a number, else by name."""
+def _column(text: str | None) -> str | int | None:
+    """A column by position (from 0) where the text is a number, else by name."""
     return int(text) if text is not None and text.isascii() and text.isdigit() else text
-
-
-def separator(text: str | None) -> str | None:
-    """What a shell cannot easily pass on: `\\t` and `tab`."""
-    return "\t" if text in ("\\t", "tab") else text
 
 
 @Parameter(name="*", group=_MODEL)
@@ -102,9 +125,9 @@ class ModelOptions:
     tol: Annotated[
         float, Parameter(help="Stop where a sweep lowers the objective by less than this share.")
     ] = _DEFAULT["tol"]
-    dtype: Annotated[
-        Literal["float32", "float64"], Parameter(help="Precision of the factors.")
-    ] = _DEFAULT["dtype"]
+    dtype: Annotated[Literal["float32", "float64"], Parameter(help="Precision of the factors.")] = (
+        _DEFAULT["dtype"]
+    )
     seed: Annotated[int, Parameter(help="Of the random start and of the random split.")] = _DEFAULT[
         "seed"
     ]
@@ -168,15 +191,3 @@ def check_writable(path: Path, *inputs: Path | None) -> None:
             f"the folder {path.parent} cannot be written ({error.strerror})",
             "choose another folder",
         ) from None
-
-
-def read_ids(path: Path) -> list[str]:
-    """One id on each line; empty lines are left out."""
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError:
-        raise InputError("path", str(path), "is not UTF-8 text", "write one id on a line") from None
-    ids = [line.strip() for line in text.splitlines() if line.strip()]
-    if not ids:
-        raise InputError("path", str(path), "holds no ids", "write one id on a line")
-    return ids

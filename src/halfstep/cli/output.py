@@ -16,11 +16,20 @@ from cyclopts import Parameter
 if TYPE_CHECKING:
     from rich.console import Console
 
-__all__ = ["Column", "Json", "Output", "duration", "note", "printable", "size"]
+__all__ = ["LABEL", "Column", "Json", "Output", "duration", "note", "printable", "size"]
 
-Json = Annotated[bool, Parameter(name="--json", negative="", help="Print one JSON document.")]
+Json = Annotated[
+    bool,
+    Parameter(
+        name="--json",
+        negative="",
+        show_default=False,
+        help="Print one JSON document and nothing else.",
+    ),
+]
 
 _WIDTH_OF_A_PIPE = 100
+LABEL = 17  # as wide as the labels of the data summary
 
 
 @dataclass(frozen=True)
@@ -42,15 +51,24 @@ class Output:
     def console(self) -> Console:
         from rich.console import Console
 
+        class Pipe(Console):
+            def on_broken_pipe(self) -> None:
+                raise BrokenPipeError  # for `main`; rich would exit with code 1
+
         width = None
         if not sys.stdout.isatty() and "COLUMNS" not in os.environ:
             width = _WIDTH_OF_A_PIPE
-        return Console(width=width, markup=False, emoji=False, highlight=False, soft_wrap=False)
+        return Pipe(width=width, markup=False, emoji=False, highlight=False, soft_wrap=False)
 
     def say(self, text: str = "", style: str | None = None) -> None:
         """A sentence or lines of their own; what is too long goes on in the next line."""
         if not self.as_json:
             self.console.print(printable(text, lines=True), style=style)
+
+    def command(self, text: str) -> None:
+        """A command line, whole, so that it can be copied."""
+        if not self.as_json:
+            self.console.print(f"$ {printable(text)}", style="cyan", soft_wrap=True)
 
     def lines(self, text: str) -> None:
         """Lines that are cut rather than continued."""
@@ -70,7 +88,7 @@ class Output:
 
         rows = list(rows)
         grid = Table.grid(padding=(0, 2, 0, 0))
-        grid.add_column(no_wrap=True)
+        grid.add_column(no_wrap=True, min_width=LABEL)
         grid.add_column(overflow="fold")
         for label, text in rows:
             grid.add_row(printable(label), printable(text))

@@ -148,6 +148,16 @@ def choose(
                 f"is the same column as {role}={given[role]!r}",
                 f"name two different columns of {_listed(names, count)}",
             )
+    if names is None and count > 4:
+        unsaid = [r for r in ("user", "item", "rating") if given.get(r) is None]
+        if unsaid:
+            raise ReadError(
+                unsaid[0],
+                None,
+                f"{table} has {count} columns and no header, so nothing tells what they hold",
+                f"pass {', '.join(f'{r}=' for r in unsaid)} as positions from 0 (rating=False: none)"
+                f"{hint}",
+            )
     for position, role in enumerate(ROLES):
         if role in chosen or given.get(role) is False:
             continue

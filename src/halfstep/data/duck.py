@@ -125,13 +125,13 @@ def translated(
             "the compressed file is truncated or damaged",
             "download or pack it again",
         )
-    malformed = re.search(r"Malformed JSON.*?in line (\d+)", text, re.DOTALL)
-    if malformed is not None:
+    if "Invalid unicode" in text:
         return ReadError(
-            argument,
-            value,
-            f"line {malformed[1]} is not a JSON object",
-            "write one object per line, or one array of objects",
+            argument, value, f"{line} is not UTF-8", "pass the encoding, such as encoding='latin-1'"
+        )
+    if "Malformed JSON" in text:
+        return ReadError(
+            argument, value, "is not JSON throughout", "write one object per line, or one array"
         )
     kind, _, rest = text.partition(": ")
     first = (rest or kind).strip().split("\n")[0].rstrip(".!")

@@ -9,7 +9,6 @@ import os
 import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import IO, Any
 
 from halfstep.data.sniff import SAMPLE

@@ -320,5 +320,5 @@ def require_known(codes: Array, ids: npt.ArrayLike, side: str) -> None:
             side,
             value,
             "is not known to the model",
-            f"pass a {side} that was in the training ratings, or fold it in (model.fold_in)",
+            f"pass one of the {side}s in the training ratings, or fold it in (model.fold_in)",
         )

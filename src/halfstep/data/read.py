@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 __all__ = ["opened", "read_ratings"]
 
+_LIKE_A_TIME = 1e8  # seconds since 1970 are more, ratings less
+
 PathArgument = str | os.PathLike[str] | Iterable[str | os.PathLike[str]] | None
 
 
@@ -221,9 +223,9 @@ def _from_text(
         except duckdb.Error as error:
             if table.mended(error):
                 continue
-            about_file = query is None or "CSV Error" in str(error)
-            argument, value = ("path", files[0].path) if about_file else ("query", query)
-            raise translated(argument, value, error, table.originals()) from None
+            if query is not None and "CSV Error" not in str(error):
+                raise translated("query", query, error) from None
+            raise translated("path", files[0].path, error, table.originals()) from None
 
 
 def _from_typed(
@@ -242,19 +244,50 @@ def _from_typed(
             database = files[0].path if files else None
             return _extract(from_query(connection, query or "", database, described), given)
         open_table = open_parquet if files[0].kind == "parquet" else open_json
-        with read_errors("path", described):
+        with read_errors("path", files[0].path), _json_lines(files):
             relation = open_table(connection, files, described)
         if query is not None:
             connection.execute(f"CREATE TEMP VIEW data AS SELECT * FROM {relation.sql}")
             notes = relation.notes
             relation = from_query(connection, query, None, described)
             relation.notes[:0] = notes
-        return _extract(relation, given)
+        with _json_lines(files):
+            return _extract(relation, given)
+
+
+@contextmanager
+def _json_lines(files: list[File]) -> Iterator[None]:
+    """DuckDB's complaint about JSON, with the line that is wrong."""
+    import duckdb
+
+    from halfstep.data.sources import malformed_line
+
+    try:
+        yield
+    except duckdb.Error as error:
+        array = files[0].head.lstrip().startswith(b"[")
+        named = malformed_line(files) if "JSON" in str(error) and not array else None
+        if named is None:
+            raise
+        raise named from None
 
 
 def _extract(relation: Relation, given: Given, hint: str = "") -> Extracted:
     from halfstep.data.columns import choose
     from halfstep.data.fetch import fetch
 
-    chosen = choose(relation.names, len(relation.columns), given, relation.description, hint=hint)
-    return fetch(relation, chosen)
+    names = relation.names
+    chosen = choose(names, len(relation.columns), given, relation.description, hint=hint)
+    found = fetch(relation, chosen)
+    ratings = found.ratings
+    if names is None and given.get("rating") is None and ratings is not None and len(ratings):
+        lowest = float(ratings.min())  # NaN where one is missing, and then it is not greater
+        if lowest >= _LIKE_A_TIME:
+            raise ReadError(
+                "rating",
+                None,
+                f"column {chosen['rating']} of {relation.description} has no name and looks like a "
+                f"time (its lowest value is {lowest:.0f})",
+                f"pass time={chosen['rating']}, rating=False or rating={chosen['rating']}",
+            )
+    return found

@@ -23,9 +23,8 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from dataclasses import KW_ONLY, dataclass
-from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -38,6 +37,7 @@ if TYPE_CHECKING:
 __all__ = ["BENCHMARK_16M", "Planted", "Rows", "Simulation", "simulate", "simulate_parquet"]
 
 Array = npt.NDArray[Any]
+_T = TypeVar("_T")
 
 BENCHMARK_16M: Final[dict[str, Any]] = {
     "n_users": 138_000,
@@ -65,6 +65,25 @@ _PATCH = 1 << 14  # rows whose factors are multiplied at once, so that they stay
 _TOP_UPS = 16
 
 _FACTORS, _BIASES, _POPULARITY, _ACTIVITY, _ROWS = range(5)  # streams of random numbers
+
+
+class _kept(Generic[_T]):
+    """`functools.cached_property` without the lock that it held before Python 3.12.
+
+    That lock is one for all instances: a child forked while another thread holds it waits forever.
+    """
+
+    def __init__(self, make: Callable[[Any], _T]) -> None:
+        self.make, self.__doc__ = make, make.__doc__
+
+    def __get__(self, owner: Any, kind: Any = None) -> _T:
+        if owner is None:
+            return self  # type: ignore[return-value]
+        name = self.make.__name__
+        if name not in owner.__dict__:
+            owner.__dict__[name] = self.make(owner)
+        value: _T = owner.__dict__[name]
+        return value
 
 
 class Rows(NamedTuple):
@@ -239,7 +258,7 @@ class Simulation:
 
     # ------------------------------------------------------------------ what there is to see
 
-    @cached_property
+    @_kept
     def planted(self) -> Planted:
         """The truth: factors, biases, popularity, activity."""
         m, n, k = self.n_users, self.n_items, self.rank
@@ -262,7 +281,7 @@ class Simulation:
             time_span=float(self.years * _YEAR),
         )
 
-    @cached_property
+    @_kept
     def ratings(self) -> Ratings:
         """All rows as `Ratings`, in memory."""
         from halfstep.data.ratings import Ratings
@@ -342,7 +361,7 @@ class Simulation:
         draws[largest[:rest]] += 1
         return draws
 
-    @cached_property
+    @_kept
     def _cuts(self) -> Array:
         """The first user of every block, and m."""
         draws = self.planted.draws
@@ -351,7 +370,7 @@ class Simulation:
         starts = np.flatnonzero((np.diff(block) != 0).any(axis=0)) + 1
         return np.concatenate([[0], starts, [self.n_users]])
 
-    @cached_property
+    @_kept
     def _cumulative(self) -> Array:
         """p + P(item ≤ i | period p) for all i, one period p after the other: ascending."""
         popularity = self.planted.popularity

@@ -43,6 +43,8 @@ _MARKS = (
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
 _NUMBER = re.compile(r"\s*[+-]?(\d+([.,]\d*)?|[.,]\d+)([eE][+-]?\d+)?\s*")
+_TAB_FIELD = r'(?:"(?:[^"]|"")*"|[^"\t][^\t]*|)'
+_TAB_LINE = re.compile(rf"{_TAB_FIELD}(?:\t{_TAB_FIELD})*")
 _NOTHING = frozenset({"", "na", "n/a", "nan", "null", "none", "inf", "-inf", "?", "-", "\\n"})
 
 
@@ -272,8 +274,9 @@ def _rows(lines: list[str], sep: str) -> tuple[bool, list[tuple[int, list[str]]]
 
 
 def _has_quoted_field(lines: list[str]) -> bool:
-    cells = [cell for line in lines for cell in line.split("\t") if cell.startswith('"')]
-    return bool(cells) and all(len(cell) > 1 and cell.endswith('"') for cell in cells)
+    """Whether quotes in tab-separated text protect fields; often they are plain characters."""
+    quoted = re.compile(r'(^|\t)"')
+    return any(quoted.search(line) for line in lines) and all(map(_TAB_LINE.fullmatch, lines))
 
 
 def _is_header(first: Sequence[str], below: Sequence[Sequence[str]]) -> bool:

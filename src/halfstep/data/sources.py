@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Sequence
 from contextlib import closing
+from datetime import UTC
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -20,7 +22,7 @@ from halfstep.data.files import File
 from halfstep.data.ids import TEXT, encode
 from halfstep.errors import DataError, ReadError
 
-__all__ = ["from_query", "from_sqlite", "open_json", "open_parquet", "tables_of"]
+__all__ = ["from_query", "from_sqlite", "malformed_line", "open_json", "open_parquet", "tables_of"]
 
 Array = npt.NDArray[Any]
 
@@ -110,6 +112,31 @@ def open_json(connection: Connection, files: Sequence[File], description: str) -
         description,
         notes=["JSON lines"],
     )
+
+
+def malformed_line(files: Sequence[File]) -> ReadError | None:
+    """The error that names the first line that is not a JSON object."""
+    for file in files:
+        try:
+            with file.open() as lines:
+                for number, line in enumerate(lines, start=1):
+                    if not line.strip():
+                        continue
+                    try:
+                        found = json.loads(line.decode("utf-8-sig"))
+                    except ValueError:
+                        found = None
+                    if not isinstance(found, dict):
+                        text = line.decode("utf-8", "replace").strip()
+                        return ReadError(
+                            "path",
+                            file.path,
+                            f"line {number} ({text[:60]!r}) is not a JSON object",
+                            "write one object per line, or one array of objects",
+                        )
+        except (OSError, EOFError, ModuleNotFoundError):
+            return None
+    return None
 
 
 def from_query(
@@ -228,13 +255,13 @@ def _number(value: Any, role: str) -> float:
 
 def iso_seconds(text: str) -> float | None:
     """Seconds since 1970 (UTC) of an ISO date or timestamp."""
-    from datetime import datetime, timezone
+    from datetime import datetime
 
     try:
         moment = datetime.fromisoformat(text.strip())
     except ValueError:
         return None
-    return (moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)).timestamp()
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
 
 
 def _joined(parts: list[Array]) -> Array:

@@ -138,7 +138,7 @@ def open_text(
     """Find out how the files are written, and that they agree."""
     parts = [_part(file, sep, header, _known_encoding(encoding)) for file in files]
     first = parts[0].dialect
-    for k, part in enumerate(parts[1:], start=1):
+    for part in parts[1:]:
         other = part.dialect
         if other.width != first.width:
             raise ReadError(
@@ -204,11 +204,12 @@ def _read_csv(parts: Sequence[Part]) -> str:
     columns = ", ".join(f"'c{k}': 'VARCHAR'" for k in range(d.width))
     quote = "'\"'" if d.quoted else "''"
     newline = {"\n": "\\n", "\r\n": "\\r\\n", "\r": "\\r"}[d.newline]
+    # What is not listed keeps its default (strict, no padding, errors raised). Do not spell out
+    # strict_mode=true: beside new_line='\\r\\n', DuckDB 2.0 then loses the rows of a short file.
     return (
         f"read_csv([{files}], auto_detect = false, delim = {literal(d.sep)}, quote = {quote}, "
-        f"escape = {quote}, comment = '', new_line = '{newline}', header = false, "
-        f"skip = {d.skip}, columns = {{{columns}}}, compression = '{parts[0].compression}', "
-        "encoding = 'utf-8', strict_mode = true, null_padding = false, ignore_errors = false)"
+        f"escape = {quote}, new_line = '{newline}', header = false, skip = {d.skip}, "
+        f"columns = {{{columns}}}, compression = '{parts[0].compression}', encoding = 'utf-8')"
     )
 
 

@@ -62,6 +62,7 @@ class FactorModel(Parameters):
     objective_: Objective
     data_summary_: dict[str, Any]
     _exact_users: bool
+    _fitted_params: dict[str, Any]
 
     # ------------------------------------------------------------- predictions
 
@@ -297,6 +298,18 @@ class FactorModel(Parameters):
             )
         return self.history_
 
+    def _rows_of(self, history: CSR, rows: Array) -> CSR:
+        """Rows of the history, checked: that of a mapped file was not read when it was loaded."""
+        found = take_rows(history, rows)
+        if len(found.indices) and int(found.indices.max()) >= len(self.factors_.item_ids):
+            raise DataError(
+                "history",
+                int(found.indices.max()),
+                f"names an item beyond the {len(self.factors_.item_ids)} of the model",
+                "the file is damaged: load it without mmap, or restore a copy",
+            )
+        return found
+
     def _seen(self, rows: Array, asked: Array, ratings: Ratings | None) -> tuple[Array, Array]:
         """(indptr, items ascending) of what each asked user has rated."""
         if ratings is None:
@@ -306,7 +319,7 @@ class FactorModel(Parameters):
             history = self._translate(ratings, "user", "ignore")
             source = ratings.users.lookup(asked, "users")
         known = source >= 0
-        found = take_rows(history, np.where(known, source, 0)[known])
+        found = self._rows_of(history, np.where(known, source, 0)[known])
         sizes = np.zeros(len(source), dtype=np.int64)
         sizes[known] = np.diff(found.indptr)
         return np.concatenate([[0], np.cumsum(sizes)]), found.indices
@@ -413,7 +426,7 @@ class FactorModel(Parameters):
         if ratings is None:
             user_row = f.user_ids.lookup([user], "user")
             require_known(user_row, [user], "user")
-            cells = take_rows(self._history("explain"), user_row)
+            cells = self._rows_of(self._history("explain"), user_row)
         else:
             user_row = ratings.users.lookup([user], "user")
             require_known(user_row, [user], "user")

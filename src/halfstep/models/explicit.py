@@ -185,6 +185,7 @@ class ExplicitMF(FactorModel):
     def _keep(
         self, outcome: Outcome, ratings: Ratings, objective: SquaredError, solver: Solver
     ) -> None:
+        self._fitted_params = self.get_params()  # set_params after the fit does not reach the file
         self.factors_ = outcome.factors
         self.trace_ = outcome.trace
         self.n_iter_ = len(outcome.trace)

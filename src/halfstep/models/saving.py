@@ -18,7 +18,7 @@ import numpy as np
 
 from halfstep.backends.base import CSR, Array
 from halfstep.data.ids import IdMap
-from halfstep.errors import InputError, ModelFileError
+from halfstep.errors import ModelFileError, shown
 from halfstep.factors import Factors
 from halfstep.files import read_tensors, write_tensors
 from halfstep.objectives import SquaredError
@@ -31,6 +31,14 @@ if TYPE_CHECKING:
 __all__ = ["load", "save_model"]
 
 FORMAT = 1
+_DAMAGE = (  # what reading a document of the wrong form can raise
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    RecursionError,
+    TypeError,
+    ValueError,
+)
 _MOST_TRACE_ROWS = 1000
 
 
@@ -58,7 +66,7 @@ def save_model(model: FactorModel, path: str | Path, *, history: bool) -> Path:
     if len(rows) > _MOST_TRACE_ROWS:  # evenly thinned, the last one kept
         picked = np.unique(np.linspace(0, len(rows) - 1, _MOST_TRACE_ROWS).astype(int))
         rows = Trace(rows[i] for i in picked)
-    params = dict(model.get_params())
+    params = dict(model._fitted_params)
     params["solver"] = solver_to_dict(params["solver"])
     document = {
         "format": FORMAT,
@@ -97,23 +105,23 @@ def load(path: str | Path, *, mmap: bool = False) -> FactorModel:
     try:
         document = json.loads(metadata["halfstep"])
         version, kind = document["format"], document["class"]
-    except (KeyError, TypeError, json.JSONDecodeError):
+    except (KeyError, TypeError, ValueError, RecursionError):
         raise _wrong(path, "is a safetensors file, but not a halfstep model") from None
     if version != FORMAT:
         raise ModelFileError(
             "path",
             str(path),
-            f"has format {version!r}, and this halfstep reads format {FORMAT}",
+            f"has format {shown(version)}, and this halfstep reads format {FORMAT}",
             "update halfstep, or save the model again with this version",
         )
-    model_class = _classes().get(kind)
+    model_class = _classes().get(kind) if isinstance(kind, str) else None
     if model_class is None:
-        raise _wrong(path, f"holds a model of the unknown class {kind!r}")
+        raise _wrong(path, f"holds a model of the unknown class {shown(kind)}")
     try:
         return _restore(model_class, document, arrays, path, check_values=not mmap)
     except ModelFileError:
         raise
-    except (KeyError, TypeError, ValueError, AttributeError, IndexError, InputError) as error:
+    except _DAMAGE as error:
         raise _wrong(path, f"is damaged ({type(error).__name__}: {error})") from None
 
 
@@ -154,8 +162,9 @@ def _restore(
             raise _wrong(path, f"has values in {name} that are not finite")
     mean = float(document["mean"])
     low, high = (float(v) for v in document["scale"])
-    if not all(math.isfinite(v) for v in (mean, low, high)):
-        raise _wrong(path, "has a mean or scale that is not finite")
+    if not all(math.isfinite(v) for v in (mean, low, high)) or low > high:
+        raise _wrong(path, "has a mean or scale that makes no sense")
+    model._fitted_params = model.get_params()
     model.factors_ = Factors(
         arrays["user_factors"],
         arrays["item_factors"],
@@ -188,17 +197,16 @@ def _history(
         arrays["history.ratings"],
         arrays.get("history.weights"),
     )
-    kinds = [cells.indptr.dtype.kind, cells.indices.dtype.kind, cells.values.dtype.kind]
+    expected = {"indptr": np.int64, "indices": np.uint32, "values": np.float32}
+    if cells.weights is not None:
+        expected["weights"] = np.float32
     indptr = cells.indptr
     if (
-        kinds != ["i", "u", "f"]
+        any(getattr(cells, name).dtype != dtype for name, dtype in expected.items())
         or indptr.shape != (m + 1,)
         or indptr[0] != 0
         or (np.diff(indptr) < 0).any()
-        or any(
-            array is not None and array.shape != (indptr[-1],)
-            for array in (cells.indices, cells.values, cells.weights)
-        )
+        or any(getattr(cells, name).shape != (indptr[-1],) for name in expected if name != "indptr")
     ):
         raise _wrong(path, "has a history that does not fit its users")
     if check_values and len(cells.indices):
@@ -207,8 +215,11 @@ def _history(
         steps = np.diff(cells.indices.astype(np.int64), prepend=-1)
         if int(cells.indices.max()) >= n or (steps[inside_row] <= 0).any():
             raise _wrong(path, "has a history with items out of range or out of order")
-        if not np.isfinite(cells.values).all():
-            raise _wrong(path, "has ratings in its history that are not finite")
+        weights = cells.weights
+        if not np.isfinite(cells.values).all() or (
+            weights is not None and not (np.isfinite(weights) & (weights > 0)).all()
+        ):
+            raise _wrong(path, "has ratings or weights in its history that make no sense")
     return cells
 
 

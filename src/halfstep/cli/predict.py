@@ -1,0 +1,167 @@
+"""`halfstep predict`: the rating of one pair, or of a table of pairs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from cyclopts import Parameter
+
+from halfstep.backends.base import Array
+from halfstep.cli.options import FileOptions, check_writable
+from halfstep.cli.output import Column, Json, Output, note
+from halfstep.cli.saved import ModelFile, Titles, TitlesFile
+from halfstep.data.ids import MISSING
+from halfstep.errors import DataError, HalfstepError
+from halfstep.models.base import FactorModel
+from halfstep.models.saving import load
+
+__all__ = ["predict"]
+
+_MOST_ROWS = 20
+
+
+def predict(
+    model_file: ModelFile,
+    pairs: Annotated[
+        Path | None, Parameter(name="PAIRS", help="A table of users and items (CSV, Parquet, …).")
+    ] = None,
+    /,
+    *,
+    user: Annotated[str | None, Parameter(help="A user's id, with --item.")] = None,
+    item: Annotated[str | None, Parameter(help="An item's id, with --user.")] = None,
+    titles: TitlesFile = None,
+    unknown: Annotated[
+        Literal["bias", "nan", "error"],
+        Parameter(
+            help="What an unknown user or item gives: the biases that are known, no number, or an "
+            "error."
+        ),
+    ] = "bias",
+    clip: Annotated[
+        bool,
+        Parameter(negative="", show_default=False, help="Clip to the scale of the ratings."),
+    ] = False,
+    output: Annotated[
+        Path | None,
+        Parameter(name=["--output", "-o"], help="Write a file (.csv, .parquet, .jsonl)."),
+    ] = None,
+    user_column: Annotated[str | None, Parameter(help="Column of the users in PAIRS.")] = None,
+    item_column: Annotated[str | None, Parameter(help="Column of the items in PAIRS.")] = None,
+    reading: FileOptions | None = None,
+    as_json: Json = False,
+) -> None:
+    """Predict the rating of one pair, or of a table of pairs.
+
+    A table is answered row by row, in its own order. Other columns (a rating) may
+    stand beside the users and the items.
+
+    For example:
+        halfstep predict movies.safetensors --user 1 --item 318
+        halfstep predict movies.safetensors pairs.csv -o predictions.csv
+    """
+    out = Output(as_json)
+    single = user is not None and item is not None
+    if single == (pairs is not None) or (user is None) != (item is None):
+        raise HalfstepError("name one pair (--user ID --item ID) or a table of pairs (PAIRS)")
+    if output is not None:
+        from halfstep.cli.export import check_kind
+
+        check_kind(output)
+        check_writable(output, model_file, pairs, titles)
+    named = Titles(titles)
+    model = load(model_file)
+    users: Any
+    items: Any
+    if user is not None and item is not None:
+        users, items = [user], [named.find(item, model.factors_.item_ids)]
+    else:
+        assert pairs is not None
+        users, items = _read(pairs, reading or FileOptions(), user_column, item_column)
+    answers = np.atleast_1d(model.predict(users, items, unknown=unknown, clip=clip))
+    known = (model.factors_.user_ids.lookup(users) >= 0, model.factors_.item_ids.lookup(items) >= 0)
+    users, items = _as_the_model(model, users, items)
+    document: dict[str, Any] = {"command": "predict", "model": str(model_file)}
+    if output is not None:
+        from halfstep.cli.export import write_table
+
+        columns = {"user": users, "item": items, "prediction": answers}
+        write_table(output, columns)
+        out.facts([("saved", f"{output}: {len(answers):,} predictions")])
+        out.document({**document, "output": str(output), "rows": len(answers)})
+    else:
+        _show(out, users, items, answers, named)
+        out.document(
+            {
+                **document,
+                "predictions": [
+                    {
+                        "user": u,
+                        "item": i,
+                        **named.entry(i),
+                        "prediction": float(answer),
+                        "user_known": bool(known_user),
+                        "item_known": bool(known_item),
+                    }
+                    for u, i, answer, known_user, known_item in zip(
+                        users, items, answers, *known, strict=True
+                    )
+                ],
+            }
+        )
+    partly = int(np.count_nonzero(~(known[0] & known[1])))
+    if partly and not as_json:
+        what = "the sum of the biases that are known" if unknown == "bias" else "no number"
+        side = "user" if not known[0].all() else "item"
+        which = (
+            f"the {side} is not known"
+            if len(answers) == 1
+            else (f"the user or item of {partly:,} of {len(answers):,} pairs is not known")
+        )
+        note(f"{which} to the model: the prediction is {what}")
+
+
+def _read(
+    path: Path, options: FileOptions, user_column: str | None, item_column: str | None
+) -> tuple[Array, Array]:
+    """The users and items of a table, in its own order."""
+    users, items = options.read_pairs(path, user_column, item_column)
+    present = (users.codes != MISSING) & (items.codes != MISSING)
+    if not present.all() and options.invalid == "error":
+        row = int(np.argmin(present))
+        side = "item" if users.codes[row] != MISSING else "user"
+        raise DataError(
+            side,
+            None,
+            f"missing id in row {row + 1} of {path}",
+            'pass invalid="drop" to leave it out',
+        )
+    if not present.any():
+        raise DataError("table", str(path), "holds no pairs", "pass at least one")
+    return users.ids.take(users.codes[present]), items.ids.take(items.codes[present])
+
+
+def _as_the_model(model: FactorModel, users: Any, items: Any) -> tuple[list[Any], list[Any]]:
+    """Known ids as the model writes them, unknown ones as they were given."""
+    sides = []
+    for given, ids in ((users, model.factors_.user_ids), (items, model.factors_.item_ids)):
+        rows = ids.lookup(given)
+        listed = given if isinstance(given, list) else given.tolist()
+        own = ids.take(np.maximum(rows, 0)).tolist()
+        sides.append([o if row >= 0 else g for o, g, row in zip(own, listed, rows, strict=True)])
+    return sides[0], sides[1]
+
+
+def _show(out: Output, users: list[Any], items: list[Any], answers: Array, titles: Titles) -> None:
+    out.table(
+        [Column("user"), Column("item"), *titles.column(), Column("prediction", right=True)],
+        [
+            [u, i, *titles.cell(i), "–" if np.isnan(answer) else f"{answer:.3f}"]
+            for u, i, answer in zip(
+                users[:_MOST_ROWS], items[:_MOST_ROWS], answers[:_MOST_ROWS], strict=True
+            )
+        ],
+    )
+    if len(users) > _MOST_ROWS:
+        out.say(f"… and {len(users) - _MOST_ROWS:,} more; -o FILE writes them all")

@@ -1,0 +1,385 @@
+"""Every command answers, as text that fits the terminal and as one JSON document."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+
+import numpy as np
+import pytest
+
+import halfstep as hs
+from halfstep.cli import COMMANDS
+
+
+def _json(answer):
+    assert answer.code == 0, answer.err
+    return json.loads(answer.out)
+
+
+def _fits(answer, width=80):
+    assert answer.code == 0, answer.err
+    assert all(len(line) <= width for line in answer.out.splitlines()), answer.out
+    return answer.out
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help(run, command):
+    out = _fits(run(command, "--help"))
+    assert COMMANDS[command] in out
+    assert f"For example:\n    halfstep {command}" in out
+
+
+def test_help_of_all(run):
+    out = _fits(run("--help"))
+    assert all(command in out for command in COMMANDS)
+    assert run().out == out
+
+
+def test_version(run):
+    assert run("--version").out.strip() == hs.__version__
+
+
+def test_help_shows_the_models_own_defaults(run):
+    model = hs.ExplicitMF()
+    out = " ".join(run("fit", "--help").out.replace("│", " ").split())
+    for flag, value in (("rank", model.rank), ("max-iter", model.max_iter), ("tol", model.tol)):
+        assert f"[default: {value}]" in re.split(rf"--{flag} (?=INT|FLOAT)", out)[1].split("--")[0]
+
+
+# --------------------------------------------------------------------------- fit
+
+
+def test_fit(run, files, tmp_path):
+    path = tmp_path / "m.safetensors"
+    out = _fits(run("fit", files.ratings, "-o", path, "--rank", 3))
+    for words in ("users × items", "global mean", "biases only", "this model", "refit", "saved"):
+        assert words in out
+    assert hs.load(path).rank == 3
+
+
+def test_fit_document(run, files, tmp_path):
+    path = tmp_path / "m.safetensors"
+    told = _json(run("fit", files.ratings, "-o", path, "--reg", "0.1,0.2,0.05", "--json"))
+    model = hs.load(path)
+    assert told["refit"]["sweeps"] <= told["fit"]["best_sweep"] == model.max_iter
+    assert (
+        told["refit"]["ratings"]
+        == told["data"]["ratings"]
+        == sum(told["split"][part] for part in ("train", "valid", "test"))
+    )
+    assert set(told["test"]["baseline_rmse"]) == {"global mean", "biases only"}
+    assert model.reg == (0.1, 0.2, 0.05)
+    assert model.history_ is not None
+
+
+def test_fit_is_the_library(run, files, tmp_path):
+    """The figures are those of the same steps in Python, and the bits of the model too."""
+    path = tmp_path / "m.safetensors"
+    told = _json(run("fit", files.ratings, "-o", path, "--rank", 4, "--json"))
+    ratings = hs.read_ratings(files.ratings)
+    train, valid, test = hs.split_random(ratings, valid=0.1, test=0.1, seed=0)
+    model = hs.ExplicitMF(rank=4).fit(train, validation=valid)
+    assert told["test"]["rmse"] == model.rmse(test)
+    assert told["test"]["baseline_rmse"] == hs.baseline_rmse(train, test)
+    again = hs.ExplicitMF(rank=4, max_iter=model.best_iter_, tol=0).fit(ratings)
+    saved = hs.load(path)
+    assert saved.factors_.user_factors.tobytes() == again.factors_.user_factors.tobytes()
+
+
+@pytest.mark.parametrize(
+    ("valid", "test", "parts"), [(0, 0.1, {"test"}), (0.1, 0, {"valid"}), (0, 0, set())]
+)
+def test_fit_without_parts(run, files, tmp_path, valid, test, parts):
+    arguments = ("--valid", valid, "--test", test, "--rank", 2)
+    path = tmp_path / "m.safetensors"
+    told = _json(run("fit", files.ratings, "-o", path, *arguments, "--json"))
+    assert {part for part in ("valid", "test") if told["split"][part]} == parts
+    assert ("test" in told) == bool(test)
+    assert ("refit" in told) == bool(parts)
+    _fits(run("fit", files.ratings, "-o", path, *arguments))
+
+
+def test_fit_no_refit_no_history(run, files, tmp_path):
+    path = tmp_path / "m.safetensors"
+    told = _json(run("fit", files.ratings, "-o", path, "--no-refit", "--no-history", "--json"))
+    assert "refit" not in told
+    assert hs.load(path).history_ is None
+    answer = run("recommend", path, "--user", 1)
+    assert answer.code == 2
+    assert "--include-seen" in answer.err
+    assert run("recommend", path, "--user", 1, "--include-seen").code == 0
+    assert "--no-history" in run("explain", path, "--user", 1, "--item", 3).err
+
+
+# ---------------------------------------------------------------------- evaluate
+
+
+def test_evaluate(run, files):
+    out = _fits(run("evaluate", files.ratings, "--folds", 3, "--rank", 2))
+    assert "mean" in out
+    assert "over 3 folds" in out
+
+
+@pytest.mark.parametrize("flags", [[], ["--file-order", "--no-clip", "--seed", "5"]])
+def test_evaluate_document(run, files, flags):
+    told = _json(run("evaluate", files.ratings, "--folds", 3, "--rank", 2, *flags, "--json"))
+    ratings = hs.read_ratings(files.ratings, keep_order=True)
+    seed = 5 if flags else 0
+    expected = hs.cross_validate(
+        hs.ExplicitMF(rank=2, seed=seed),
+        ratings,
+        3,
+        seed=seed,
+        order="file" if flags else "sorted",
+        clip=not flags,
+    )
+    assert told["cross_validation"]["mean"]["rmse"] == expected.mean("rmse")
+    assert len(told["cross_validation"]["folds"]) == 3
+
+
+def test_evaluate_a_saved_model(run, files):
+    told = _json(run("evaluate", files.ratings, "--model", files.model, "--json"))
+    ratings = hs.read_ratings(files.ratings)
+    assert told["rmse"] == hs.load(files.model).rmse(ratings, clip=True)
+    assert told["fitted_on"] == told["ratings"] == len(ratings)
+    answer = run("evaluate", files.ratings, "--model", files.model)
+    assert "the error is too low" in answer.err
+    _fits(answer)
+
+
+# ------------------------------------------------------------------ model's answers
+
+
+def test_predict_one(run, files):
+    told = _json(run("predict", files.model, "--user", 1, "--item", 3, "--json"))
+    expected = hs.load(files.model).predict(1, 3)
+    assert told["predictions"] == [
+        {"user": 1, "item": 3, "prediction": expected, "user_known": True, "item_known": True}
+    ]
+    assert f"{expected:.3f}" in _fits(run("predict", files.model, "--user", 1, "--item", 3))
+
+
+def test_predict_a_table_in_its_order(run, files, tmp_path):
+    pairs = tmp_path / "pairs.csv"
+    pairs.write_text("user,item\n7,3\n1,5\n99999,5\n1,5\n1,2\n")
+    told = _json(run("predict", files.model, pairs, "--json"))["predictions"]
+    asked = [(7, 3), (1, 5), (99999, 5), (1, 5), (1, 2)]
+    assert [(row["user"], row["item"]) for row in told] == asked
+    assert [row["user_known"] for row in told] == [True, True, False, True, True]
+    model = hs.load(files.model)
+    expected = model.predict(asked)
+    np.testing.assert_allclose([row["prediction"] for row in told], expected, rtol=1e-6)
+
+    told = _json(run("predict", files.model, pairs, "--unknown", "nan", "--json"))["predictions"]
+    assert told[2]["prediction"] is None
+    answer = run("predict", files.model, pairs, "--unknown", "error")
+    assert answer.code == 2
+    assert "99999" in answer.err
+
+
+def test_predict_rows_without_an_id(run, files, tmp_path):
+    pairs = tmp_path / "pairs.csv"
+    pairs.write_text("user,item\n7,3\n,5\n1,2\n")
+    answer = run("predict", files.model, pairs)
+    assert answer.code == 2
+    assert "missing id in row 2" in answer.err
+    told = _json(run("predict", files.model, pairs, "--invalid", "drop", "--json"))["predictions"]
+    assert [(row["user"], row["item"]) for row in told] == [(7, 3), (1, 2)]
+
+
+def test_predict_other_columns(run, files, tmp_path):
+    pairs = tmp_path / "pairs.csv"
+    pairs.write_text("what,who\n3,7\n5,1\n")
+    flags = ("--user-column", "who", "--item-column", "what", "--clip")
+    told = _json(run("predict", files.model, pairs, *flags, "--json"))["predictions"]
+    assert [(row["user"], row["item"]) for row in told] == [(7, 3), (1, 5)]
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet", "jsonl"])
+def test_predictions_and_recommendations_as_files(run, files, tmp_path, kind):
+    pairs = tmp_path / "pairs.csv"
+    pairs.write_text("user,item\n7,3\n1,5\n")
+    made = tmp_path / f"predictions.{kind}"
+    _fits(run("predict", files.model, pairs, "-o", made), 200)
+    assert [row[:2] for row in _rows(made)] == [(7, 3), (1, 5)]
+    made = tmp_path / f"recommended.{kind}"
+    told = _json(
+        run(
+            "recommend",
+            files.model,
+            "--all",
+            "-n",
+            2,
+            "--items",
+            files.titles,
+            "-o",
+            made,
+            "--json",
+        )
+    )
+    ranked = hs.load(files.model).recommend(n=2)
+    rows = _rows(made)
+    assert told["rows"] == len(rows) == len(ranked.found)
+    assert [(user, item) for user, _, item, _, _ in rows] == [(u, i) for u, i, _ in ranked]
+    np.testing.assert_allclose([row[-1] for row in rows], ranked.scores, rtol=1e-6)
+
+
+def _rows(path):
+    if path.suffix == ".jsonl":
+        return [tuple(json.loads(line).values()) for line in path.read_text("utf-8").splitlines()]
+    if path.suffix == ".parquet":
+        import duckdb
+
+        return duckdb.sql(f"FROM '{path}'").fetchall()
+    with open(path, encoding="utf-8", newline="") as file:
+        found = list(csv.reader(file))[1:]
+    return [tuple(_number(cell) for cell in row) for row in found]
+
+
+def _number(text):
+    try:
+        return float(text) if "." in text else int(text)
+    except ValueError:
+        return text
+
+
+def test_recommend(run, files):
+    model = hs.load(files.model)
+    told = _json(run("recommend", files.model, "--user", 1, "--user", 7, "-n", 4, "--json"))
+    assert [entry["user"] for entry in told["users"]] == [1, 7]
+    for entry in told["users"]:
+        found = [(row["item"], row["score"]) for row in entry["items"]]
+        assert found == model.recommend([entry["user"]], 4)[entry["user"]]
+    out = _fits(run("recommend", files.model, "--user", 1, "--items", files.titles))
+    assert "[bold]A film with a title" in out
+    assert "…" in out
+
+
+def test_titles_are_text(run, files):
+    """Neither markup nor an emoji's name in a title is anything but text."""
+    out = run(
+        "recommend",
+        files.model,
+        "--user",
+        1,
+        "--items",
+        files.titles,
+        "--allow",
+        3,
+        "--include-seen",
+    ).out
+    assert "Café :star: (1950)" in out
+
+
+def test_recommend_users_and_items_from_files(run, files, tmp_path):
+    users, items = tmp_path / "users.txt", tmp_path / "items.txt"
+    users.write_text("7\n\n1\n")
+    items.write_text("3\n4\n5\n")
+    flags = ("--users", users, "--allow", f"@{items}", "--deny", "4", "--include-seen", "--json")
+    told = _json(run("recommend", files.model, *flags))
+    assert [entry["user"] for entry in told["users"]] == [7, 1]
+    assert all({row["item"] for row in entry["items"]} == {3, 5} for entry in told["users"])
+    answer = run("recommend", files.model, "--user", 1, "--allow", "3,nosuch")
+    assert "nosuch" in answer.err
+    assert answer.code == 0
+
+
+def test_recommend_nothing_left(run, files):
+    answer = run("recommend", files.model, "--user", 1, "--allow", 3, "--deny", 3)
+    assert "no item is left" in answer.out
+
+
+def test_similar(run, files):
+    model = hs.load(files.model)
+    told = _json(run("similar", files.model, "--item", 3, "-n", 4, "--json"))
+    assert [(r["item"], r["likeness"]) for r in told["similar"]] == model.similar_items(3, 4)[3]
+    told = _json(run("similar", files.model, "--user", 1, "-n", 4, "--json"))
+    assert [(r["user"], r["likeness"]) for r in told["similar"]] == model.similar_users(1, 4)[1]
+    _fits(run("similar", files.model, "--item", 3, "--items", files.titles))
+
+
+def test_similar_by_title(run, files):
+    told = _json(run("similar", files.model, "--item", "CAFÉ", "--items", files.titles, "--json"))
+    assert told["item"] == 3
+    answer = run("similar", files.model, "--item", "far too long", "--items", files.titles)
+    assert answer.code == 2
+    assert "pass the id of one" in answer.err
+    assert answer.err.count("\n") == 1
+
+
+def test_explain(run, files):
+    model = hs.load(files.model)
+    told = _json(run("explain", files.model, "--user", 1, "--item", 3, "--json"))
+    total = told["baseline"] + sum(row["contribution"] for row in told["contributions"])
+    assert total == pytest.approx(told["score"])
+    assert told["score"] == pytest.approx(model.predict(1, 3), abs=1e-4)
+    out = _fits(
+        run("explain", files.model, "--user", 1, "--item", "café", "--items", files.titles, "-n", 3)
+    )
+    assert "other ratings" in out
+
+
+# ----------------------------------------------------------------- demo and doctor
+
+
+def test_demo(run, tmp_path):
+    folder = tmp_path / "demo"
+    out = _fits(run("demo", "--folder", folder))
+    for words in ("$ halfstep fit", "this model", "$ halfstep recommend", "$ halfstep explain"):
+        assert words in out
+    assert {p.name for p in folder.iterdir()} == {
+        "ratings.csv",
+        "films.csv",
+        "films.safetensors",
+    }
+    answer = run("demo", "--folder", folder)
+    assert answer.code == 2
+    assert "is there already" in answer.err
+
+
+def test_demo_document(run):
+    told = _json(run("demo", "--json"))
+    error = told["fit"]["test"]
+    assert error["rmse"] < error["baseline_rmse"]["biases only"]
+    assert told["explain"]["item"] == told["recommend"]["users"][0]["items"][0]["item"]
+
+
+def test_doctor(run):
+    assert "FAIL" not in _fits(run("doctor"), 10**6)
+    told = _json(run("doctor", "--json"))
+    assert told["passed"]
+    assert told["versions"]["halfstep"] == hs.__version__
+
+
+def test_doctor_fails_with_exit_code_1(run, monkeypatch):
+    from halfstep.cli import doctor
+
+    def broken():
+        raise RuntimeError("broken")
+
+    monkeypatch.setattr(doctor, "_CHECKS", {"a check": broken})
+    answer = run("doctor")
+    assert answer.code == 1
+    assert "FAIL  a check: RuntimeError: broken" in answer.out
+    assert json.loads(run("doctor", "--json").out)["passed"] is False
+
+
+# --------------------------------------------------------------------- real data
+
+
+def test_ml_100k(run, data_folder, tmp_path):
+    path = tmp_path / "m.safetensors"
+    told = _json(run("fit", data_folder / "ml-100k" / "u.data", "-o", path, "--json"))
+    assert (told["data"]["users"], told["data"]["items"]) == (943, 1682)
+    assert told["test"]["rmse"] < told["test"]["baseline_rmse"]["biases only"]
+
+
+def test_ml_1m_titles(run, data_folder, tmp_path):
+    path = tmp_path / "m.safetensors"
+    ratings = data_folder / "ml-1m" / "ratings.parquet"
+    _json(run("fit", ratings, "-o", path, "--rank", 8, "--max-iter", 5, "--json"))
+    titles = data_folder / "ml-1m" / "movies.dat"
+    out = _fits(run("similar", path, "--item", "toy story (", "--items", titles))
+    assert "Toy Story (1995)" in out
