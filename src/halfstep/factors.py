@@ -5,6 +5,7 @@ r̂_ui = μ + b_u + b_i + w_u·z_i
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,13 +55,20 @@ class Factors:
     def random(
         cls, ratings: Ratings, rank: int, *, biases: bool, mean: float, dtype: str, seed: int
     ) -> Factors:
-        """W with independent normal entries of standard deviation 1/√K; everything else 0.
+        """W with independent normal entries of standard deviation √σ / K^¼; everything else 0.
 
+        σ is the (weighted) standard deviation of the ratings around μ: if Z had such entries too,
+        w·z would have that of the ratings, so that neither side starts far from its final scale.
         Only W is random: the first half-step solves the items from it.
         """
         m, n = ratings.shape
+        cells = ratings.by_user
+        squares = (cells.values.astype(np.float64) - mean) ** 2
+        c = np.ones(len(squares)) if cells.weights is None else cells.weights.astype(np.float64)
+        sigma = math.sqrt(np.add.reduce(c * squares) / np.add.reduce(c)) or 1.0
+        spread = np.float32(math.sqrt(sigma / math.sqrt(rank)))
         generator = np.random.default_rng(seed)
-        users = generator.standard_normal((m, rank), dtype=np.float32) / np.float32(np.sqrt(rank))
+        users = generator.standard_normal((m, rank), dtype=np.float32) * spread
         return cls(
             users.astype(dtype, copy=False),
             np.zeros((n, rank), dtype=dtype),

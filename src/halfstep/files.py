@@ -10,7 +10,7 @@ import contextlib
 import json
 import math
 import os
-import tempfile
+import secrets
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ _DTYPES: dict[str, np.dtype[Any]] = {
     "U32": np.dtype("<u4"),
     "U8": np.dtype("u1"),
 }
+_LONGEST_NAME = 200  # bytes: most file systems allow 255, and the temporary name is longer
 _LARGEST_HEADER = 100_000_000  # the format's own limit
 
 
@@ -47,23 +48,24 @@ def replace_file(path: str | Path, write: Any) -> Path:
     """Call `write(temporary)` beside `path`, sync it to the disk, and rename it to `path`."""
     target = Path(path)
     folder = target.parent
-    if target.is_dir():
+    if len(os.fsencode(target.name)) > _LONGEST_NAME:
+        raise InputError("path", str(path), "has a file name that is too long", "choose another")
+    if os.path.isdir(target):
         raise InputError("path", str(path), "is a folder", "name a file")
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
         raise InputError(
             "path", str(path), f"the folder {folder} does not exist", "create it first"
         )
-    handle = -1
     temporary = ""
     try:
-        handle, temporary = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".tmp", dir=folder)
+        # like mkstemp, but with the permissions that the user's umask gives a new file
+        candidate = str(folder / f".{target.name}.{secrets.token_hex(8)}.tmp")
+        handle = os.open(candidate, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+        temporary = candidate
         os.close(handle)
         write(temporary)
         with open(temporary, "rb") as written:
             os.fsync(written.fileno())
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(temporary, 0o666 & ~umask)  # mkstemp's 0600 is not what a shared folder expects
         os.replace(temporary, target)
         _sync_folder(folder)
     except BaseException as error:
@@ -97,7 +99,7 @@ def read_tensors(
     """
     source = Path(path)
     try:
-        if source.is_dir():
+        if os.path.isdir(source):
             raise ReadError("path", str(path), "is a folder", "name a model file")
         size = source.stat().st_size
         with open(source, "rb") as file:

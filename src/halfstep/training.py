@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from halfstep.backends.base import Array, Backend
+from halfstep.evaluation.metrics import root_mean_squared_error
 from halfstep.factors import Factors
 from halfstep.solvers.base import Problem, Solver
 
@@ -67,14 +68,15 @@ class Stopping:
 
 @dataclass(frozen=True, slots=True)
 class Validation:
-    """Held-out cells as row numbers of the factors (−1: unknown) and their ratings."""
+    """Held-out cells as row numbers of the factors (−1: unknown), their ratings and weights."""
 
     user_index: Array
     item_index: Array
     ratings: Array
+    weights: Array | None
 
     def rmse(self, factors: Factors, backend: Backend) -> float:
-        """Root mean squared error of the factors on these cells."""
+        """Root mean squared error of the factors on these cells (weighted where they are)."""
         f = factors
         fitted = backend.predict(
             self.user_index,
@@ -85,8 +87,7 @@ class Validation:
             f.item_bias,
             f.mean,
         )
-        residual = self.ratings.astype(np.float64) - fitted
-        return float(np.sqrt(np.add.reduce(residual**2) / len(residual)))
+        return root_mean_squared_error(self.ratings.astype(np.float64), fitted, self.weights)
 
 
 @dataclass(slots=True)

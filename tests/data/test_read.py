@@ -150,6 +150,18 @@ def test_comma_wins_over_what_stands_inside_the_fields(write):
     assert cells(hs.read_ratings(write(text))) == [(1, 2, 5.0), (1, 3, 4.0)]
 
 
+@pytest.mark.parametrize("sep", [", ", "; ", "| "])
+def test_a_blank_after_every_separator_belongs_to_it(write, sep):
+    assert cells(hs.read_ratings(write(table(sep)))) == EXPECTED
+    quoted = 'user, item, rating\n1, "a, b", 3\n2, "c", 4\n'.replace(", ", sep)
+    assert cells(hs.read_ratings(write(quoted))) == [(1, f"a{sep}b", 3.0), (2, "c", 4.0)]
+    # with the separator given, nothing is guessed
+    assert hs.read_ratings(write(table(sep)), sep=sep.strip()).items.values.tolist() == [
+        " 10",
+        " 20",
+    ]
+
+
 def test_comments_at_the_top_are_skipped_and_noted(write):
     ratings = hs.read_ratings(write("# made by hand\n% bip weighted\n" + table(header=None)))
     assert cells(ratings) == EXPECTED
@@ -740,6 +752,8 @@ def test_files_that_are_not_there(tmp_path):
     assert "no file matches" in refused(tmp_path / "*.csv")
     assert "folder" in refused(tmp_path)
     assert "empty list" in refused([])
+    os.mkfifo(tmp_path / "pipe")
+    assert "regular file" in refused(tmp_path / "pipe")
     assert "download" in refused("https://example.com/x.csv")
     refused(3)
 

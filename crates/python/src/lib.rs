@@ -6,7 +6,7 @@ mod args;
 mod door;
 
 use halfstep_kernels::{self as kernels, Cells, Element, Isa, Model, Ranking, RowProblem, Terms};
-use numpy::{IntoPyArray, PyArray1, PyReadonlyArray1};
+use numpy::{IntoPyArray, PyArray1, PyReadonlyArray1, PyUntypedArrayMethods};
 use pyo3::prelude::*;
 
 use args::{ANY, In, Out, is_f64};
@@ -333,12 +333,12 @@ fn topk<'py>(
     lists("exclude", &exclude)?;
     lists("candidates", &candidates)?;
     let allow = allow.as_ref().map(|a| contiguous(py, "allow", a)).transpose()?;
-    let (rows, n) = out_index.as_array().dim();
-    if queries.getattr("shape")?.get_item(0)?.extract::<usize>()? != rows {
-        return Err(internal(py, "out_index must have one row per query"));
+    if !out_index.is_c_contiguous() {
+        return Err(internal(py, "out_index must be C-contiguous"));
     }
+    let (rows, n) = out_index.as_array().dim();
     let index = out_index.as_slice_mut().map_err(|_| internal(py, "out_index must be contiguous"))?;
-    let filters = Filters { exclude: exclude.as_ref(), candidates: candidates.as_ref(), allow, n };
+    let filters = Filters { exclude: exclude.as_ref(), candidates: candidates.as_ref(), allow, rows, n };
     if is_f64(&queries) {
         filters.rank::<f64>(py, &queries, &items, item_bias.as_ref(), index, &out_score)
     } else {
@@ -351,6 +351,7 @@ struct Filters<'a, 'py> {
     exclude: Option<&'a (I64<'py>, U32<'py>)>,
     candidates: Option<&'a (I64<'py>, U32<'py>)>,
     allow: Option<&'a [bool]>,
+    rows: usize,
     n: usize,
 }
 
@@ -365,7 +366,7 @@ impl<'py> Filters<'_, 'py> {
         out_score: &Any<'py>,
     ) -> PyResult<()> {
         let isa = chosen_isa(py)?;
-        let queries = In::<T>::of("queries", queries, &[ANY, ANY])?;
+        let queries = In::<T>::of("queries", queries, &[self.rows, ANY])?;
         let (count, rank) = queries.extents();
         let items = In::<T>::of("items", items, &[ANY, rank])?;
         let (n, _) = items.extents();

@@ -40,6 +40,10 @@ def get_backend(backend: str | Backend, *, dtype: str = "float32") -> Backend:
                 "backend", backend, "is not known", f"choose one of {', '.join(_MAKERS)}"
             )
         backend = _MAKERS[backend]()
+    if not hasattr(backend, "supports") or isinstance(backend, type):
+        raise ParameterError(
+            "backend", backend, "is not a backend", f"choose one of {', '.join(_MAKERS)}"
+        )
     reason = backend.supports(dtype=dtype)
     if reason is not None:
         raise BackendError(f"backend={backend.name!r}: {reason}; choose another dtype or backend")

@@ -106,7 +106,7 @@ def translated(
         return ReadError(
             argument,
             value,
-            f"{line} has {width[2]} fields, the others have {width[1]}",
+            f"{line} has {width[2]} field{'s' * (width[2] != '1')}, the others have {width[1]}",
             "mend that line, or pass sep= if the separator is another",
         )
     if "unterminated quote" in text or "invalid state" in text:

@@ -73,11 +73,11 @@ class Column:
         plain = type_.upper()
         if plain in _INTEGERS:
             kind = "integer"
-        elif plain.startswith(_FLOATS) and "[" not in plain:
+        elif plain.startswith(_FLOATS) and not plain.endswith("]"):
             kind = "float"
-        elif plain.startswith(_TEXTS) and "[" not in plain:
+        elif plain.startswith(_TEXTS) and not plain.endswith("]"):
             kind = "text"
-        elif plain.startswith(_TIMES) and "[" not in plain:
+        elif plain.startswith(_TIMES) and not plain.endswith("]"):
             kind = "time"
         elif plain in ("BOOLEAN", '"NULL"', "NULL"):
             kind = "boolean" if plain == "BOOLEAN" else "null"

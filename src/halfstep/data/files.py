@@ -83,8 +83,12 @@ def _find_one(path: Any) -> list[str]:
         raise ReadError(
             "path", path, "is a folder", f"pass its files, such as {os.path.join(path, '*.csv')}"
         )
-    if os.path.exists(expanded):
+    if os.path.isfile(expanded):
         return [expanded]
+    if os.path.exists(expanded):
+        raise ReadError(
+            "path", path, "is not a regular file (files are read twice)", "write it to a file first"
+        )
     if not glob.has_magic(expanded):
         raise ReadError("path", path, "no such file", "check the name and the current folder")
     found = sorted(name for name in glob.glob(expanded, recursive=True) if os.path.isfile(name))

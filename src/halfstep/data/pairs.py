@@ -21,7 +21,7 @@ def split_pairs(X: Any) -> tuple[Any, Any]:
         frame = nw.from_native(X, eager_only=True)
         if len(frame.columns) != 2:
             raise _not_pairs(f"columns {', '.join(map(str, frame.columns))}")
-        first, second = (frame[name].to_numpy() for name in frame.columns)
+        first, second = (column.to_numpy() for column in frame.iter_columns())
         return first, second
     if hasattr(X, "tocoo"):
         raise _not_pairs("a sparse matrix")
@@ -53,6 +53,8 @@ def as_ratings(
     if isinstance(X, Ratings):
         if y is not None:
             raise DataError("y", "an array", "must be None where X is Ratings", "pass X alone")
+        if not len(X):
+            raise DataError("X", X, "holds no ratings", "pass at least one")
         return X if sample_weight is None else X.with_weights(sample_weight)
     if y is None:
         if hasattr(X, "columns") or hasattr(X, "__arrow_c_stream__"):

@@ -217,7 +217,16 @@ def _from_text(
                 notes = relation.notes
                 relation = from_query(connection, query, None, described, loose=True)
                 relation.notes[:0] = notes
-            return _extract(relation, given, hint)
+            found = _extract(relation, given, hint)
+            if query is None and found.source.rows < table.least_rows:
+                raise ReadError(
+                    "path",
+                    described,
+                    f"{found.source.rows} rows were found where its first lines hold "
+                    f'{table.least_rows}: a quote (") is not closed, or the line ends are mixed',
+                    'mend the quotes (a quote inside a quoted field is written "")',
+                )
+            return found
         except duckdb.InterruptException:
             raise KeyboardInterrupt from None
         except duckdb.Error as error:

@@ -34,6 +34,7 @@ BLANKS = "blanks"
 
 _LINES = 500
 _CANDIDATES = ("\t", "::", ";", "|", ",")
+_QUOTING = (",", ";", "|")
 _NAMES = {"\t": "tab", " ": "space", BLANKS: "blanks"}
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
@@ -45,6 +46,7 @@ _MARKS = (
 _NUMBER = re.compile(r"\s*[+-]?(\d+([.,]\d*)?|[.,]\d+)([eE][+-]?\d+)?\s*")
 _TAB_FIELD = r'(?:"(?:[^"]|"")*"|[^"\t][^\t]*|)'
 _TAB_LINE = re.compile(rf"{_TAB_FIELD}(?:\t{_TAB_FIELD})*")
+_CLEAN_LINE = re.compile(r'[^"]*|\s*"[^"]*"(\W+"[^"]*")*\s*')
 _NOTHING = frozenset({"", "na", "n/a", "nan", "null", "none", "inf", "-inf", "?", "-", "\\n"})
 
 
@@ -60,6 +62,8 @@ class Dialect:
     skip : lines before the first row
     names : the header, or None
     width : fields in a row
+    rows : rows in the sample (the file has at least so many)
+    odd_skip : whether a quote in the skipped lines could be taken for an open field
     """
 
     sep: str
@@ -68,6 +72,8 @@ class Dialect:
     skip: int
     names: tuple[str, ...] | None
     width: int
+    rows: int
+    odd_skip: bool
     notes: tuple[str, ...] = ()
 
 
@@ -150,9 +156,7 @@ def sniff(
             first, header = bare, True  # "# user,item,rating": a header behind a comment sign
     if header is None:
         header = _is_header(first, [cells for _, cells in rows[1:]])
-    if not header:
-        return Dialect(sep, quoted, newline, skip, None, width, (*notes, "no header"))
-    if len(first) != width and len(rows) > 1:
+    if header and len(first) != width and len(rows) > 1:
         raise ReadError(
             "path",
             file,
@@ -160,8 +164,24 @@ def sniff(
             f"{_short(lines[0])!r}",
             "mend the header, or pass header=False if that line is a row",
         )
-    names = tuple(name.strip() for name in first)
-    return Dialect(sep, quoted, newline, skip + rows[0][0], names, width, (*notes, "header"))
+    names = None
+    count = len(rows)
+    if header:
+        names = tuple(name.strip() for name in first)
+        skip += rows[0][0]
+        count -= 1
+    above = text.splitlines()[:skip]
+    return Dialect(
+        sep=sep,
+        quoted=quoted,
+        newline=newline,
+        skip=skip,
+        names=names,
+        width=width,
+        rows=count,
+        odd_skip=quoted and not all(map(_CLEAN_LINE.fullmatch, above)),
+        notes=(*notes, "header" if header else "no header"),
+    )
 
 
 def _newline(text: str) -> str:
@@ -232,6 +252,11 @@ def _separator(lines: list[str], file: str) -> tuple[str, bool, list[tuple[int, 
         if best is None or key > best:
             best, found = key, (sep, quoted, rows)
     if found is not None:
+        sep, quoted, rows = found
+        spaced = [cell for _, cells in rows for cell in cells[1:]]
+        if sep in _QUOTING and all(c.startswith(" ") and not c.startswith("  ") for c in spaced):
+            quoted, rows = _rows(lines, sep + " ")  # "1, 2, 3": the blank belongs to the separator
+            return sep + " ", quoted, rows
         return found
     quoted, rows = _rows(lines, BLANKS)
     width, times = Counter(len(cells) for _, cells in rows).most_common(1)[0]
@@ -252,8 +277,11 @@ def _separator(lines: list[str], file: str) -> tuple[str, bool, list[tuple[int, 
 def _rows(lines: list[str], sep: str) -> tuple[bool, list[tuple[int, list[str]]]]:
     """Whether fields are quoted, and (line number after it, cells) of each row of the sample."""
     chosen = lines[:_LINES]
-    if sep in (",", ";", "|") or (sep == "\t" and _has_quoted_field(chosen)):
-        reader = csv.reader((line + "\n" for line in chosen), delimiter=sep)
+    bare = sep.removesuffix(" ") or sep
+    if bare in _QUOTING or (sep == "\t" and _has_quoted_field(chosen)):
+        reader = csv.reader(
+            (line + "\n" for line in chosen), delimiter=bare, skipinitialspace=bare != sep
+        )
         rows = []
         try:
             for cells in reader:

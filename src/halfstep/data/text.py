@@ -62,7 +62,7 @@ class TextTable:
             [Column.loose(f"c{k}") for k in range(dialect.width)],
             dialect.names,
             self.description,
-            decimal_comma=dialect.sep != ",",
+            decimal_comma=dialect.sep.strip() != ",",
             notes=notes,
         )
 
@@ -97,6 +97,11 @@ class TextTable:
                 return True
         return False
 
+    @property
+    def least_rows(self) -> int:
+        """The files hold at least so many rows."""
+        return sum(part.dialect.rows for part in self.parts)
+
     def originals(self) -> dict[str, str]:
         """The user's file of each file that DuckDB reads."""
         return {part.readable: part.file.path for part in self.parts}
@@ -105,7 +110,8 @@ class TextTable:
         """Rewrite the files that DuckDB cannot read as they are."""
         for k, part in enumerate(self.parts):
             plain = part.encoding in ("utf-8", "utf-8-sig")
-            if not plain or part.dialect.sep == BLANKS or not part.dialect.newline:
+            d = part.dialect
+            if not plain or d.sep == BLANKS or not d.newline or d.odd_skip:
                 self.parts[k] = self._rewritten(part, part.encoding, part.note)
 
     def _rewritten(self, part: Part, encoding: str, note: str | None) -> Part:
@@ -113,8 +119,9 @@ class TextTable:
         dialect = part.dialect
         blanks = dialect.sep == BLANKS
         edit = _blanks_to_tabs if blanks else _as_is
-        _rewrite(part.file, encoding, target, edit)
-        dialect = replace(dialect, sep="\t" if blanks else dialect.sep, newline="\n")
+        _rewrite(part.file, encoding, target, edit, dialect.skip)
+        sep = "\t" if blanks else dialect.sep
+        dialect = replace(dialect, sep=sep, newline="\n", skip=0)
         return replace(
             part,
             encoding=encoding,
@@ -225,8 +232,13 @@ def _blanks_to_tabs(text: str) -> str:
     return re.sub(r"^\t|\t$", "", re.sub(r"[ \t]+", "\t", text), flags=re.MULTILINE)
 
 
-def _rewrite(file: File, encoding: str, target: Path, edit: Callable[[str], str]) -> None:
-    """Write the file as UTF-8 with `\\n` line ends; the number of lines stays."""
+def _rewrite(
+    file: File, encoding: str, target: Path, edit: Callable[[str], str], skip: int
+) -> None:
+    """Write the file as UTF-8 with `\\n` line ends, the first `skip` lines blank.
+
+    The number of lines stays, so that errors name the user's lines.
+    """
     decoder = codecs.getincrementaldecoder(encoding)()
     rest = ""
     try:
@@ -242,7 +254,12 @@ def _rewrite(file: File, encoding: str, target: Path, edit: Callable[[str], str]
                 if not chunk:
                     cut = len(text)
                 rest = text[cut:]
-                out.write(edit(text[:cut].replace("\r\n", "\n").replace("\r", "\n")))
+                whole = text[:cut].replace("\r\n", "\n").replace("\r", "\n")
+                while skip and whole:
+                    _, _, whole = whole.partition("\n")
+                    out.write("\n")
+                    skip -= 1
+                out.write(edit(whole))
                 if not chunk:
                     break
     except UnicodeError as error:

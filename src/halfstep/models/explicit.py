@@ -149,19 +149,20 @@ class ExplicitMF(FactorModel):
         ParameterError, DataError, DuplicatesError, SingularSystemError, BackendError
         KeyboardInterrupt
             After Ctrl-C. Where at least one sweep was finished, the model is fitted and holds the
-            last finished one (`stopped_ == "interrupted"`).
+            last finished one, or with `validation` the best (`stopped_ == "interrupted"`).
         """
         reg, solver, stopping = self._check()
-        runs_on = get_backend(backend, dtype=self.dtype)
+        rank, dtype, seed = int(self.rank), str(self.dtype), int(self.seed)
+        runs_on = get_backend(backend, dtype=dtype)
         ratings = as_ratings(X, y, sample_weight)
         mean = ratings.mean() if self.center else 0.0
-        objective = SquaredError(mean, reg, self.reg_scaling, self.biases)
+        objective = SquaredError(mean, reg, self.reg_scaling, bool(self.biases))
         start = Factors.random(
-            ratings, self.rank, biases=self.biases, mean=mean, dtype=self.dtype, seed=self.seed
+            ratings, rank, biases=bool(self.biases), mean=mean, dtype=dtype, seed=seed
         )
         if init is not None:
             start = self._warm(start, init)
-        problem = Problem.of(ratings, objective, self.rank, self.dtype)
+        problem = Problem.of(ratings, objective, rank, dtype)
         held_out = None if validation is None else _held_out(validation, ratings)
         try:
             with _listeners(progress, self.max_iter) as listeners:
@@ -209,9 +210,10 @@ class ExplicitMF(FactorModel):
             ("reg_scaling", ("count", "none")),
             ("dtype", ("float32", "float64")),
         ):
-            if getattr(self, name) not in choices:
+            value = getattr(self, name)
+            if not isinstance(value, str) or value not in choices:
                 raise ParameterError(
-                    name, getattr(self, name), "is not a choice", f"choose {' or '.join(choices)}"
+                    name, value, "is not a choice", f"choose {' or '.join(choices)}"
                 )
         for name in ("biases", "center", "nonnegative"):
             if not isinstance(getattr(self, name), (bool, np.bool_)):
@@ -246,14 +248,17 @@ class ExplicitMF(FactorModel):
         return start.started_from(init.factors_)
 
 
+_LARGEST = float(np.finfo(np.float32).max)
+
+
 def check_reg(reg: Any) -> Reg:
     """λ_w, λ_z and λ_b from one number or three.
 
     >>> check_reg(0.1)
     Reg(user=0.1, item=0.1, bias=0.1)
     """
-    values = [reg] * 3 if np.ndim(reg) == 0 else list(reg)
-    if len(values) != 3 or not all(_number(v) and 0 <= v < np.inf for v in values):
+    values = list(reg) if isinstance(reg, (list, tuple, np.ndarray)) and np.ndim(reg) else [reg] * 3
+    if len(values) != 3 or not all(_number(v) and 0 <= v <= _LARGEST for v in values):
         raise ParameterError(
             "reg",
             reg,
@@ -281,12 +286,22 @@ def _integer(name: str, value: Any, least: int) -> None:
 def _held_out(validation: Any, train_part: Ratings) -> Validation:
     if isinstance(validation, tuple) and len(validation) == 2:
         part = as_ratings(*validation)
-    else:
+    elif isinstance(validation, Ratings) or hasattr(validation, "columns"):
         part = as_ratings(validation)
+    else:
+        raise ParameterError(
+            "validation",
+            type(validation).__name__,
+            "must be Ratings, a table with a rating column, or a pair (X, y)",
+            "hold a part out with split_random",
+        )
+    if not len(part):
+        raise ParameterError("validation", part, "holds no ratings", "hold out a larger part")
     return Validation(
         train_part.users.lookup(part.users.values)[part.user_index()],
         train_part.items.lookup(part.items.values)[part.by_user.indices],
         part.by_user.values,
+        part.by_user.weights,
     )
 
 

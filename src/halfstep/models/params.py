@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+import sys
+from functools import cache
 from typing import Any, Self
 
 from halfstep.errors import NotFittedError, ParameterError
@@ -29,7 +31,7 @@ class Parameters:
     def set_params(self, **params: Any) -> Self:
         """Replace some of the constructor's arguments; returns the model itself."""
         names = self._parameter_names()
-        for name, value in params.items():
+        for name, value in params.items():  # all names before any value
             if name not in names:
                 raise ParameterError(
                     name,
@@ -37,6 +39,7 @@ class Parameters:
                     f"is not a parameter of {type(self).__name__}",
                     f"choose from {', '.join(names)}",
                 )
+        for name, value in params.items():
             setattr(self, name, value)
         return self
 
@@ -65,7 +68,19 @@ class Parameters:
 
     def _check_fitted(self) -> None:
         if not hasattr(self, "factors_"):
-            raise NotFittedError(f"this {type(self).__name__} is not fitted yet; call fit first")
+            error = _not_fitted_error("sklearn.exceptions" in sys.modules)
+            raise error(f"this {type(self).__name__} is not fitted yet; call fit first")
+
+
+@cache
+def _not_fitted_error(with_sklearn: bool) -> type[NotFittedError]:
+    """Our error; where scikit-learn is in use, one that is scikit-learn's too."""
+    if not with_sklearn:
+        return NotFittedError
+    theirs = sys.modules["sklearn.exceptions"].NotFittedError
+    return type(
+        "NotFittedError", (NotFittedError, theirs), {"__module__": NotFittedError.__module__}
+    )
 
 
 def _same(value: Any, default: Any) -> bool:

@@ -91,8 +91,8 @@ def load(path: str | Path, *, mmap: bool = False) -> FactorModel:
     path : str or Path
     mmap : bool
         Map the file instead of reading it: the factors stay on the disk until they are used, and are
-        shared between processes. Skips only the check that all values are finite, which would read
-        the whole file.
+        shared between processes. Skips only the checks that would read the whole file: that all
+        values are finite, and that the items of the history exist (checked when they are used).
 
     Raises
     ------

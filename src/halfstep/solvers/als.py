@@ -12,6 +12,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import numpy as np
+
 from halfstep.backends.base import Array, Backend
 from halfstep.errors import SingularSystemError
 from halfstep.factors import Factors
@@ -85,8 +87,8 @@ def half_step(
         raise SingularSystemError(
             f"the system of {side} {ids.id_at(row)!r} "
             f"({int(cells.indptr[row + 1] - cells.indptr[row]):,} ratings, rank {fixed[0].shape[1]}) "
-            f"has no unique solution in {fixed[0].dtype.name}; raise reg, lower rank, "
-            "or pass dtype='float64'",
+            f"has no unique solution in {fixed[0].dtype.name}; raise reg or lower rank"
+            + (", or pass dtype='float64'" if fixed[0].dtype == np.float32 else ""),
             side=side,
             row=row,
         ) from None
