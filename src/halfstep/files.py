@@ -62,8 +62,10 @@ def replace_file(path: str | Path, write: Any) -> Path:
         candidate = str(folder / f".{target.name}.{secrets.token_hex(8)}.tmp")
         handle = os.open(candidate, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
         temporary = candidate
+        mode = os.fstat(handle).st_mode & 0o777
         os.close(handle)
         write(temporary)
+        os.chmod(temporary, mode)  # a writer may have made a file of its own there
         with open(temporary, "rb") as written:
             os.fsync(written.fileno())
         os.replace(temporary, target)
