@@ -168,6 +168,24 @@ def test_comments_at_the_top_are_skipped_and_noted(write):
     assert "2 comment lines skipped" in notes(ratings)
 
 
+@pytest.mark.parametrize("comment", ['# my "best ratings', '# "a" b', '"', "# it's"])
+def test_a_quote_above_the_rows_opens_no_field(write, comment):
+    comment = comment if comment.startswith("#") else f"#{comment}"
+    text = comment + "\n" + table()
+    assert cells(hs.read_ratings(write(text))) == EXPECTED
+    ragged = refused(write(text + "1,2\n"))
+    assert "line 6 " in ragged  # the user's line, in spite of the rewriting
+
+
+def test_a_header_over_several_lines(write):
+    assert cells(
+        hs.read_ratings(write('user,item,"rating\n(1-5)"\n7,10,4.5\n3,10,0\n'), rating=2)
+    ) == [
+        (3, 10, 0.0),
+        (7, 10, 4.5),
+    ]
+
+
 def test_a_header_behind_a_comment_sign(write):
     assert (
         cells(hs.read_ratings(write("# user,item,rating\n7,10,4.5\n3,10,0\n7,20,1\n"))) == EXPECTED
@@ -257,7 +275,11 @@ def test_text_ids_sort_by_code_point(write):
     assert cells(ratings) == sorted((u, 1, float(k)) for k, u in enumerate(users))
 
 
-TEXT_ID = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=8)
+TEXT_ID = st.text(
+    st.one_of(st.characters(exclude_categories=["Cs", "Cc"]), st.sampled_from('\n\t",;|#% 0')),
+    min_size=1,
+    max_size=8,
+)
 
 
 @given(
@@ -378,6 +400,11 @@ def test_a_time_that_cannot_be_read_is_named(write):
     assert hs.read_ratings(path, time=False).time is None
 
 
+def test_an_empty_column_of_times_is_no_column(write):
+    assert hs.read_ratings(write("1,2,3,\n1,3,3,\n")).time is None
+    assert "row 2 " in refused(write("1,2,3,4\n1,3,3,\n"), DataError)
+
+
 def test_one_bad_time_is_named_or_dropped(write):
     path = write("user,item,rating,time\n1,2,3,2020-01-01\n1,3,3,soon\n1,4,3,2020-01-02\n")
     assert "time='soon'" in refused(path, DataError)
@@ -411,6 +438,17 @@ def test_columns_by_name_and_position(write):
     assert cells(hs.read_ratings(path, user="c", item="B", rating=3)) == EXPECTED
     headerless = write("9,10,7,4.5\n9,10,3,0\n9,20,7,1\n")
     assert cells(hs.read_ratings(headerless, user=2, item=1, rating=3, time=False)) == EXPECTED
+
+
+def test_a_rating_by_the_end_of_its_name(write):
+    path = write(
+        '"User-ID";"ISBN";"Book-Rating"\n"276725";"034545104X";"0"\n"8";"0155061224";"5"\n'
+    )
+    assert cells(hs.read_ratings(path)) == [(8, "0155061224", 5.0), (276725, "034545104X", 0.0)]
+
+
+def test_a_table_without_ratings_says_so(write):
+    assert any("counts 1" in note for note in notes(hs.read_ratings(write("user,item\n1,2\n"))))
 
 
 def test_the_rating_is_left_out_with_false(write):
@@ -693,6 +731,7 @@ def test_duckdb_database(tmp_path):
     path = tmp_path / "it's.db"
     with duckdb.connect(str(path)) as connection:
         connection.execute("CREATE TABLE r AS SELECT 'u' || range AS a, range AS b FROM range(3)")
+        assert "open for writing" in refused(path, query="SELECT * FROM r")
     before = path.read_bytes()
     ratings = hs.read_ratings(path, query="SELECT a AS user, b AS item, b / 2 AS rating FROM r;")
     assert cells(ratings) == [("u0", 0, 0.0), ("u1", 1, 0.5), ("u2", 2, 1.0)]
@@ -766,6 +805,8 @@ def test_files_that_are_not_there(tmp_path):
         (b"userId,movieId,rating\n", "no ratings"),
         (b"\x00\x01\x02\x03" * 100, "is not text"),
         (b"PK\x03\x04" + b"\x00" * 50, "zip"),
+        (b"%%MatrixMarket matrix coordinate real general\n2 2 1\n1 1 3\n", "from_scipy"),
+        (b'\xef\xbb\xbf{"user":1,"item":2}', "byte-order mark"),
         (b"\x89HDF\r\n\x1a\n" + b"\x00" * 50, "HDF5"),
         (b"just\nsome\nwords\n", "no separator"),
     ],

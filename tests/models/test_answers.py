@@ -138,6 +138,17 @@ def test_filters(fitted, simulated):
     assert best[0] not in dict(fitted.recommend(user, 5, ratings=other)[user])
 
 
+def test_items_with_few_ratings_can_be_left_out(fitted, simulated):
+    counts = np.diff(simulated.by_item.indptr)
+    limit = int(np.median(counts))
+    found = fitted.recommend(n=80, min_ratings=limit)
+    assert counts[fitted.factors_.item_ids.lookup(found.found)].min() >= limit
+    everything = fitted.recommend(n=80, min_ratings=1)
+    assert counts[fitted.factors_.item_ids.lookup(everything.found)].min() < limit
+    with pytest.raises(ParameterError, match="min_ratings=0"):
+        fitted.recommend(min_ratings=0)
+
+
 def test_ties_go_to_the_smaller_id():
     model = hs.ExplicitMF(rank=1, reg=1e6).fit(
         [(u, i) for u in (1, 2) for i in (5, 3, 9)], [3.0] * 6

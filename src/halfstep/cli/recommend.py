@@ -41,6 +41,10 @@ def recommend(
     deny: Annotated[
         list[str] | None, Parameter(negative="", help="Never these items: 1,2,3 or @file.")
     ] = None,
+    min_ratings: Annotated[
+        int,
+        Parameter(help="Only items with at least so many ratings: of others too little is known."),
+    ] = 5,
     include_seen: Annotated[
         bool,
         Parameter(
@@ -84,7 +88,16 @@ def recommend(
         missing = [] if ids is None else _unknown(model, ids)
         if missing:
             note(f"{flag}: the model does not know {len(missing):,} of the items ({missing[0]}, …)")
-    ranked = model.recommend(asked, n, exclude_seen=not include_seen, allow=allowed, deny=denied)
+    if model.history_ is None:
+        min_ratings = 1  # a model saved without history does not know the counts
+    ranked = model.recommend(
+        asked,
+        n,
+        exclude_seen=not include_seen,
+        allow=allowed,
+        deny=denied,
+        min_ratings=min_ratings,
+    )
     document: dict[str, Any] = {"command": "recommend", "model": str(model_file), "n": n}
     if output is not None:
         from halfstep.cli.export import write_table
@@ -126,7 +139,7 @@ def show(out: Output, ranked: Ranked, model: FactorModel, titles: Titles) -> lis
                 [[rank, item, *titles.cell(item), f"{score:.3f}"] for rank, (item, score) in best],
             )
         else:
-            out.say("no item is left to recommend")
+            out.say("no item is left to recommend (--min-ratings 1 allows those with few ratings)")
         document.append(
             {
                 "user": user,

@@ -83,6 +83,8 @@ _RATING = [
 _TIME = ["timestamp unixtimestamp unixtime unixreviewtime time ts datetime date reviewtime ratedat"]
 _WEIGHT = ["weight weights confidence sampleweight w"]
 
+_RATING_ENDS = ("rating", "score", "stars")
+
 _KNOWN = {
     "user": [line.split() for line in _USER],
     "item": [line.split() for line in _ITEM],
@@ -251,6 +253,10 @@ def _by_known_name(role: str, names: Sequence[str], taken: set[int]) -> int | No
                 break
         if found and line is _KNOWN[role][0]:
             break
+    if not found and role == "rating":  # Book-Rating, review_score
+        found = [
+            k for k, name in enumerate(plain) if name.endswith(_RATING_ENDS) and k not in taken
+        ]
     if len(found) > 1:
         raise ReadError(
             role,
@@ -269,12 +275,15 @@ def _listed(names: Sequence[str] | None, count: int) -> str:
 
 
 def describe(chosen: Choice, names: Sequence[str] | None) -> str:
-    """`columns: user=userId, item=movieId`, for the report."""
-    return "columns: " + ", ".join(
+    """`columns: user=userId, item=movieId, no rating`, for the report."""
+    told = [
         f"{role}={chosen[role] if names is None else names[chosen[role]]}"
         for role in ROLES
         if role in chosen
-    )
+    ]
+    if "rating" not in chosen:
+        told.append("no rating (every row counts 1)")
+    return "columns: " + ", ".join(told)
 
 
 def encode_masked(values: Array, name: str) -> Encoded:

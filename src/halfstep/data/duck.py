@@ -133,6 +133,13 @@ def translated(
         return ReadError(
             argument, value, "is not JSON throughout", "write one object per line, or one array"
         )
+    if "already attached" in text or "lock on file" in text:
+        return ReadError(
+            argument,
+            value,
+            "is open for writing elsewhere",
+            "close it there, or pass that connection's relation to Ratings.from_table",
+        )
     kind, _, rest = text.partition(": ")
     first = (rest or kind).strip().split("\n")[0].rstrip(".!")
     if type(error).__name__ == "OutOfMemoryException":

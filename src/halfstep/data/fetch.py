@@ -344,7 +344,12 @@ def _seconds(x: str) -> str:
     return f"epoch_us({x}::TIMESTAMP WITH TIME ZONE) / 1e6"
 
 
-def _times(table: Relation, column: Column, values: Array) -> Array:
+def _times(table: Relation, column: Column, values: Array) -> Array | None:
+    if len(values) and np.ma.getmaskarray(values).all():
+        present = table.counts({"present": f"WHERE nullif({column.text}, '') IS NOT NULL"})
+        if not present["present"]:
+            table.notes.append("time: the column is empty")
+            return None
     if column.kind in ("loose", "text") and isinstance(values, np.ma.MaskedArray):
         x = column.text
         parsed = f"try_cast({x} AS TIMESTAMP WITH TIME ZONE)"

@@ -37,6 +37,10 @@ _FOREIGN = {
     b"ARROW1": ("an Arrow file", "open it with pyarrow or polars and use Ratings.from_table"),
     b"ORC": ("an ORC file", "convert it to Parquet or CSV"),
     b"Obj\x01": ("an Avro file", "convert it to Parquet or CSV"),
+    b"%%MatrixMarket": (
+        "a Matrix Market file",
+        "read it with scipy.io.mmread and use Ratings.from_scipy",
+    ),
     b"%PDF": ("a PDF", "pass a table of ratings"),
 }
 

@@ -126,7 +126,7 @@ def sniff(
 ) -> Dialect:
     """The dialect of a file that begins with `text` (`complete`: and ends with it)."""
     newline = _newline(text)
-    lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    whole = lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
     if not complete and len(lines) > 1:
         lines.pop()  # cut in the middle
     skip, lines, notes = _leading(lines)
@@ -170,7 +170,6 @@ def sniff(
         names = tuple(name.strip() for name in first)
         skip += rows[0][0]
         count -= 1
-    above = text.splitlines()[:skip]
     return Dialect(
         sep=sep,
         quoted=quoted,
@@ -179,7 +178,7 @@ def sniff(
         names=names,
         width=width,
         rows=count,
-        odd_skip=quoted and not all(map(_CLEAN_LINE.fullmatch, above)),
+        odd_skip=quoted and not all(map(_CLEAN_LINE.fullmatch, whole[:skip])),
         notes=(*notes, "header" if header else "no header"),
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 import sqlite3
 from collections.abc import Sequence
@@ -16,7 +17,7 @@ import numpy.typing as npt
 
 from halfstep.data.assemble import Source
 from halfstep.data.columns import Extracted, Given, choose, describe
-from halfstep.data.duck import Connection, file_literal, literal, name_literal
+from halfstep.data.duck import Connection, file_literal, literal, name_literal, read_errors
 from halfstep.data.fetch import Column, Relation
 from halfstep.data.files import File
 from halfstep.data.ids import TEXT, encode
@@ -79,7 +80,11 @@ def open_json(connection: Connection, files: Sequence[File], description: str) -
     sources = []
     names: dict[str, None] = {}
     for file in files:
-        array = file.head.removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"[")
+        if file.head.startswith(codecs.BOM_UTF8):
+            raise ReadError(
+                "path", file.path, "is JSON behind a byte-order mark", "remove its first 3 bytes"
+            )
+        array = file.head.lstrip().startswith(b"[")
         how = "array" if array else "newline_delimited"
         options = f"{file_literal(file.path)}, format = '{how}', compression = '{file.compression}'"
         rows = connection.execute(
@@ -148,7 +153,8 @@ def from_query(
 ) -> Relation:
     """The result of a query, kept in a temporary table: a query need not repeat its order."""
     if database is not None:
-        connection.execute(f"ATTACH {literal(database)} AS source (READ_ONLY)")
+        with read_errors("path", database):
+            connection.execute(f"ATTACH {literal(database)} AS source (READ_ONLY)")
         connection.execute("USE source")
     connection.execute(f"CREATE OR REPLACE TEMP TABLE halfstep_rows AS {query.strip().rstrip(';')}")
     if database is not None:

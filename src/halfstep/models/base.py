@@ -177,6 +177,7 @@ class FactorModel(Parameters):
         deny: Any = None,
         exclude: Mapping[Any, Any] | None = None,
         candidates: Mapping[Any, Any] | None = None,
+        min_ratings: int = 1,
         ratings: Ratings | None = None,
         unknown: Literal["error", "bias"] = "error",
         backend: str | Backend = "native",
@@ -195,6 +196,9 @@ class FactorModel(Parameters):
             Only these items; never these. Ids that the model does not know have no effect.
         exclude, candidates : mapping from user id to item ids, optional
             The same for single users: never these for that user; only these for that user.
+        min_ratings : int
+            Only items with at least so many ratings in the model's history: the estimate of an item
+            with one or two ratings is little more than those.
         ratings : Ratings, optional
             What the users have seen, in place of the model's own history.
         unknown : {"error", "bias"}
@@ -211,8 +215,14 @@ class FactorModel(Parameters):
         """
         self._check_fitted()
         _at_least_one("n", n)
+        _at_least_one("min_ratings", min_ratings)
         _choice("unknown", unknown, ("error", "bias"))
         f = self.factors_
+        allowed = item_mask(f.item_ids, allow, deny)
+        if min_ratings > 1:
+            history = self._history(f"min_ratings={min_ratings}")
+            known_well = np.bincount(history.indices, minlength=len(f.item_ids)) >= min_ratings
+            allowed = known_well if allowed is None else allowed & known_well
         rows, asked = self._rows_asked(users, f.user_ids, "user", unknown == "error")
         known = rows >= 0
         queries = f.user_factors[np.where(known, rows, 0)]
@@ -233,7 +243,7 @@ class FactorModel(Parameters):
             min(n, len(f.item_ids)),
             exclude=excluded,
             candidates=only,
-            allow=item_mask(f.item_ids, allow, deny),
+            allow=allowed,
         )
         base = np.full(len(rows), f.mean, dtype=f.dtype)
         if f.user_bias is not None:
