@@ -168,13 +168,21 @@ def test_comments_at_the_top_are_skipped_and_noted(write):
     assert "2 comment lines skipped" in notes(ratings)
 
 
-@pytest.mark.parametrize("comment", ['# my "best ratings', '# "a" b', '"', "# it's"])
+@pytest.mark.parametrize("comment", ['#,"best', '# "a" b', '#"', "# it's"])
 def test_a_quote_above_the_rows_opens_no_field(write, comment):
-    comment = comment if comment.startswith("#") else f"#{comment}"
     text = comment + "\n" + table()
     assert cells(hs.read_ratings(write(text))) == EXPECTED
     ragged = refused(write(text + "1,2\n"))
     assert "line 6 " in ragged  # the user's line, in spite of the rewriting
+
+
+def test_rows_that_the_reader_loses_are_noticed(write, monkeypatch):
+    import re
+
+    import halfstep.data.sniff as sniff
+
+    monkeypatch.setattr(sniff, "_CLEAN_LINE", re.compile(".*"))  # no precaution above the rows
+    assert "0 rows were found" in refused(write('#,"best\n' + table()))
 
 
 def test_a_header_over_several_lines(write):
@@ -522,6 +530,15 @@ def test_encodings_by_argument(write, encoding):
     assert ratings.users.lookup([name]).tolist() == [1]
 
 
+@pytest.mark.parametrize("encoding", [None, "utf-8", "utf-8-sig"])
+@pytest.mark.parametrize("sep", [",", "  "])
+def test_a_byte_order_mark_is_no_character(write, encoding, sep):
+    path = write(table(sep, header=None).encode("utf-8-sig"))
+    ratings = hs.read_ratings(path, encoding=encoding)
+    assert cells(ratings) == EXPECTED
+    assert ratings.users.kind == "int"
+
+
 def test_latin_1_deep_in_the_file(write):
     text = "user,item,rating\n" + "".join(f"u{k},1,3\n" for k in range(20_000))
     data = text.encode() + "zoë,1,4\n".encode("latin-1")
@@ -640,6 +657,8 @@ def test_files_with_other_columns_are_refused(write, tmp_path):
 
 
 def test_names_with_special_characters(write):
+    write("1,2,3\n", "a1.csv")  # what the names below match if they are taken for patterns
+    write("1,2,3\n", "axbx.csv")
     for name in ("a'b.csv", "a[1].csv", "a*b?.csv", "a b;c.csv"):
         assert cells(hs.read_ratings(write(table(), name))) == EXPECTED
 
@@ -757,7 +776,8 @@ def test_sqlite_database(tmp_path):
     assert ratings.time[0] == 1577836800
     assert "tables r" in refused(path)
     assert "nope" in refused(path, query="SELECT * FROM nope")
-    refused(path, query="DELETE FROM r")  # read-only
+    refused(path, query="DELETE FROM r")
+    assert "readonly" in refused(path, query="DELETE FROM r RETURNING *")
     connection.execute("INSERT INTO r VALUES ('007', 'i1', 3, '2020-01-01')")
     connection.execute("INSERT INTO r VALUES (NULL, 'i1', 3, '2020-01-01')")
     connection.commit()

@@ -117,6 +117,13 @@ def test_missing_values(make):
     assert cells(hs.Ratings.from_table(make(table), invalid="drop")) == [(2, "x", 1.0)]
 
 
+def test_empty_text_is_a_missing_id(make):
+    found = extract(make(pa.table({"user": ["a", "", "b"], "item": ["", "y", "x"]})))
+    assert found.users.ids.values.tolist() == ["a", "b"]
+    assert found.users.codes.tolist() == [0, int(MISSING), 1]
+    assert found.items.codes.tolist() == [int(MISSING), 1, 0]
+
+
 @pytest.mark.parametrize("unit", ["s", "ms", "us", "ns"])
 @pytest.mark.parametrize("zone", [None, "UTC", "Europe/Paris"])
 def test_timestamps_are_seconds(make, unit, zone):

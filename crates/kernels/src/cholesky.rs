@@ -1,232 +1,298 @@
-//! A = UᵀU and A x = q for one row system, in place, with a border of two extra rows.
+//! Solve a symmetric positive definite system with an optional border, in place.
 //!
 //! ```text
-//! for each panel of L = LANES rows, from the top:
-//!     factor the L × L diagonal block, row by row:
-//!         pivot ← M[k][k];   stop unless pivot > tolerance · A[k][k]
-//!         U[k][..] ← M[k][..] / √pivot;   border[e][k] ← border[e][k] / √pivot
-//!         subtract U[k][i] · U[k][..] from the panel's rows i > k, and from the border
-//!     the panel's other columns: U[k][j] ← (M[k][j] − Σ_{l<k} U[l][k] U[l][j]) / √pivot_k
-//!     the rows below: M[i][..] −= Σ_k U[k][i] U[k][..]   (the register tile)
-//! back: x[k] ← (y[k] − Σ_{j>k} U[k][j] x[j]) / √pivot_k, panel by panel from the bottom
+//! [ A   s ] [ x ]   [ q ]        A = Wᵀ D W, W unit upper triangular, D > 0
+//! [ sᵀ  σ ] [ β ] = [ ρ ]        (the Cholesky factor is D^½ W)
+//!
+//! for panels of 16 rows p .. e:
+//!     for row i of the panel:
+//!         r_i = A_i − Σ_{p ≤ k < i} w_k[i] · r_k                 the row before it is normalised
+//!         d_i = r_i[i];  check d_i > size · ε · (A_ii at the start)
+//!         w_i = r_i / d_i;  y_i = q_i / d_i;  v_i = s_i / d_i    stored in place of A_i
+//!         q −= y_i r_i;  s −= v_i r_i (panel's columns);  σ −= s_i v_i;  ρ −= s_i y_i
+//!     rows below the panel, and q and s:  −= Σ_{k in panel} w_k · r_k       the micro-kernel
+//! β = ρ / σ (σ checked as a pivot);  x = W⁻¹ (y − β v), by panels from the last to the first
 //! ```
 //!
-//! 1. The panel is one vector wide, so the diagonal block is one vector a row.
-//! 2. The border (the bias column and the right-hand side) rides along as two more rows of the same
-//!    elimination: forward substitution costs no pass of its own.
-//! 3. Everything left of the diagonal inside a vector is rubbish that is never read.
+//! 1. No square root, and one division for each row: the root-free form has the error bound of
+//!    Cholesky for positive definite A, and a shorter chain from pivot to pivot.
+//! 2. The right-hand side and the border column are two more rows below the matrix, so forward
+//!    substitution is part of the factorization; y_i and v_i are kept in columns K and K + 1 of row i,
+//!    where the micro-kernel expects the coefficients of those rows.
+//! 3. The panel looks left: a row is loaded and stored once.
+//! 4. The triangle inside each panel is also kept transposed and negated: the back substitution then subtracts
+//!    x_k times a column, with no sum over lanes in the chain from unknown to unknown.
 
+use crate::buffer::Buffer;
 use crate::simd::{Element, Simd};
-use crate::tile::{Update, update_pair, update_upper};
+use crate::tile::{Into, Layout, RankUpdate};
 
-/// One system in scratch memory: M (rows × stride, upper triangle), border (2 × stride).
-pub struct System<'a, T> {
-    /// The unknowns: K.
-    pub size: usize,
-    /// Elements from one row of M to the next: K rounded up to the lanes.
-    pub stride: usize,
-    /// A on entry, U on return; at least `size` rounded up × stride elements.
-    pub matrix: &'a mut [T],
-    /// Two rows: on entry any two right-hand sides, on return U⁻ᵀ of them.
-    pub border: &'a mut [T],
-    /// 1 / U[k][k].
-    pub inverse: &'a mut [T],
-    /// Scratch of 2 · LANES coefficients.
-    pub pair: &'a mut [T],
+/// Rows of a panel: a multiple of the lanes of every instruction set.
+const PANEL: usize = 16;
+
+/// Memory for solving one system after the other: K · (K + 58) elements at most, rounded up.
+pub struct Workspace<T> {
+    /// The rows r of a panel.
+    panel: Buffer<T>,
+    /// The triangles inside the panels, transposed and negated: 16 elements for each row.
+    inside: Buffer<T>,
+    /// The diagonal of A.
+    diagonal: Buffer<T>,
+    /// The solution, padded with zeros.
+    pub x: Buffer<T>,
 }
 
-impl<T: Element> System<'_, T> {
-    /// Factor A and solve the two forward systems. False where a pivot is not above `tolerance` times
-    /// the diagonal entry that it came from, or is not finite.
-    #[inline(always)]
-    pub fn factor<S: Simd<Elem = T>>(&mut self, simd: S, tolerance: T) -> bool {
-        let (size, stride, lanes) = (self.size, self.stride, S::LANES);
-        assert!(stride >= size && stride.is_multiple_of(lanes));
-        assert!(self.matrix.len() >= size * stride && self.border.len() >= 2 * stride);
-        assert!(self.inverse.len() >= size && self.pair.len() >= 2 * lanes);
-        for k in 0..size {
-            self.inverse[k] = self.matrix[k * stride + k]; // the diagonal of A, until it is used
-        }
-        let m = self.matrix.as_mut_ptr();
-        let border = self.border.as_mut_ptr();
-        let pair = self.pair.as_mut_ptr();
-        let mut start = 0;
-        while start < size {
-            let end = (start + lanes).min(size);
-            // SAFETY: all rows are below `size` and all vectors begin at a multiple of the lanes below
-            // `stride`, inside the arrays by the assertions above.
-            unsafe {
-                for k in start..end {
-                    let row = m.add(k * stride + start);
-                    let pivot = *row.add(k - start);
-                    let floor = tolerance * self.inverse[k];
-                    if pivot <= floor || !pivot.is_finite() || !floor.is_finite() {
-                        return false;
-                    }
-                    let inverse = T::ONE / pivot.sqrt();
-                    self.inverse[k] = inverse;
-                    let u = simd.mul(simd.load(row), simd.splat(inverse));
-                    simd.store(row, u);
-                    for i in k + 1..end {
-                        let target = m.add(i * stride + start);
-                        let minus = simd.splat(-*row.add(i - start));
-                        simd.store(target, simd.fma(minus, u, simd.load(target)));
-                    }
-                    for e in 0..2 {
-                        let target = border.add(e * stride + start);
-                        let y = *target.add(k - start) * inverse;
-                        simd.store(target, simd.fma(simd.splat(-y), u, simd.load(target)));
-                        *target.add(k - start) = y;
-                        *pair.add(2 * (k - start) + e) = y;
-                    }
-                }
-                // The finished entries of the border were overwritten by later rows' rubbish columns.
-                for k in start..end {
-                    for e in 0..2 {
-                        *border.add(e * stride + k) = *pair.add(2 * (k - start) + e);
-                    }
-                }
-                self.right_of_panel(simd, start, end);
-                let below = start + lanes;
-                if below < size {
-                    let panel = m.add(start * stride).cast_const();
-                    let update = Update {
-                        matrix: m,
-                        stride,
-                        columns: stride,
-                        lhs: panel,
-                        lhs_stride: stride,
-                        rhs: panel,
-                        rhs_stride: stride,
-                        depth: end - start,
-                        negative: true,
-                    };
-                    update_upper(simd, update, below..size);
-                    update_pair(
-                        simd,
-                        Update { matrix: border, lhs: pair, lhs_stride: 2, ..update },
-                        below,
-                    );
-                }
-            }
-            start += lanes;
-        }
-        true
-    }
-
-    /// Forward substitution of the panel's rows in the columns right of the diagonal block.
-    ///
-    /// # Safety
-    /// `start..end` must be rows of one panel, factored in their diagonal block.
-    #[inline(always)]
-    unsafe fn right_of_panel<S: Simd<Elem = T>>(&mut self, simd: S, start: usize, end: usize) {
-        let mut j = start + S::LANES;
-        // SAFETY: columns j .. j + C · LANES stay within the stride.
-        unsafe {
-            while j < self.stride {
-                match (self.stride - j) / S::LANES {
-                    1 => {
-                        self.columns::<S, 1>(simd, start, end, j);
-                        j += S::LANES;
-                    }
-                    2 => {
-                        self.columns::<S, 2>(simd, start, end, j);
-                        j += 2 * S::LANES;
-                    }
-                    3 => {
-                        self.columns::<S, 3>(simd, start, end, j);
-                        j += 3 * S::LANES;
-                    }
-                    _ => {
-                        self.columns::<S, 4>(simd, start, end, j);
-                        j += 4 * S::LANES;
-                    }
-                }
-            }
-        }
-    }
-
-    #[inline(always)]
-    unsafe fn columns<S: Simd<Elem = T>, const C: usize>(
-        &mut self,
-        simd: S,
-        start: usize,
-        end: usize,
-        j: usize,
-    ) {
-        let stride = self.stride;
-        let m = self.matrix.as_mut_ptr();
-        // SAFETY: rows of the panel and C vectors from column j on are inside the matrix (the caller).
-        unsafe {
-            for k in start..end {
-                let row = m.add(k * stride + j);
-                let mut acc = [simd.splat(T::ZERO); C];
-                for (c, acc) in acc.iter_mut().enumerate() {
-                    *acc = simd.load(row.add(c * S::LANES));
-                }
-                for l in start..k {
-                    let minus = simd.splat(-*m.add(l * stride + k));
-                    for (c, acc) in acc.iter_mut().enumerate() {
-                        let u = simd.load(m.add(l * stride + j + c * S::LANES));
-                        *acc = simd.fma(minus, u, *acc);
-                    }
-                }
-                let inverse = simd.splat(self.inverse[k]);
-                for (c, &acc) in acc.iter().enumerate() {
-                    simd.store(row.add(c * S::LANES), simd.mul(acc, inverse));
-                }
-            }
-        }
-    }
-
-    /// x ← U⁻¹ x for x of `stride` elements (those from `size` on must be 0).
-    #[inline(always)]
-    pub fn solve_back<S: Simd<Elem = T>>(&self, simd: S, x: &mut [T]) {
-        let (size, stride, lanes) = (self.size, self.stride, S::LANES);
-        assert!(x.len() >= stride && self.matrix.len() >= size * stride);
-        let mut start = (size - 1) / lanes * lanes;
-        loop {
-            let end = (start + lanes).min(size);
-            for k in start..end {
-                // SAFETY: row k and x both hold `stride` elements.
-                let done = unsafe {
-                    let row = self.matrix.as_ptr().add(k * stride);
-                    let mut acc = simd.splat(T::ZERO);
-                    let mut j = start + lanes;
-                    while j < stride {
-                        acc = simd.fma(simd.load(row.add(j)), simd.load(x.as_ptr().add(j)), acc);
-                        j += lanes;
-                    }
-                    sum(simd, acc)
-                };
-                x[k] -= done;
-            }
-            for k in (start..end).rev() {
-                x[k] = x[k] * self.inverse[k];
-                for l in start..k {
-                    x[l] -= self.matrix[l * stride + k] * x[k];
-                }
-            }
-            if start == 0 {
-                return;
-            }
-            start -= lanes;
+impl<T: Element> Workspace<T> {
+    pub fn new(layout: Layout) -> Self {
+        let padded = layout.rank.next_multiple_of(PANEL);
+        Self {
+            panel: Buffer::zeros(PANEL * layout.stride),
+            inside: Buffer::zeros(padded * PANEL),
+            diagonal: Buffer::zeros(padded),
+            x: Buffer::zeros(padded),
         }
     }
 }
 
-/// The sum of a vector's lanes, pairwise: (l, l + LANES/2), then half as many, and so on.
+/// The corner of a bordered system: σ and ρ.
+#[derive(Clone, Copy)]
+pub struct Corner<T> {
+    pub sigma: T,
+    pub rho: T,
+}
+
+/// There is no unique finite solution in the working precision.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Unsolved;
+
+/// Solve into `workspace.x`; with a corner, return β.
+///
+/// `g` holds the upper triangle of A, then q, then (with a corner) s; it is overwritten.
 #[inline(always)]
-pub fn sum<S: Simd>(simd: S, v: S::V) -> S::Elem {
-    let mut lanes = [S::Elem::ZERO; 16];
-    // SAFETY: no instruction set has more than 16 lanes.
-    unsafe { simd.store(lanes.as_mut_ptr(), v) };
-    let mut width = S::LANES / 2;
-    while width > 0 {
-        for l in 0..width {
-            lanes[l] += lanes[l + width];
-        }
-        width /= 2;
+pub fn solve<S: Simd>(
+    s: S,
+    layout: Layout,
+    g: &mut [S::Elem],
+    corner: Option<Corner<S::Elem>>,
+    workspace: &mut Workspace<S::Elem>,
+) -> Result<S::Elem, Unsolved> {
+    let zero = S::Elem::ZERO;
+    let Layout { rank, stride, border } = layout;
+    assert!(border == 1 + corner.is_some() as usize);
+    assert!(g.len() >= layout.len() && workspace.panel.len() >= PANEL * stride);
+    assert!(workspace.inside.len() >= rank.next_multiple_of(PANEL) * PANEL);
+    assert!(workspace.x.len() >= rank.next_multiple_of(PANEL));
+    let size = rank + corner.is_some() as usize;
+    let tolerance = S::Elem::from_f64(size as f64) * S::Elem::EPSILON;
+    let sigma = corner.map_or(zero, |corner| corner.sigma);
+    let mut corner = corner.unwrap_or(Corner { sigma: zero, rho: zero });
+
+    for (k, diagonal) in workspace.diagonal[..rank].iter_mut().enumerate() {
+        *diagonal = g[k * stride + k];
     }
-    lanes[0]
+    let mut p = 0;
+    while p < rank {
+        let end = (p + PANEL).min(rank);
+        Panel { layout, g, corner: &mut corner, workspace, tolerance, p, end }.factor(s)?;
+        if end < rank {
+            let (above, below) = g.split_at_mut(end * stride);
+            RankUpdate {
+                layout,
+                left: &above[p * stride..],
+                right: &workspace.panel,
+                depth: end - p,
+                g: below,
+                first_row: end,
+                into: Into::Subtract,
+            }
+            .run(s);
+        }
+        p = end;
+    }
+
+    let mut beta = zero;
+    if border == 2 {
+        check(corner.sigma, sigma, tolerance)?;
+        beta = corner.rho / corner.sigma;
+    }
+    BackSubstitution { layout, g, beta, inside: &workspace.inside, x: &mut workspace.x }.run(s);
+    let finite = beta.is_finite() && workspace.x[..rank].iter().all(|x| x.is_finite());
+    if finite { Ok(beta) } else { Err(Unsolved) }
+}
+
+/// Is `pivot` above rounding, where the matrix had `original`?
+#[inline(always)]
+fn check<T: Element>(pivot: T, original: T, tolerance: T) -> Result<(), Unsolved> {
+    // Written so that NaN fails.
+    let above = pivot > T::ZERO && pivot > tolerance * original;
+    if above && pivot.is_finite() && original.is_finite() { Ok(()) } else { Err(Unsolved) }
+}
+
+/// Factor rows `p` to `end`, and carry q, s and the corner along.
+struct Panel<'a, T> {
+    layout: Layout,
+    g: &'a mut [T],
+    corner: &'a mut Corner<T>,
+    workspace: &'a mut Workspace<T>,
+    tolerance: T,
+    p: usize,
+    end: usize,
+}
+
+impl<T: Element> Panel<'_, T> {
+    #[inline(always)]
+    fn factor<S: Simd<Elem = T>>(self, s: S) -> Result<(), Unsolved> {
+        let Layout { rank, stride, border } = self.layout;
+        let (p, end) = (self.p, self.end);
+        let vectors = rank.div_ceil(S::LANES);
+        let panel_vectors = end.div_ceil(S::LANES);
+        let g = self.g.as_mut_ptr();
+        let panel = self.workspace.panel.as_mut_ptr();
+        let inside = self.workspace.inside.as_mut_ptr();
+        // SAFETY: `solve` asserted the lengths. Rows of `g` up to rank + border, rows of `panel` up to
+        // 16, each `stride` long, hold `vectors` whole vectors and column rank + border − 1 (the
+        // layout's stride is at least that); `inside` holds 16 elements for each row.
+        unsafe {
+            for i in p..end {
+                let row = g.add(i * stride);
+                let inside = inside.add(i * PANEL);
+                let r = panel.add((i - p) * stride);
+                for k in p..i {
+                    *inside.add(k - p) = -*g.add(k * stride + i);
+                }
+                for k in i - p..PANEL {
+                    *inside.add(k) = T::ZERO;
+                }
+
+                let first = i / S::LANES;
+                let mut j = first;
+                while j < vectors {
+                    let column = j * S::LANES;
+                    let (row, r, before) = (row.add(column), r.add(column), panel.add(column));
+                    match vectors - j {
+                        1 => look_left::<S, 1>(s, row, r, before, inside, i - p, stride),
+                        2 => look_left::<S, 2>(s, row, r, before, inside, i - p, stride),
+                        3 => look_left::<S, 3>(s, row, r, before, inside, i - p, stride),
+                        _ => look_left::<S, 4>(s, row, r, before, inside, i - p, stride),
+                    }
+                    j += 4;
+                }
+
+                let pivot = *r.add(i);
+                check(pivot, self.workspace.diagonal[i], self.tolerance)?;
+                let inverse = T::ONE / pivot;
+                let scale = s.splat(inverse);
+                for j in first..vectors {
+                    s.store(row.add(j * S::LANES), s.mul(scale, s.load(r.add(j * S::LANES))));
+                }
+                for b in 0..border {
+                    let below = g.add((rank + b) * stride);
+                    let here = *below.add(i);
+                    let y = here * inverse;
+                    *row.add(rank + b) = y;
+                    let minus = s.splat(-y);
+                    for j in first..panel_vectors {
+                        let column = below.add(j * S::LANES);
+                        s.store(column, s.fma(minus, s.load(r.add(j * S::LANES)), s.load(column)));
+                    }
+                    if b == 1 {
+                        self.corner.rho -= here * *row.add(rank);
+                        self.corner.sigma -= here * *row.add(rank + 1);
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// r = row + Σ_k coefficient[k] · before[k], for C vectors.
+///
+/// # Safety
+/// `row`, `r` and each of `depth` rows of `before`, `stride` apart, hold C vectors; `coefficients`
+/// holds `depth` elements.
+#[inline(always)]
+unsafe fn look_left<S: Simd, const C: usize>(
+    s: S,
+    row: *const S::Elem,
+    r: *mut S::Elem,
+    before: *const S::Elem,
+    coefficients: *const S::Elem,
+    depth: usize,
+    stride: usize,
+) {
+    // SAFETY: as the caller vouches.
+    unsafe {
+        let mut sum = [s.splat(S::Elem::ZERO); C];
+        for c in 0..C {
+            sum[c] = s.load(row.add(c * S::LANES));
+        }
+        for k in 0..depth {
+            let coefficient = s.splat(*coefficients.add(k));
+            for c in 0..C {
+                let other = s.load(before.add(k * stride + c * S::LANES));
+                sum[c] = s.fma(coefficient, other, sum[c]);
+            }
+        }
+        for c in 0..C {
+            s.store(r.add(c * S::LANES), sum[c]);
+        }
+    }
+}
+
+/// x = W⁻¹ (y − β v).
+struct BackSubstitution<'a, T> {
+    layout: Layout,
+    g: &'a [T],
+    beta: T,
+    inside: &'a [T],
+    x: &'a mut [T],
+}
+
+impl<T: Element> BackSubstitution<'_, T> {
+    #[inline(always)]
+    fn run<S: Simd<Elem = T>>(self, s: S) {
+        let Layout { rank, stride, border } = self.layout;
+        let vectors = rank.div_ceil(S::LANES);
+        let (g, inside, x) = (self.g.as_ptr(), self.inside.as_ptr(), self.x.as_mut_ptr());
+        // SAFETY: `solve` asserted the lengths: `g` has `rank` rows of `stride` elements, `inside`
+        // 16 elements for each row, and `x` holds rank elements rounded up to 16.
+        unsafe {
+            for p in (0..rank).step_by(PANEL).rev() {
+                let end = (p + PANEL).min(rank);
+                // What the unknowns after this panel leave of the right-hand side.
+                let mut rest = [T::ZERO; PANEL];
+                for i in p..end {
+                    let row = g.add(i * stride);
+                    let mut y = *row.add(rank);
+                    if border == 2 {
+                        y -= self.beta * *row.add(rank + 1);
+                    }
+                    if end < rank {
+                        let mut sum = s.splat(T::ZERO);
+                        for j in end / S::LANES..vectors {
+                            let column = j * S::LANES;
+                            sum = s.fma(s.load(row.add(column)), s.load(x.add(column)), sum);
+                        }
+                        y -= s.sum(sum);
+                    }
+                    rest[i - p] = y;
+                }
+                let x = x.add(p);
+                for j in 0..PANEL / S::LANES {
+                    s.store(x.add(j * S::LANES), s.load(rest.as_ptr().add(j * S::LANES)));
+                }
+                // Column k subtracts x_k from the rows above it; x_k itself is then final.
+                for k in (1..end - p).rev() {
+                    let x_k = s.splat(*x.add(k));
+                    let column = inside.add((p + k) * PANEL);
+                    for j in 0..k.div_ceil(S::LANES) {
+                        let above = x.add(j * S::LANES);
+                        let column = s.load(column.add(j * S::LANES));
+                        s.store(above, s.fma(x_k, column, s.load(above)));
+                    }
+                }
+            }
+        }
+    }
 }

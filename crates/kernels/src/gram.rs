@@ -7,13 +7,13 @@
 //!
 //! The blocks are fixed by the shape, so the sum is the same for any number of threads.
 
+use crate::accumulate::{Accumulator, Source};
 use crate::error::{Error, Result};
 use crate::parallel::{Run, Shared};
 use crate::simd::{Element, Isa, Kernel, Simd};
-use crate::tile::{Update, update_upper};
+use crate::tile::Layout;
 
 const MOST_BLOCKS: usize = 64;
-const PACKED_ROWS: usize = 128;
 
 /// Fᵀ diag(scale) F into `out` (K × K, symmetric).
 ///
@@ -38,20 +38,22 @@ pub fn gram<T: Element>(
     let blocks: Vec<usize> = (0..rows).step_by(height).collect();
     let mut partial = vec![T::ZERO; blocks.len() * rank * rank];
     let parts = Shared::new(&mut partial);
+    let layout = Layout::new::<T>(rank, 0);
     run.for_each(
         &blocks.iter().enumerate().collect::<Vec<_>>(),
-        || (),
-        |(), &(number, &start)| {
+        || Accumulator::new(layout, height.min(rows)),
+        |accumulator, &(number, &start)| {
             let end = (start + height).min(rows);
             let part = Part {
                 rows: &factors[start * rank..end * rank],
                 scale: scale.map(|s| &s[start..end]),
                 rank,
+                accumulator,
+                run,
                 // SAFETY: every block has a place of its own.
                 out: unsafe { parts.range(number * rank * rank..(number + 1) * rank * rank) },
             };
-            T::run(isa, part);
-            Ok(())
+            T::run(isa, part)
         },
     )?;
     out.fill(T::ZERO);
@@ -72,46 +74,53 @@ struct Part<'a, T> {
     rows: &'a [T],
     scale: Option<&'a [T]>,
     rank: usize,
+    accumulator: &'a mut Accumulator<T>,
+    run: Run<'a>,
     out: &'a mut [T],
 }
 
 impl<T: Element> Kernel<T> for Part<'_, T> {
-    type Output = ();
+    type Output = Result<()>;
 
     #[inline(always)]
-    fn call<S: Simd<Elem = T>>(self, simd: S) {
+    fn call<S: Simd<Elem = T>>(self, simd: S) -> Result<()> {
         let rank = self.rank;
-        let stride = rank.next_multiple_of(S::LANES);
-        let mut packed = vec![T::ZERO; PACKED_ROWS * stride];
-        let mut scaled = vec![T::ZERO; PACKED_ROWS * stride];
-        let mut matrix = vec![T::ZERO; rank * stride];
-        for (number, block) in self.rows.chunks(PACKED_ROWS * rank).enumerate() {
-            let depth = block.len() / rank;
-            for (t, row) in block.chunks_exact(rank).enumerate() {
-                let s = self.scale.map_or(T::ONE, |s| s[number * PACKED_ROWS + t]);
-                for (j, &f) in row.iter().enumerate() {
-                    packed[t * stride + j] = f;
-                    scaled[t * stride + j] = s * f;
-                }
-            }
-            let update = Update {
-                matrix: matrix.as_mut_ptr(),
-                stride,
-                columns: stride,
-                lhs: scaled.as_ptr(),
-                lhs_stride: stride,
-                rhs: packed.as_ptr(),
-                rhs_stride: stride,
-                depth,
-                negative: false,
-            };
-            // SAFETY: the buffers hold PACKED_ROWS ≥ depth rows and the matrix `rank` rows of `stride`.
-            unsafe { update_upper(simd, update, 0..rank) };
-        }
+        let source = FactorRows { rows: self.rows.len() / rank, scale: self.scale };
+        self.accumulator.sum(simd, self.rows, &source, false, self.run)?;
+        let stride = self.accumulator.layout.stride;
         for i in 0..rank {
-            for j in i..rank {
-                self.out[i * rank + j] = matrix[i * stride + j];
-            }
+            let upper = &self.accumulator.g[i * stride + i..i * stride + rank];
+            self.out[i * rank + i..(i + 1) * rank].copy_from_slice(upper);
         }
+        Ok(())
+    }
+}
+
+/// Every row once, a = its scale.
+struct FactorRows<'a, T> {
+    rows: usize,
+    scale: Option<&'a [T]>,
+}
+
+impl<T: Element> Source<T> for FactorRows<'_, T> {
+    #[inline(always)]
+    fn len(&self) -> usize {
+        self.rows
+    }
+    #[inline(always)]
+    fn unit(&self) -> bool {
+        self.scale.is_none()
+    }
+    #[inline(always)]
+    fn index(&self, cell: usize) -> usize {
+        cell
+    }
+    #[inline(always)]
+    fn ahead(&self, _: usize) -> Option<usize> {
+        None // the processor sees a sequence by itself
+    }
+    #[inline(always)]
+    fn terms(&self, cell: usize) -> (T, T) {
+        (self.scale.map_or(T::ONE, |scale| scale[cell]), T::ZERO)
     }
 }

@@ -2,9 +2,10 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | `rows.rs` | every row's linear system: gather, assemble, factor, solve |
+//! | `rows.rs` | every row's linear system |
 //! | `tile.rs` | the register tile under the assembly and the factorization |
-//! | `cholesky.rs` | A = UᵀU and the solves, with checked pivots |
+//! | `accumulate.rs` | gather and sum: Σ a f fᵀ, Σ b f |
+//! | `cholesky.rs` | A = WᵀDW and the solves, with checked pivots |
 //! | `gram.rs` | Fᵀ diag(s) F |
 //! | `score.rs` | predictions and their squared error |
 //! | `topk.rs` | the best items of every query |
@@ -14,6 +15,8 @@
 //!
 //! Every result is the same bits for any number of threads.
 
+mod accumulate;
+mod buffer;
 mod cells;
 mod cholesky;
 mod csr;

@@ -4,7 +4,6 @@
 //! second, so that a recommended score is the predicted one to the last bit.
 
 use crate::cells::Cells;
-use crate::cholesky::sum;
 use crate::error::{Error, Result};
 use crate::parallel::{Run, Shared, chunks_by_cost};
 use crate::simd::{Element, Isa, Kernel, Simd};
@@ -52,31 +51,52 @@ impl<T: Element> Model<'_, T> {
     }
 }
 
-/// a·b: two vector accumulators over the whole vectors, their lanes pairwise, then the rest in order.
+/// a·b: one vector accumulator over the vectors in order, the last one padded with zeros, then its lanes
+/// (`Simd::sum`). Off by at most (K / lanes + log₂ lanes + 1) ε Σ |a b| to first order.
 #[inline(always)]
 pub fn dot<S: Simd>(simd: S, a: &[S::Elem], b: &[S::Elem]) -> S::Elem {
     assert_eq!(a.len(), b.len());
-    let whole = a.len() / S::LANES;
-    let (mut even, mut odd) = (simd.splat(S::Elem::ZERO), simd.splat(S::Elem::ZERO));
-    let (pa, pb) = (a.as_ptr(), b.as_ptr());
-    for v in 0..whole / 2 {
-        let j = 2 * v * S::LANES;
-        // SAFETY: j + 2 · LANES ≤ whole · LANES ≤ the length of both.
+    // SAFETY: both have this length.
+    unsafe { dots(simd, [a.as_ptr()], b.as_ptr(), a.len())[0] }
+}
+
+/// a·b for R vectors a, each with the bits of [`dot`].
+///
+/// # Safety
+/// `b` and every `a` must be valid for reading `n` elements.
+#[inline(always)]
+pub unsafe fn dots<S: Simd, const R: usize>(
+    simd: S,
+    a: [*const S::Elem; R],
+    b: *const S::Elem,
+    n: usize,
+) -> [S::Elem; R] {
+    let mut sums = [simd.splat(S::Elem::ZERO); R];
+    let mut j = 0;
+    while j + S::LANES <= n {
+        // SAFETY: elements j .. j + LANES are below n.
         unsafe {
-            even = simd.fma(simd.load(pa.add(j)), simd.load(pb.add(j)), even);
-            odd = simd.fma(simd.load(pa.add(j + S::LANES)), simd.load(pb.add(j + S::LANES)), odd);
+            let b = simd.load(b.add(j));
+            for r in 0..R {
+                sums[r] = simd.fma(simd.load(a[r].add(j)), b, sums[r]);
+            }
+        }
+        j += S::LANES;
+    }
+    if j < n {
+        // SAFETY: n − j < LANES elements are left.
+        unsafe {
+            let b = simd.load_first(b.add(j), n - j);
+            for r in 0..R {
+                sums[r] = simd.fma(simd.load_first(a[r].add(j), n - j), b, sums[r]);
+            }
         }
     }
-    if whole % 2 == 1 {
-        let j = (whole - 1) * S::LANES;
-        // SAFETY: j + LANES ≤ whole · LANES ≤ the length of both.
-        unsafe { even = simd.fma(simd.load(pa.add(j)), simd.load(pb.add(j)), even) };
+    let mut out = [S::Elem::ZERO; R];
+    for r in 0..R {
+        out[r] = simd.sum(sums[r]);
     }
-    let mut total = if whole == 0 { S::Elem::ZERO } else { sum(simd, simd.add(even, odd)) };
-    for j in whole * S::LANES..a.len() {
-        total += a[j] * b[j];
-    }
-    total
+    out
 }
 
 /// μ + b_u + b_i + w_u·z_i for index pairs into `out`; −1 is unknown and contributes nothing.

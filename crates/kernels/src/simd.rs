@@ -36,6 +36,8 @@ pub trait Element:
     const ONE: Self;
     /// The distance from 1 to the next larger value.
     const EPSILON: Self;
+    /// From float32, exact.
+    fn from_f32(x: f32) -> Self;
     /// From float64, rounded.
     fn from_f64(x: f64) -> Self;
     /// To float64, exact.
@@ -86,7 +88,39 @@ pub trait Simd: Copy {
     fn add(self, a: Self::V, b: Self::V) -> Self::V;
     /// a · b.
     fn mul(self, a: Self::V, b: Self::V) -> Self::V;
+    /// The sum of the lanes: the upper half is added to the lower half until one lane is left.
+    #[inline(always)]
+    fn sum(self, v: Self::V) -> Self::Elem {
+        let mut lanes = [Self::Elem::ZERO; MOST_LANES];
+        // SAFETY: no instruction set has more lanes than that.
+        unsafe { self.store(lanes.as_mut_ptr(), v) };
+        let mut half = Self::LANES / 2;
+        while half > 0 {
+            for lane in 0..half {
+                lanes[lane] += lanes[lane + half];
+            }
+            half /= 2;
+        }
+        lanes[0]
+    }
+    /// Load `n` < `LANES` elements; the other lanes are 0.
+    ///
+    /// # Safety
+    /// `p` must be valid for reading `n` elements.
+    #[inline(always)]
+    unsafe fn load_first(self, p: *const Self::Elem, n: usize) -> Self::V {
+        let mut lanes = [Self::Elem::ZERO; MOST_LANES];
+        for (lane, x) in lanes.iter_mut().enumerate().take(n) {
+            // SAFETY: the caller promises n elements.
+            *x = unsafe { *p.add(lane) };
+        }
+        // SAFETY: no instruction set has more lanes than that.
+        unsafe { self.load(lanes.as_ptr()) }
+    }
 }
+
+/// The most lanes of any instruction set.
+pub const MOST_LANES: usize = 16;
 
 /// An instruction set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -196,7 +230,7 @@ impl<T: Element> Simd for Portable<T> {
 /// One `Simd` type over intrinsics: name, element, vector, lanes, tile rows, and the six operations.
 macro_rules! simd {
     ($name:ident, $elem:ty, $vector:ty, $lanes:expr, $rows:expr,
-     $splat:ident, $load:ident, $store:ident, $fma:expr, $add:ident, $mul:ident) => {
+     $splat:ident, $load:ident, $store:ident, $fma:expr, $add:ident, $mul:ident $(, $sum:ident, $first:ident)?) => {
         #[doc = concat!("Vectors of ", stringify!($vector), ".")]
         #[derive(Clone, Copy)]
         pub struct $name(());
@@ -235,6 +269,18 @@ macro_rules! simd {
                 // SAFETY: a value of this type proves that the processor has the instructions.
                 unsafe { $mul(a, b) }
             }
+            $(
+                #[inline(always)]
+                fn sum(self, v: $vector) -> $elem {
+                    // SAFETY: a value of this type proves that the processor has the instructions.
+                    unsafe { $sum(v) }
+                }
+                #[inline(always)]
+                unsafe fn load_first(self, p: *const $elem, n: usize) -> $vector {
+                    // SAFETY: as above; only the first n elements are read.
+                    unsafe { $first(p, n) }
+                }
+            )?
         }
     };
 }
@@ -254,7 +300,9 @@ mod x86 {
         _mm512_storeu_ps,
         _mm512_fmadd_ps,
         _mm512_add_ps,
-        _mm512_mul_ps
+        _mm512_mul_ps,
+        sum_512_ps,
+        first_512_ps
     );
     simd!(
         Avx512F64,
@@ -267,7 +315,9 @@ mod x86 {
         _mm512_storeu_pd,
         _mm512_fmadd_pd,
         _mm512_add_pd,
-        _mm512_mul_pd
+        _mm512_mul_pd,
+        sum_512_pd,
+        first_512_pd
     );
     simd!(
         Avx2F32,
@@ -280,7 +330,9 @@ mod x86 {
         _mm256_storeu_ps,
         _mm256_fmadd_ps,
         _mm256_add_ps,
-        _mm256_mul_ps
+        _mm256_mul_ps,
+        sum_256_ps,
+        first_256_ps
     );
     simd!(
         Avx2F64,
@@ -293,8 +345,70 @@ mod x86 {
         _mm256_storeu_pd,
         _mm256_fmadd_pd,
         _mm256_add_pd,
-        _mm256_mul_pd
+        _mm256_mul_pd,
+        sum_256_pd,
+        first_256_pd
     );
+
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    unsafe fn first_512_ps(p: *const f32, n: usize) -> __m512 {
+        // SAFETY: masked lanes are not read, and the caller vouches for the first n.
+        unsafe { _mm512_maskz_loadu_ps(((1u32 << n) - 1) as __mmask16, p) }
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    unsafe fn first_512_pd(p: *const f64, n: usize) -> __m512d {
+        // SAFETY: masked lanes are not read, and the caller vouches for the first n.
+        unsafe { _mm512_maskz_loadu_pd(((1u32 << n) - 1) as __mmask8, p) }
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    unsafe fn first_256_ps(p: *const f32, n: usize) -> __m256 {
+        let lane = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+        let mask = _mm256_cmpgt_epi32(_mm256_set1_epi32(n as i32), lane);
+        // SAFETY: masked lanes are not read, and the caller vouches for the first n.
+        unsafe { _mm256_maskload_ps(p, mask) }
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    unsafe fn first_256_pd(p: *const f64, n: usize) -> __m256d {
+        let mask = _mm256_cmpgt_epi64(_mm256_set1_epi64x(n as i64), _mm256_setr_epi64x(0, 1, 2, 3));
+        // SAFETY: masked lanes are not read, and the caller vouches for the first n.
+        unsafe { _mm256_maskload_pd(p, mask) }
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f,avx2")]
+    fn sum_512_ps(v: __m512) -> f32 {
+        let upper = _mm512_shuffle_f32x4::<0b11_10_11_10>(v, v);
+        sum_256_ps(_mm256_add_ps(_mm512_castps512_ps256(v), _mm512_castps512_ps256(upper)))
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f,avx2")]
+    fn sum_512_pd(v: __m512d) -> f64 {
+        let upper = _mm512_extractf64x4_pd::<1>(v);
+        sum_256_pd(_mm256_add_pd(_mm512_castpd512_pd256(v), upper))
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    fn sum_256_ps(v: __m256) -> f32 {
+        let four = _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps::<1>(v));
+        let two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+        _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)))
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    fn sum_256_pd(v: __m256d) -> f64 {
+        let two = _mm_add_pd(_mm256_castpd256_pd128(v), _mm256_extractf128_pd::<1>(v));
+        _mm_cvtsd_f64(_mm_add_sd(two, _mm_unpackhi_pd(two, two)))
+    }
 
     /// # Safety
     /// The processor must have AVX-512 F (and so AVX2 and FMA).
@@ -368,6 +482,10 @@ macro_rules! element {
             const ZERO: Self = 0.0;
             const ONE: Self = 1.0;
             const EPSILON: Self = $elem::EPSILON;
+            #[inline(always)]
+            fn from_f32(x: f32) -> Self {
+                x.into()
+            }
             #[inline(always)]
             #[allow(clippy::cast_possible_truncation)]
             fn from_f64(x: f64) -> Self {

@@ -402,6 +402,22 @@ fn cancelled_work_stops() {
     assert_eq!(outcome, Err(Error::Cancelled));
 }
 
+#[test]
+fn work_stops_inside_a_long_row() {
+    // Several seconds of work in one row: only a check inside it can end it.
+    static STOP: AtomicBool = AtomicBool::new(false);
+    let instance = Instance::<f64>::new(512, 300, &[400_000], 0, 7);
+    let mut out = vec![0.0; 512];
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            std::thread::sleep(std::time::Duration::from_millis(20));
+            STOP.store(true, std::sync::atomic::Ordering::Relaxed);
+        });
+        let outcome = solve_rows(Isa::Portable, Run::new(1, &STOP), &instance.problem(), &mut out, None);
+        assert_eq!(outcome, Err(Error::Cancelled));
+    });
+}
+
 fn check_scores<T: Element>(rank: usize) {
     let mut noise = Noise(rank as u64);
     let (m, n) = (40, 30);

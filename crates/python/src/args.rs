@@ -2,7 +2,8 @@
 
 use halfstep_kernels::Element;
 use numpy::{
-    PyArrayDyn, PyArrayMethods, PyReadonlyArrayDyn, PyReadwriteArrayDyn, PyUntypedArrayMethods,
+    PyArrayDyn, PyArrayMethods, PyReadonlyArray1, PyReadonlyArrayDyn, PyReadwriteArrayDyn,
+    PyUntypedArrayMethods,
 };
 use pyo3::prelude::*;
 
@@ -84,4 +85,14 @@ fn is_aligned(array: &Bound<'_, PyAny>) -> PyResult<bool> {
 /// Whether the factors of a call are float64.
 pub fn is_f64(array: &Bound<'_, PyAny>) -> bool {
     array.cast::<PyArrayDyn<f64>>().is_ok()
+}
+
+/// A mask, copied: numpy lets a byte of a bool array be other than 0 and 1, Rust does not.
+pub fn truths(py: Python<'_>, name: &str, array: &PyReadonlyArray1<'_, bool>) -> PyResult<Vec<bool>> {
+    if !array.is_c_contiguous() {
+        return Err(internal(py, &format!("{name} must be contiguous")));
+    }
+    // SAFETY: the array is contiguous, borrowed for reading, and a bool is one byte.
+    let bytes = unsafe { std::slice::from_raw_parts(array.data().cast::<u8>(), array.len()) };
+    Ok(bytes.iter().map(|&byte| byte != 0).collect())
 }

@@ -332,13 +332,19 @@ fn topk<'py>(
     };
     lists("exclude", &exclude)?;
     lists("candidates", &candidates)?;
-    let allow = allow.as_ref().map(|a| contiguous(py, "allow", a)).transpose()?;
+    let allow = allow.as_ref().map(|a| args::truths(py, "allow", a)).transpose()?;
     if !out_index.is_c_contiguous() {
         return Err(internal(py, "out_index must be C-contiguous"));
     }
     let (rows, n) = out_index.as_array().dim();
     let index = out_index.as_slice_mut().map_err(|_| internal(py, "out_index must be contiguous"))?;
-    let filters = Filters { exclude: exclude.as_ref(), candidates: candidates.as_ref(), allow, rows, n };
+    let filters = Filters {
+        exclude: exclude.as_ref(),
+        candidates: candidates.as_ref(),
+        allow: allow.as_deref(),
+        rows,
+        n,
+    };
     if is_f64(&queries) {
         filters.rank::<f64>(py, &queries, &items, item_bias.as_ref(), index, &out_score)
     } else {

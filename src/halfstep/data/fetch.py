@@ -346,8 +346,8 @@ def _seconds(x: str) -> str:
 
 def _times(table: Relation, column: Column, values: Array) -> Array | None:
     if len(values) and np.ma.getmaskarray(values).all():
-        present = table.counts({"present": f"WHERE nullif({column.text}, '') IS NOT NULL"})
-        if not present["present"]:
+        there = table.counts({"values": f"WHERE nullif({column.text}, '') IS NOT NULL"})
+        if not there["values"]:
             table.notes.append("time: the column is empty")
             return None
     if column.kind in ("loose", "text") and isinstance(values, np.ma.MaskedArray):
