@@ -1,6 +1,7 @@
 """The README's and the docs' Python examples run, and links point to files that exist."""
 
 import re
+import runpy
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,11 @@ def test_python_examples_run(page, tmp_path, monkeypatch):
     names: dict[str, object] = {}
     for block in blocks:
         exec(compile(block, str(page), "exec"), names)
+
+
+def test_the_page_of_errors_is_what_its_script_writes():
+    script = runpy.run_path(str(ROOT / "docs" / "make_errors.py"))
+    assert script["page"]() == (ROOT / "docs" / "errors.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)

@@ -206,7 +206,7 @@ def _find_invalid(
         if not mask.any():
             continue
         if invalid == "error":
-            row = int(np.argmax(mask))
+            row, count = int(np.argmax(mask)), int(np.count_nonzero(mask))
             if bad_text is not None:
                 value: object = bad_text(name, row)
             elif name in columns:
@@ -216,7 +216,8 @@ def _find_invalid(
             raise DataError(
                 name,
                 value,
-                f"{reason} in row {row + 1} of the table ({np.count_nonzero(mask):,} such rows)",
+                f"{reason} in row {row + 1} of the table"
+                + (f" and in {count - 1:,} more" if count > 1 else ""),
                 'mend the rows, or pass invalid="drop" to leave them out',
             )
         fresh = mask if bad is None else mask & ~bad
