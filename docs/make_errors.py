@@ -29,6 +29,8 @@ error stream and the exit code is 2; in Python it is an exception of `halfstep.e
 GOOD = "user,item,rating\n" + "".join(
     f"{u},{i},{(u + i) % 5 + 1}\n" for u in range(8) for i in range(6)
 )
+    f"{u},{i},{(u + i) % 5 + 1}\n" for u in range(8) for i in range(6)
+)
 
 
 def make_files() -> None:
