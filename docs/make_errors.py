@@ -22,13 +22,11 @@ from halfstep.errors import HalfstepError
 PAGE = Path(__file__).with_name("errors.md")
 HEAD = """# Errors
 
-Bad input gets one line: the argument, the value, the rule, the remedy. On the command line it goes to the
-error stream and the exit code is 2; in Python it is an exception of `halfstep.errors`, each of them a
+Bad input gets one line: the argument, the value, the rule, the remedy. On the command line it goes to
+the error stream and the exit code is 2; in Python it is an exception of `halfstep.errors`, each of them a
 `HalfstepError`. This page is written by `docs/make_errors.py`, which runs every line of it.
 """
 GOOD = "user,item,rating\n" + "".join(
-    f"{u},{i},{(u + i) % 5 + 1}\n" for u in range(8) for i in range(6)
-)
     f"{u},{i},{(u + i) % 5 + 1}\n" for u in range(8) for i in range(6)
 )
 

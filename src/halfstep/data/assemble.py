@@ -9,7 +9,6 @@ Nothing is dropped silently: every row that does not become a cell of its own is
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -19,37 +18,15 @@ from halfstep import _native
 from halfstep.backends.base import CSR
 from halfstep.data.ids import MISSING, Encoded, IdMap
 from halfstep.data.ratings import Ratings
+from halfstep.data.report import Report, Source
 from halfstep.errors import DataError, DuplicatesError, ParameterError
 
-__all__ = ["DUPLICATES", "INVALID", "Report", "Source", "assemble"]
+__all__ = ["DUPLICATES", "INVALID", "assemble"]
 
 Array = npt.NDArray[Any]
 
 DUPLICATES = ("error", "mean", "sum", "first", "last", "merge")
 INVALID = ("error", "drop")
-
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """Where a table came from: a description, its number of rows, and what was found out."""
-
-    description: str
-    rows: int
-    notes: list[str] = field(default_factory=list)
-
-
-@dataclass(frozen=True, slots=True)
-class Report:
-    """What became of the rows of a table.
-
-    `dropped` counts rows by reason, `repeats` the rows beyond the first of their (user, item) pair,
-    `policy` what was done with those.
-    """
-
-    source: Source
-    dropped: dict[str, int]
-    repeats: int
-    policy: str
 
 
 def assemble(

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from halfstep.data.assemble import Source
 from halfstep.data.ids import MISSING, Encoded, encode
+from halfstep.data.report import Source
 from halfstep.errors import ReadError
 
 __all__ = [

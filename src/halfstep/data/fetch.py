@@ -22,10 +22,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from halfstep.data.assemble import Source
 from halfstep.data.columns import ARGUMENT, Choice, Extracted, describe, encode_masked
 from halfstep.data.duck import Connection
 from halfstep.data.ids import MISSING, TEXT, Encoded, IdMap
+from halfstep.data.report import Source
 from halfstep.errors import DataError
 
 __all__ = ["Column", "Relation", "fetch"]

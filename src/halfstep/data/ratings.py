@@ -19,7 +19,7 @@ from halfstep.data.ids import Encoded, IdMap, encode
 from halfstep.errors import DataError
 
 if TYPE_CHECKING:
-    from halfstep.data.assemble import Report
+    from halfstep.data.report import Report
     from halfstep.data.summary import Summary
 
 __all__ = ["Ratings"]
@@ -112,7 +112,8 @@ class Ratings:
         ------
         DataError, DuplicatesError, ParameterError
         """
-        from halfstep.data.assemble import Source, assemble
+        from halfstep.data.assemble import assemble
+        from halfstep.data.report import Source
 
         encoded_users, encoded_items = encode(users, "users"), encode(items, "items")
         return assemble(
@@ -177,7 +178,8 @@ class Ratings:
         A stored 0 is a rating of 0. `users` and `items` are the ids of the rows and columns
         (distinct; default 0, 1, 2, …); rows and columns without cells are kept.
         """
-        from halfstep.data.assemble import Source, assemble
+        from halfstep.data.assemble import assemble
+        from halfstep.data.report import Source
 
         if not hasattr(matrix, "tocoo") or not hasattr(matrix, "nnz"):
             raise DataError(

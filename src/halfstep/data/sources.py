@@ -15,12 +15,12 @@ from urllib.parse import quote
 import numpy as np
 import numpy.typing as npt
 
-from halfstep.data.assemble import Source
 from halfstep.data.columns import Extracted, Given, choose, describe
 from halfstep.data.duck import Connection, file_literal, literal, name_literal, read_errors
 from halfstep.data.fetch import Column, Relation
 from halfstep.data.files import File
 from halfstep.data.ids import TEXT, encode
+from halfstep.data.report import Source
 from halfstep.errors import DataError, ReadError
 
 __all__ = ["from_query", "from_sqlite", "malformed_line", "open_json", "open_parquet", "tables_of"]

@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from halfstep.data.assemble import Source
 from halfstep.data.columns import ARGUMENT, Extracted, Given, choose, describe, encode_masked
 from halfstep.data.ids import MISSING, Encoded, encode
+from halfstep.data.report import Source
 from halfstep.errors import DataError
 
 if TYPE_CHECKING:
