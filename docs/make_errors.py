@@ -23,7 +23,7 @@ PAGE = Path(__file__).with_name("errors.md")
 HEAD = """# Errors
 
 Bad input gets one line: the argument, the value, the rule, the remedy. On the command line it goes to
-the error stream and the exit code is 2; in Python it is an exception of `halfstep.errors`, each of them a
+the error stream and the exit code is 2; in Python it is an exception of `halfstep.errors`, always a
 `HalfstepError`. This page is written by `docs/make_errors.py`, which runs every line of it.
 """
 GOOD = "user,item,rating\n" + "".join(
