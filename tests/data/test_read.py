@@ -533,7 +533,7 @@ def test_encodings_by_argument(write, encoding):
 @pytest.mark.parametrize("encoding", [None, "utf-8", "utf-8-sig"])
 @pytest.mark.parametrize("sep", [",", "  "])
 def test_a_byte_order_mark_is_no_character(write, encoding, sep):
-    path = write(table(sep, header=None).encode("utf-8-sig"))
+    path = write((sep.strip(",") + table(sep, header=None)).encode("utf-8-sig"))
     ratings = hs.read_ratings(path, encoding=encoding)
     assert cells(ratings) == EXPECTED
     assert ratings.users.kind == "int"

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from halfstep.data.fetch import Relation
     from halfstep.data.files import File
     from halfstep.data.ratings import Ratings
+    from halfstep.data.text import Written
 
 __all__ = ["opened", "read_ratings"]
 
@@ -121,6 +122,7 @@ def opened(
     from halfstep.data.duck import connected
     from halfstep.data.files import find, inspect
     from halfstep.data.sources import from_sqlite
+    from halfstep.data.text import Written
 
     if header is not None and not isinstance(header, bool):
         raise ParameterError("header", header, "must be True, False or None", "try header=True")
@@ -134,11 +136,10 @@ def opened(
     if files and files[0].kind == "sqlite" and query is not None:
         yield from_sqlite(files[0].path, query, given, described)
         return
+    written = Written(sep, header, encoding)
     with connected() as (connection, folder):
         if files and files[0].kind == "text":
-            yield _from_text(
-                connection, folder, files, described, given, sep, header, encoding, query
-            )
+            yield _from_text(connection, folder, files, described, given, query, written)
         else:
             yield _from_typed(connection, files, described, given, query)
 
@@ -188,10 +189,8 @@ def _from_text(
     files: list[File],
     described: str,
     given: Given,
-    sep: str | None,
-    header: bool | None,
-    encoding: str | None,
     query: str | None,
+    written: Written,
 ) -> Extracted:
     import duckdb
 
@@ -199,10 +198,8 @@ def _from_text(
     from halfstep.data.sources import from_query
     from halfstep.data.text import open_text
 
-    table = open_text(
-        connection, folder, files, described, sep=sep, header=header, encoding=encoding
-    )
-    hint = "" if sep is not None else ", or sep= if the separator is another"
+    table = open_text(connection, folder, files, described, written)
+    hint = "" if written.sep is not None else ", or sep= if the separator is another"
     while True:
         relation = table.relation()
         try:

@@ -86,7 +86,8 @@ def open_json(connection: Connection, files: Sequence[File], description: str) -
             )
         array = file.head.lstrip().startswith(b"[")
         how = "array" if array else "newline_delimited"
-        options = f"{file_literal(file.path)}, format = '{how}', compression = '{file.compression}'"
+        packed = "uncompressed" if file.compression == "none" else file.compression
+        options = f"{file_literal(file.path)}, format = '{how}', compression = '{packed}'"
         rows = connection.execute(
             f"SELECT json_keys(json) FROM read_json_objects({options}) LIMIT {_SAMPLED}"
         ).fetchall()

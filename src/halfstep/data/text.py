@@ -18,9 +18,18 @@ from halfstep.data.files import File
 from halfstep.data.sniff import BLANKS, Dialect, guess_encoding, latin_note, sniff
 from halfstep.errors import ParameterError, ReadError
 
-__all__ = ["TextTable", "open_text"]
+__all__ = ["TextTable", "Written", "open_text"]
 
 _CHUNK = 1 << 22
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """How the user says that a text file is written; None is found out."""
+
+    sep: str | None = None
+    header: bool | None = None
+    encoding: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +52,7 @@ class TextTable:
     folder: Path
     parts: list[Part]
     description: str
-    sep: str | None
-    encoding: str | None
+    written: Written
 
     @property
     def names(self) -> tuple[str, ...] | None:
@@ -81,7 +89,7 @@ class TextTable:
         """Whether another reading of the files may succeed after this error; if so, prepare it."""
         text = str(error)
         for k, part in enumerate(self.parts):
-            if "unicode" in text and part.encoding == "utf-8" and self.encoding is None:
+            if "unicode" in text and part.encoding == "utf-8" and self.written.encoding is None:
                 bad = _first_bad_byte(part.file)
                 if bad is not None:
                     self.parts[k] = self._rewritten(part, "latin-1", latin_note(*bad))
@@ -137,13 +145,10 @@ def open_text(
     folder: Path,
     files: Sequence[File],
     description: str,
-    *,
-    sep: str | None,
-    header: bool | None,
-    encoding: str | None,
+    written: Written,
 ) -> TextTable:
     """Find out how the files are written, and that they agree."""
-    parts = [_part(file, sep, header, _known_encoding(encoding)) for file in files]
+    parts = [_part(file, written) for file in files]
     first = parts[0].dialect
     for part in parts[1:]:
         other = part.dialect
@@ -154,7 +159,7 @@ def open_text(
                 f"has {other.width} columns, {parts[0].file.path} has {first.width}",
                 "read them one at a time",
             )
-        if other.names == first.names or (other.names is None and header is None):
+        if other.names == first.names or (other.names is None and written.header is None):
             continue  # a file that was split has its header in the first part only
         raise ReadError(
             "path",
@@ -165,7 +170,7 @@ def open_text(
     if len({part.dialect.names for part in parts}) > 1:
         notes = (*first.notes, "header in the first file only")
         parts[0] = replace(parts[0], dialect=replace(first, notes=notes))
-    table = TextTable(connection, folder, parts, description, sep, encoding)
+    table = TextTable(connection, folder, parts, description, written)
     table.prepare()
     return table
 
@@ -186,8 +191,8 @@ def _known_encoding(encoding: str | None) -> str | None:
     return {"iso8859-1": "latin-1", "utf-8-sig": "utf-8"}.get(name, name)
 
 
-def _part(file: File, sep: str | None, header: bool | None, encoding: str | None) -> Part:
-    note = None
+def _part(file: File, written: Written) -> Part:
+    note, encoding = None, _known_encoding(written.encoding)
     if encoding is None:
         encoding, note = guess_encoding(file.head, file.complete)
     try:
@@ -195,7 +200,7 @@ def _part(file: File, sep: str | None, header: bool | None, encoding: str | None
         text = decoder.decode(file.head, final=file.complete).removeprefix("\ufeff")
     except (UnicodeDecodeError, UnicodeError) as error:
         raise _undecodable(file, encoding, str(error)) from None
-    dialect = sniff(text, file.complete, file.path, sep=sep, header=header)
+    dialect = sniff(text, file.complete, file.path, sep=written.sep, header=written.header)
     return Part(file, encoding, note, dialect, file.path, file.compression)
 
 

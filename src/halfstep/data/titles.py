@@ -74,7 +74,7 @@ def read_titles(
     from halfstep.data.duck import connected, read_errors, translated
     from halfstep.data.files import find, inspect
     from halfstep.data.sources import open_json, open_parquet
-    from halfstep.data.text import open_text
+    from halfstep.data.text import Written, open_text
 
     files = [inspect(name) for name in find(path)]
     if any(file.kind != files[0].kind for file in files) or files[0].kind in ("sqlite", "duckdb"):
@@ -87,9 +87,7 @@ def read_titles(
             opened = open_parquet if files[0].kind == "parquet" else open_json
             with read_errors("path", name):
                 return _collect(opened(connection, files, name), item, title)
-        table = open_text(
-            connection, folder, files, name, sep=sep, header=header, encoding=encoding
-        )
+        table = open_text(connection, folder, files, name, Written(sep, header, encoding))
         while True:
             try:
                 return _collect(table.relation(), item, title)
