@@ -35,6 +35,22 @@ fn contiguous<'a, T: numpy::Element>(
     array.as_slice().map_err(|_| internal(py, &format!("{name} must be contiguous")))
 }
 
+/// Cells of these arrays; the kernels check that they fit together.
+fn cells_of<'a>(
+    py: Python<'_>,
+    indptr: &'a I64<'_>,
+    indices: &'a U32<'_>,
+    values: &'a F32<'_>,
+    weights: Option<&'a F32<'_>>,
+) -> PyResult<Cells<'a>> {
+    Ok(Cells {
+        indptr: contiguous(py, "indptr", indptr)?,
+        indices: contiguous(py, "indices", indices)?,
+        values: contiguous(py, "values", values)?,
+        weights: weights.map(|w| contiguous(py, "weights", w)).transpose()?,
+    })
+}
+
 /// The instruction set in use.
 #[pyfunction]
 fn isa(py: Python<'_>) -> PyResult<&'static str> {
@@ -139,13 +155,7 @@ fn solve_rows<'py>(
     out: Any<'py>,
     out_bias: Option<Any<'py>>,
 ) -> PyResult<()> {
-    let weights = weights.as_ref().map(|w| contiguous(py, "weights", w)).transpose()?;
-    let cells = Cells {
-        indptr: contiguous(py, "indptr", &indptr)?,
-        indices: contiguous(py, "indices", &indices)?,
-        values: contiguous(py, "values", &values)?,
-        weights,
-    };
+    let cells = cells_of(py, &indptr, &indices, &values, weights.as_ref())?;
     let floats = RowArrays { fixed, offset, prior, linear, ridge, scale, out, out_bias };
     if is_f64(&floats.fixed) {
         floats.solve::<f64>(py, cells, terms)
@@ -266,13 +276,7 @@ fn squared_error<'py>(
             run(py, work, |r| kernels::squared_error(isa, r, &m, cells))
         })
     }
-    let weights = weights.as_ref().map(|w| contiguous(py, "weights", w)).transpose()?;
-    let cells = Cells {
-        indptr: contiguous(py, "indptr", &indptr)?,
-        indices: contiguous(py, "indices", &indices)?,
-        values: contiguous(py, "values", &values)?,
-        weights,
-    };
+    let cells = cells_of(py, &indptr, &indices, &values, weights.as_ref())?;
     let call = if is_f64(&users) { typed::<f64> } else { typed::<f32> };
     call(py, &ModelArrays { users, items, user_bias, item_bias, mean }, &cells)
 }

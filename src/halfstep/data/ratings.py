@@ -7,7 +7,6 @@ compressed rows (by user for the user half-step, by item for the item half-step)
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -374,9 +373,3 @@ def take_rows(cells: CSR, rows: Array) -> CSR:
         cells.values[position],
         None if cells.weights is None else cells.weights[position],
     )
-
-
-def iterate_rows(cells: CSR) -> Iterator[tuple[int, slice]]:
-    """(row, slice of its cells) for every row."""
-    for row in range(cells.n_rows):
-        yield row, slice(int(cells.indptr[row]), int(cells.indptr[row + 1]))
