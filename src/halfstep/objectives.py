@@ -39,6 +39,30 @@ class RowProblem:
     ridge: Array
     scale: Array | None
 
+    def solve(
+        self,
+        cells: CSR,
+        fixed: tuple[Array, Array | None],
+        out: tuple[Array, Array | None],
+        backend: Backend,
+    ) -> None:
+        """Solve every row of `cells` with the other side's (factors, bias) fixed, into `out`.
+
+        Raises `SingularSystemError` with the number of the row.
+        """
+        backend.solve_rows(
+            cells,
+            fixed[0],
+            self.terms,
+            offset=fixed[1],
+            prior=None,
+            linear=None,
+            ridge=self.ridge,
+            scale=self.scale,
+            out=out[0],
+            out_bias=out[1],
+        )
+
 
 class Objective(Protocol):
     """What a solver, a model and a test need to know of an objective."""

@@ -5,7 +5,7 @@
 mod args;
 mod door;
 
-use halfstep_kernels::{self as kernels, Cells, Element, Isa, Model, Ranking, RowProblem, Terms};
+use halfstep_kernels::{self as kernels, Cells, Element, Isa, Lists, Model, Ranking, RowProblem, Terms};
 use numpy::{IntoPyArray, PyArray1, PyReadonlyArray1, PyUntypedArrayMethods};
 use pyo3::prelude::*;
 
@@ -49,6 +49,15 @@ fn cells_of<'a>(
         values: contiguous(py, "values", values)?,
         weights: weights.map(|w| contiguous(py, "weights", w)).transpose()?,
     })
+}
+
+/// Item lists, one per query: offsets and items.
+fn lists_of<'a>(
+    py: Python<'_>,
+    name: &str,
+    (indptr, indices): &'a (I64<'_>, U32<'_>),
+) -> PyResult<Lists<'a>> {
+    Ok((contiguous(py, name, indptr)?, contiguous(py, name, indices)?))
 }
 
 /// The instruction set in use.
@@ -327,28 +336,15 @@ fn topk<'py>(
     mut out_index: numpy::PyReadwriteArray2<'py, i64>,
     out_score: Any<'py>,
 ) -> PyResult<()> {
-    let lists = |name: &str, given: &Option<(I64<'py>, U32<'py>)>| -> PyResult<()> {
-        if let Some((indptr, indices)) = given {
-            contiguous(py, name, indptr)?;
-            contiguous(py, name, indices)?;
-        }
-        Ok(())
-    };
-    lists("exclude", &exclude)?;
-    lists("candidates", &candidates)?;
+    let exclude = exclude.as_ref().map(|lists| lists_of(py, "exclude", lists)).transpose()?;
+    let candidates = candidates.as_ref().map(|lists| lists_of(py, "candidates", lists)).transpose()?;
     let allow = allow.as_ref().map(|a| args::truths(py, "allow", a)).transpose()?;
     if !out_index.is_c_contiguous() {
         return Err(internal(py, "out_index must be C-contiguous"));
     }
     let (rows, n) = out_index.as_array().dim();
     let index = out_index.as_slice_mut().map_err(|_| internal(py, "out_index must be contiguous"))?;
-    let filters = Filters {
-        exclude: exclude.as_ref(),
-        candidates: candidates.as_ref(),
-        allow: allow.as_deref(),
-        rows,
-        n,
-    };
+    let filters = Filters { exclude, candidates, allow: allow.as_deref(), rows, n };
     if is_f64(&queries) {
         filters.rank::<f64>(py, &queries, &items, item_bias.as_ref(), index, &out_score)
     } else {
@@ -357,16 +353,16 @@ fn topk<'py>(
 }
 
 /// What may be answered, and how many.
-struct Filters<'a, 'py> {
-    exclude: Option<&'a (I64<'py>, U32<'py>)>,
-    candidates: Option<&'a (I64<'py>, U32<'py>)>,
+struct Filters<'a> {
+    exclude: Option<Lists<'a>>,
+    candidates: Option<Lists<'a>>,
     allow: Option<&'a [bool]>,
     rows: usize,
     n: usize,
 }
 
-impl<'py> Filters<'_, 'py> {
-    fn rank<T: Element + numpy::Element>(
+impl Filters<'_> {
+    fn rank<'py, T: Element + numpy::Element>(
         &self,
         py: Python<'py>,
         queries: &Any<'py>,
@@ -382,20 +378,13 @@ impl<'py> Filters<'_, 'py> {
         let (n, _) = items.extents();
         let item_bias = item_bias.map(|b| In::<T>::of("item_bias", b, &[n])).transpose()?;
         let mut score = Out::<T>::of("out_score", out_score, &[count, self.n])?;
-        let lists = |given: Option<&'_ (I64<'py>, U32<'py>)>| {
-            given.map(|(indptr, indices)| {
-                // never the default: `topk` has checked that both are contiguous
-                (indptr.as_slice().unwrap_or(&[]).to_vec(), indices.as_slice().unwrap_or(&[]).to_vec())
-            })
-        };
-        let (exclude, candidates) = (lists(self.exclude), lists(self.candidates));
         let ranking = Ranking {
             rank,
             queries: queries.slice(),
             items: items.slice(),
             item_bias: item_bias.as_ref().map(In::slice),
-            exclude: exclude.as_ref().map(|(a, b)| (&a[..], &b[..])),
-            candidates: candidates.as_ref().map(|(a, b)| (&a[..], &b[..])),
+            exclude: self.exclude,
+            candidates: self.candidates,
             allow: self.allow,
             n: self.n,
         };

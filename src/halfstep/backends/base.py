@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import numpy as np
 import numpy.typing as npt
 
 __all__ = ["CSR", "Array", "Backend", "RowTerms"]
@@ -36,6 +37,16 @@ class CSR:
     @property
     def nnz(self) -> int:
         return len(self.indices)
+
+    def select(self, keep: Array) -> CSR:
+        """The cells where the mask `keep` is True; every row stays, if only as an empty one."""
+        before = np.concatenate([[0], np.cumsum(keep, dtype=np.int64)])
+        return CSR(
+            before[self.indptr],
+            self.indices[keep],
+            self.values[keep],
+            None if self.weights is None else self.weights[keep],
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -64,15 +64,16 @@ def _jsonl(path: Path, columns: Mapping[str, Any]) -> None:
 def _parquet(path: Path, columns: Mapping[str, Any]) -> None:
     import duckdb
 
+    from halfstep.data.duck import literal
+
     arrays = {
         name: column if isinstance(column, np.ndarray) else np.array(column, dtype=object)
         for name, column in columns.items()
     }
-    target = str(path).replace("'", "''")
     with duckdb.connect(":memory:") as connection:
         connection.register("answers", arrays)
         connection.execute(
-            f"COPY (SELECT * FROM answers) TO '{target}' (FORMAT parquet, COMPRESSION zstd)"
+            f"COPY (SELECT * FROM answers) TO {literal(str(path))} (FORMAT parquet, COMPRESSION zstd)"
         )
 
 

@@ -300,14 +300,7 @@ class Ratings:
             mask[wanted] = True
         else:
             mask = wanted
-        before = np.concatenate([[0], np.cumsum(mask, dtype=np.int64)])
-        old = self.by_user
-        chosen = CSR(
-            before[old.indptr],
-            old.indices[mask],
-            old.values[mask],
-            None if old.weights is None else old.weights[mask],
-        )
+        chosen = self.by_user.select(mask)
         rank = None
         if self.file_rank is not None:
             rank = np.empty(chosen.nnz, dtype=np.int64)

@@ -559,10 +559,9 @@ def _names(letter: str, size: int) -> Array:
 
 def _quoted(path: Path, *, pattern: bool = False) -> str:
     """`path` as an SQL string; `pattern` where DuckDB reads a glob."""
-    import glob
+    from halfstep.data.duck import file_literal, literal
 
-    text = glob.escape(str(path)) if pattern else str(path)
-    return "'" + text.replace("'", "''") + "'"
+    return (file_literal if pattern else literal)(str(path))
 
 
 def _copy(query: str, path: Path) -> str:

@@ -398,11 +398,7 @@ class FactorModel(Parameters):
                     f"is not known to the model ({np.count_nonzero(lookup < 0):,} such ids)",
                     'pass unknown="ignore" to leave those ratings out',
                 )
-            keep = ~missing
-            before = np.concatenate([[0], np.cumsum(keep, dtype=np.int64)])
-            weights = None if cells.weights is None else cells.weights[keep]
-            cells = CSR(before[cells.indptr], cells.indices[keep], cells.values[keep], weights)
-            column = column[keep]
+            cells, column = cells.select(~missing), column[~missing]
         if others.kind != ours.kind:  # «10» sorts before «9», 9 before 10
             row = np.repeat(np.arange(cells.n_rows), np.diff(cells.indptr))
             order = np.lexsort((column, row))

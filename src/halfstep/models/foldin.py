@@ -56,18 +56,7 @@ class FoldedIn:
         factors = np.empty((cells.n_rows, model.rank), dtype=model.dtype)
         bias = None if biased is None else np.empty(cells.n_rows, dtype=model.dtype)
         try:
-            backend.solve_rows(
-                cells,
-                fixed,
-                problem.terms,
-                offset=offset,
-                prior=None,
-                linear=None,
-                ridge=problem.ridge,
-                scale=problem.scale,
-                out=factors,
-                out_bias=bias,
-            )
+            problem.solve(cells, (fixed, offset), (factors, bias), backend)
         except SingularSystemError as error:
             row = error.row or 0
             raise SingularSystemError(

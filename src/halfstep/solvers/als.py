@@ -69,18 +69,7 @@ def half_step(
     """
     cells, rows = problem.side(side)
     try:
-        backend.solve_rows(
-            cells,
-            fixed[0],
-            rows.terms,
-            offset=fixed[1],
-            prior=None,
-            linear=None,
-            ridge=rows.ridge,
-            scale=rows.scale,
-            out=out[0],
-            out_bias=out[1],
-        )
+        rows.solve(cells, fixed, out, backend)
     except SingularSystemError as error:
         row = error.row or 0
         ids = problem.ratings.users if side == "user" else problem.ratings.items
