@@ -3,16 +3,17 @@
 //! ```text
 //! for super-blocks of 65,536 cells:
 //!     for blocks of 64 to 256 cells:
-//!         gather:  right[k] = f,  left[k] = (a f, b, a)
-//!         G += left · right                               the micro-kernel; each call starts at 0
+//!         look up:  row[k] = where f is,  a[k],  b[k]
+//!         G += Σ a f fᵀ;  border rows += Σ b f, Σ a f             the micro-kernel; each call starts at 0
 //!     total += G
 //! ```
 //!
-//! 1. The rows are gathered into a small buffer that stays in the first cache while every tile of G
-//!    passes over it.
-//! 2. Where a = 1 for all cells, `left` and `right` are one buffer.
+//! 1. Rows are read where they are: a block of them stays in the first caches while every tile of G passes over
+//!    it, and the rows that come a block later are asked for meanwhile.
+//! 2. Whole vectors are read, so beyond the end of a row; the last rows of the fixed side are read from a
+//!    padded copy.
 //! 3. The right-hand side (coefficient b) and the bias column (coefficient a) are border rows of G.
-//! 4. Indices are checked while they are used.
+//! 4. Indices are checked while they are looked up.
 //!
 //! Error of an entry, with n cells, block length B ≤ 256 and unit roundoff ε, relative to the sum of
 //! the absolute terms: (B + 65536 / B + n / 65536 + 4) · ε to first order; for a million cells
@@ -22,7 +23,7 @@ use crate::buffer::Buffer;
 use crate::error::{Error, Result};
 use crate::parallel::Run;
 use crate::simd::{Element, Simd};
-use crate::tile::{Into, Layout, RankUpdate};
+use crate::tile::{Into, Layout, Operands, RankUpdate, Soon};
 
 /// Cells after which a sum is put aside. A multiple of every block length.
 pub const SUPER: usize = 65536;
@@ -35,36 +36,121 @@ pub trait Source<T> {
     fn unit(&self) -> bool;
     /// The row of the fixed side.
     fn index(&self, cell: usize) -> usize;
-    /// The row that will be gathered a little later, if any.
+    /// The row of a cell that may lie beyond the last, in what will be summed next, if any.
     fn ahead(&self, cell: usize) -> Option<usize>;
     /// (a, b), of a cell whose index was found in range.
     fn terms(&self, cell: usize) -> (T, T);
 }
 
-/// Scratch: two blocks of operands, G, and (for more than 65,536 cells) the total.
-pub struct Accumulator<T> {
+/// The fixed side: rows of K elements, each readable up to K rounded up to 16.
+struct Fixed<'a, T> {
+    rows: &'a [T],
+    rank: usize,
+    /// From this row on, rows are read from `last`.
+    safe: usize,
+    /// A copy of the last rows, with zeros behind it.
+    last: Buffer<T>,
+}
+
+impl<'a, T: Element> Fixed<'a, T> {
+    fn new(rows: &'a [T], layout: Layout) -> Self {
+        let Layout { rank, .. } = layout;
+        let safe = rows.len().checked_sub(layout.padded()).map_or(0, |room| room / rank + 1);
+        let left = &rows[(safe * rank).min(rows.len())..];
+        let mut last = Buffer::zeros(left.len() + layout.padded());
+        last[..left.len()].copy_from_slice(left);
+        Self { rows, rank, safe, last }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn outside(&self, index: usize) -> Error {
+        let rows = self.rows.len() / self.rank;
+        Error::contract(format!("column {index} is outside the {rows} fixed rows"))
+    }
+
+    /// Where row `index` is; None where there is no such row.
+    #[inline(always)]
+    fn row(&self, index: usize) -> Option<*const T> {
+        if index < self.safe {
+            // Below `safe`, so the row is inside.
+            Some(self.rows.as_ptr().wrapping_add(index * self.rank))
+        } else {
+            let start = (index - self.safe) * self.rank;
+            (start + self.rank <= self.last.len() - self.rank.next_multiple_of(16))
+                .then(|| self.last[start..].as_ptr())
+        }
+    }
+}
+
+/// The cells of a block: where their rows are, and their terms.
+struct Block<T> {
+    depth: usize,
+    rows: Vec<*const T>,
+    a: Vec<T>,
+    /// (b, a)
+    border: Vec<[T; 2]>,
+    /// Rows that come a block later.
+    soon: Vec<*const T>,
+}
+
+#[derive(Clone, Copy)]
+struct Rows<'a, T, const SCALED: bool>(&'a Block<T>);
+
+// SAFETY: rows come from `Fixed::row`, readable up to K rounded up to 16; there are two border coefficients, and
+// as many of all as the `depth` that `sum` passes.
+unsafe impl<T: Element, const SCALED: bool> Operands<T> for Rows<'_, T, SCALED> {
+    const SCALED: bool = SCALED;
+    #[inline(always)]
+    fn left(self, k: usize) -> *const T {
+        self.right(k)
+    }
+    #[inline(always)]
+    fn border(self, k: usize) -> *const T {
+        self.0.border.as_ptr().wrapping_add(k).cast()
+    }
+    #[inline(always)]
+    fn right(self, k: usize) -> *const T {
+        // SAFETY: k is below the number of rows.
+        unsafe { *self.0.rows.get_unchecked(k) }
+    }
+    #[inline(always)]
+    fn scale(self, k: usize) -> T {
+        // SAFETY: k is below the number of rows.
+        unsafe { *self.0.a.get_unchecked(k) }
+    }
+}
+
+/// Scratch: a block of cells, G, and (for more than 65,536 cells) the total.
+pub struct Accumulator<'a, T> {
     pub layout: Layout,
-    block: usize,
-    left: Buffer<T>,
-    right: Buffer<T>,
+    fixed: Fixed<'a, T>,
+    length: usize,
+    block: Block<T>,
     /// The sum: the upper triangle, then the border rows.
     pub g: Buffer<T>,
     total: Buffer<T>,
-    /// Σ a
+    /// Σ a, where there are two border rows.
     pub sum_a: f64,
-    /// Σ b
+    /// Σ b, where there are two border rows.
     pub sum_b: f64,
 }
 
-impl<T: Element> Accumulator<T> {
-    /// For sums of up to `longest` cells.
-    pub fn new(layout: Layout, longest: usize) -> Self {
-        let block = layout.block::<T>();
+impl<'a, T: Element> Accumulator<'a, T> {
+    /// For sums over rows of `fixed` of up to `longest` cells.
+    pub fn new(layout: Layout, fixed: &'a [T], longest: usize) -> Self {
+        let length = layout.block::<T>();
         Self {
             layout,
-            block,
-            left: Buffer::zeros(block * layout.stride),
-            right: Buffer::zeros(block * layout.stride),
+            fixed: Fixed::new(fixed, layout),
+            length,
+            block: Block {
+                depth: 0,
+                rows: vec![std::ptr::null(); length],
+                a: vec![T::ZERO; length],
+                border: vec![[T::ZERO; 2]; length],
+                soon: Vec::with_capacity(length),
+            },
             g: Buffer::zeros(layout.len()),
             total: Buffer::zeros(if longest > SUPER { layout.len() } else { 0 }),
             sum_a: 0.0,
@@ -77,7 +163,6 @@ impl<T: Element> Accumulator<T> {
     pub fn sum<S: Simd<Elem = T>>(
         &mut self,
         s: S,
-        fixed: &[T],
         source: &impl Source<T>,
         onto: bool,
         run: Run<'_>,
@@ -92,18 +177,14 @@ impl<T: Element> Accumulator<T> {
         let mut cell = 0;
         while cell < n {
             run.check()?;
-            let end = (cell + self.block).min(n);
-            self.gather(s, fixed, source, cell, end)?;
-            RankUpdate {
-                layout: self.layout,
-                left: if source.unit() { &self.right } else { &self.left },
-                right: &self.right,
-                depth: end - cell,
-                g: &mut self.g,
-                first_row: 0,
-                into: if onto { Into::Add } else { Into::Set },
+            let end = (cell + self.length).min(n);
+            self.look_up(source, cell, end)?;
+            let into = if onto { Into::Add } else { Into::Set };
+            if source.unit() {
+                self.update(s, Rows::<_, false>, into);
+            } else {
+                self.update(s, Rows::<_, true>, into);
             }
-            .run(s);
             onto = true;
             cell = end;
             if cell % SUPER == 0 && cell < n {
@@ -122,72 +203,52 @@ impl<T: Element> Accumulator<T> {
     }
 
     #[inline(always)]
-    fn gather<S: Simd<Elem = T>>(
-        &mut self,
+    fn update<'b, S: Simd<Elem = T>, O: Operands<T>>(
+        &'b mut self,
         s: S,
-        fixed: &[T],
-        source: &impl Source<T>,
-        cell: usize,
-        end: usize,
-    ) -> Result<()> {
-        let Layout { rank, border, stride } = self.layout;
-        let fixed_rows = fixed.len() / rank;
-        assert!(end - cell <= self.block);
-        assert!(self.right.len() >= self.block * stride && self.left.len() >= self.block * stride);
-        let unit = source.unit();
-        let (whole, rest) = (rank / S::LANES * S::LANES, rank % S::LANES);
-        let mut right = self.right.as_mut_ptr();
-        let mut left = if unit { right } else { self.left.as_mut_ptr() };
-        for cell in cell..end {
+        operands: impl FnOnce(&'b Block<T>) -> O,
+        into: Into,
+    ) {
+        let Self { layout, block, g, .. } = self;
+        RankUpdate {
+            layout: *layout,
+            operands: operands(block),
+            depth: block.depth,
+            g,
+            first_row: 0,
+            into,
+            soon: Soon::new(&block.soon, layout.rank),
+        }
+        .run(s);
+    }
+
+    /// Fill the block with the cells from `cell` to `end`.
+    #[inline(always)]
+    fn look_up(&mut self, source: &impl Source<T>, cell: usize, end: usize) -> Result<()> {
+        let Self { fixed, block, layout, length, .. } = self;
+        let depth = end - cell;
+        block.depth = depth;
+        for (row, cell) in block.rows[..depth].iter_mut().zip(cell..) {
             let index = source.index(cell);
-            if index >= fixed_rows {
-                return Err(Error::contract(format!(
-                    "column {index} is outside the {fixed_rows} fixed rows"
-                )));
+            *row = fixed.row(index).ok_or_else(|| fixed.outside(index))?;
+        }
+        for ((a, border), cell) in
+            block.a[..depth].iter_mut().zip(&mut block.border[..depth]).zip(cell..)
+        {
+            let (own, b) = source.terms(cell);
+            *a = own;
+            *border = [b, own];
+        }
+        if layout.border > 1 {
+            for [b, a] in &block.border[..depth] {
+                self.sum_a += a.to_f64();
+                self.sum_b += b.to_f64();
             }
-            if let Some(ahead) = source.ahead(cell) {
-                prefetch(fixed, ahead * rank, rank);
-            }
-            let (a, b) = source.terms(cell);
-            self.sum_a += a.to_f64();
-            self.sum_b += b.to_f64();
-            // SAFETY: `index` is a row of `fixed`, which has `rank` columns; `left` and `right` are
-            // rows of buffers of `block` rows, each `stride` long, and the layout's stride holds
-            // rank rounded up to whole vectors, and rank + border.
-            unsafe {
-                let f = fixed.as_ptr().add(index * rank);
-                let mut j = 0;
-                if unit {
-                    while j < whole {
-                        s.store(right.add(j), s.load(f.add(j)));
-                        j += S::LANES;
-                    }
-                    if rest > 0 {
-                        s.store(right.add(j), s.load_first(f.add(j), rest));
-                    }
-                } else {
-                    let scale = s.splat(a);
-                    while j < whole {
-                        let f = s.load(f.add(j));
-                        s.store(right.add(j), f);
-                        s.store(left.add(j), s.mul(scale, f));
-                        j += S::LANES;
-                    }
-                    if rest > 0 {
-                        let f = s.load_first(f.add(j), rest);
-                        s.store(right.add(j), f);
-                        s.store(left.add(j), s.mul(scale, f));
-                    }
-                }
-                if border > 0 {
-                    *left.add(rank) = b;
-                }
-                if border > 1 {
-                    *left.add(rank + 1) = a;
-                }
-            }
-            left = left.wrapping_add(stride);
-            right = right.wrapping_add(stride);
+        }
+        block.soon.clear();
+        for cell in cell + *length..end + *length {
+            let Some(row) = source.ahead(cell).and_then(|index| fixed.row(index)) else { break };
+            block.soon.push(row);
         }
         Ok(())
     }
@@ -198,20 +259,4 @@ fn add<T: Element>(into: &mut [T], from: &[T]) {
     for (into, &from) in into.iter_mut().zip(from) {
         *into += from;
     }
-}
-
-/// Ask for the cache lines of a row that will be gathered soon.
-#[inline(always)]
-fn prefetch<T>(fixed: &[T], start: usize, length: usize) {
-    #[cfg(target_arch = "x86_64")]
-    if start + length <= fixed.len() {
-        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        let line = 64 / size_of::<T>();
-        for j in (0..length).step_by(line) {
-            // SAFETY: the address is inside the array, and a prefetch has no effect but on the cache.
-            unsafe { _mm_prefetch::<_MM_HINT_T0>(fixed.as_ptr().add(start + j).cast()) };
-        }
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = (fixed, start, length);
 }

@@ -25,9 +25,9 @@
 
 use crate::buffer::Buffer;
 use crate::simd::{Element, Simd};
-use crate::tile::{Into, Layout, RankUpdate};
+use crate::tile::{Into, Layout, Operands, RankUpdate, Soon};
 
-/// Rows of a panel: a multiple of the lanes of every instruction set.
+/// The most rows of a panel (`Simd::PANEL`).
 const PANEL: usize = 16;
 
 /// Memory for solving one system after the other: K · (K + 58) elements at most, rounded up.
@@ -38,6 +38,8 @@ pub struct Workspace<T> {
     inside: Buffer<T>,
     /// The diagonal of A.
     diagonal: Buffer<T>,
+    /// The pivots d.
+    pivots: Buffer<T>,
     /// The solution, padded with zeros.
     pub x: Buffer<T>,
 }
@@ -49,6 +51,7 @@ impl<T: Element> Workspace<T> {
             panel: Buffer::zeros(PANEL * layout.stride),
             inside: Buffer::zeros(padded * PANEL),
             diagonal: Buffer::zeros(padded),
+            pivots: Buffer::zeros(padded),
             x: Buffer::zeros(padded),
         }
     }
@@ -92,18 +95,21 @@ pub fn solve<S: Simd>(
     }
     let mut p = 0;
     while p < rank {
-        let end = (p + PANEL).min(rank);
-        Panel { layout, g, corner: &mut corner, workspace, tolerance, p, end }.factor(s)?;
+        let end = (p + S::PANEL).min(rank);
+        Panel { layout, g, corner: &mut corner, workspace, p, end }.factor(s);
+        for i in p..end {
+            check(workspace.pivots[i], workspace.diagonal[i], tolerance)?;
+        }
         if end < rank {
             let (above, below) = g.split_at_mut(end * stride);
             RankUpdate {
                 layout,
-                left: &above[p * stride..],
-                right: &workspace.panel,
+                operands: Factored { w: &above[p * stride..], r: &workspace.panel, layout },
                 depth: end - p,
                 g: below,
                 first_row: end,
                 into: Into::Subtract,
+                soon: Soon::nothing(),
             }
             .run(s);
         }
@@ -120,6 +126,36 @@ pub fn solve<S: Simd>(
     if finite { Ok(beta) } else { Err(Unsolved) }
 }
 
+/// The rows of a panel: w with y and v behind it, and r.
+#[derive(Clone, Copy)]
+struct Factored<'a, T> {
+    w: &'a [T],
+    r: &'a [T],
+    layout: Layout,
+}
+
+// SAFETY: `w` is rows of G, `r` those of the panel, as many as the depth of the update in `solve`; the stride of both
+// is at least K rounded up to 16, and K + border.
+unsafe impl<T: Element> Operands<T> for Factored<'_, T> {
+    const SCALED: bool = false;
+    #[inline(always)]
+    fn left(self, k: usize) -> *const T {
+        self.w.as_ptr().wrapping_add(k * self.layout.stride)
+    }
+    #[inline(always)]
+    fn border(self, k: usize) -> *const T {
+        self.left(k).wrapping_add(self.layout.rank)
+    }
+    #[inline(always)]
+    fn right(self, k: usize) -> *const T {
+        self.r.as_ptr().wrapping_add(k * self.layout.stride)
+    }
+    #[inline(always)]
+    fn scale(self, _: usize) -> T {
+        T::ONE
+    }
+}
+
 /// Is `pivot` above rounding, where the matrix had `original`?
 #[inline(always)]
 fn check<T: Element>(pivot: T, original: T, tolerance: T) -> Result<(), Unsolved> {
@@ -134,108 +170,183 @@ struct Panel<'a, T> {
     g: &'a mut [T],
     corner: &'a mut Corner<T>,
     workspace: &'a mut Workspace<T>,
-    tolerance: T,
     p: usize,
     end: usize,
 }
 
 impl<T: Element> Panel<'_, T> {
     #[inline(always)]
-    fn factor<S: Simd<Elem = T>>(self, s: S) -> Result<(), Unsolved> {
+    fn factor<S: Simd<Elem = T>>(self, s: S) {
         let Layout { rank, stride, border } = self.layout;
         let (p, end) = (self.p, self.end);
-        let vectors = rank.div_ceil(S::LANES);
-        let panel_vectors = end.div_ceil(S::LANES);
-        let g = self.g.as_mut_ptr();
-        let panel = self.workspace.panel.as_mut_ptr();
-        let inside = self.workspace.inside.as_mut_ptr();
+        let Workspace { panel, inside, pivots, .. } = self.workspace;
+        let panel = panel.as_mut_ptr();
+        let mut forward = Forward { before: [[T::ZERO; PANEL]; 2], after: [[T::ZERO; PANEL]; 2] };
         // SAFETY: `solve` asserted the lengths. Rows of `g` up to rank + border, rows of `panel` up to
-        // 16, each `stride` long, hold `vectors` whole vectors and column rank + border − 1 (the
-        // layout's stride is at least that); `inside` holds 16 elements for each row.
+        // 16, each `stride` long, hold K rounded up to whole vectors and column rank + border − 1 (the
+        // layout's stride is at least that); a panel that is not the last has `S::PANEL` rows.
         unsafe {
-            for i in p..end {
-                let row = g.add(i * stride);
-                let inside = inside.add(i * PANEL);
-                let r = panel.add((i - p) * stride);
-                for k in p..i {
-                    *inside.add(k - p) = -*g.add(k * stride + i);
+            let g = self.g.as_mut_ptr().add(p * stride);
+            let block = Block { g: g.add(p), r: panel.add(p), stride, rows: end - p };
+            let below = self.g.as_mut_ptr().add(rank * stride + p);
+            let pivots = &mut pivots[p..end];
+            match S::PANEL / S::LANES {
+                1 => block.factor::<S, 1>(s, below, border, pivots, &mut forward),
+                _ => block.factor::<S, 2>(s, below, border, pivots, &mut forward),
+            }
+            for j in (p + S::PANEL) / S::LANES..rank.div_ceil(S::LANES) {
+                let column = j * S::LANES;
+                block.beside(s, g.add(column), panel.add(column), pivots);
+            }
+            for b in 0..border {
+                for i in 0..end - p {
+                    *g.add(i * stride + rank + b) = forward.after[b][i];
                 }
-                for k in i - p..PANEL {
-                    *inside.add(k) = T::ZERO;
-                }
-
-                let first = i / S::LANES;
-                let mut j = first;
-                while j < vectors {
-                    let column = j * S::LANES;
-                    let (row, r, before) = (row.add(column), r.add(column), panel.add(column));
-                    match vectors - j {
-                        1 => look_left::<S, 1>(s, row, r, before, inside, i - p, stride),
-                        2 => look_left::<S, 2>(s, row, r, before, inside, i - p, stride),
-                        3 => look_left::<S, 3>(s, row, r, before, inside, i - p, stride),
-                        _ => look_left::<S, 4>(s, row, r, before, inside, i - p, stride),
-                    }
-                    j += 4;
-                }
-
-                let pivot = *r.add(i);
-                check(pivot, self.workspace.diagonal[i], self.tolerance)?;
-                let inverse = T::ONE / pivot;
-                let scale = s.splat(inverse);
-                for j in first..vectors {
-                    s.store(row.add(j * S::LANES), s.mul(scale, s.load(r.add(j * S::LANES))));
-                }
-                for b in 0..border {
-                    let below = g.add((rank + b) * stride);
-                    let here = *below.add(i);
-                    let y = here * inverse;
-                    *row.add(rank + b) = y;
-                    let minus = s.splat(-y);
-                    for j in first..panel_vectors {
-                        let column = below.add(j * S::LANES);
-                        s.store(column, s.fma(minus, s.load(r.add(j * S::LANES)), s.load(column)));
-                    }
-                    if b == 1 {
-                        self.corner.rho -= here * *row.add(rank);
-                        self.corner.sigma -= here * *row.add(rank + 1);
-                    }
+            }
+            for i in 0..end - p {
+                for k in 0..i {
+                    inside[(p + i) * PANEL + k] = -*block.g.add(k * stride + i);
                 }
             }
         }
-        Ok(())
+        if border == 2 {
+            for i in 0..end - p {
+                self.corner.rho -= forward.before[1][i] * forward.after[0][i];
+                self.corner.sigma -= forward.before[1][i] * forward.after[1][i];
+            }
+        }
     }
 }
 
-/// r = row + Σ_k coefficient[k] · before[k], for C vectors.
-///
-/// # Safety
-/// `row`, `r` and each of `depth` rows of `before`, `stride` apart, hold C vectors; `coefficients`
-/// holds `depth` elements.
-#[inline(always)]
-unsafe fn look_left<S: Simd, const C: usize>(
-    s: S,
-    row: *const S::Elem,
-    r: *mut S::Elem,
-    before: *const S::Elem,
-    coefficients: *const S::Elem,
-    depth: usize,
+/// Of q and s, in a panel: what reaches row i, and that divided by its pivot (y_i and v_i).
+struct Forward<T> {
+    before: [[T; PANEL]; 2],
+    after: [[T; PANEL]; 2],
+}
+
+/// The block of a panel on the diagonal.
+#[derive(Clone, Copy)]
+struct Block<T> {
+    /// Its place in G.
+    g: *mut T,
+    /// Its place among the rows r.
+    r: *mut T,
     stride: usize,
-) {
-    // SAFETY: as the caller vouches.
-    unsafe {
-        let mut sum = [s.splat(S::Elem::ZERO); C];
-        for c in 0..C {
-            sum[c] = s.load(row.add(c * S::LANES));
-        }
-        for k in 0..depth {
-            let coefficient = s.splat(*coefficients.add(k));
-            for c in 0..C {
-                let other = s.load(before.add(k * stride + c * S::LANES));
-                sum[c] = s.fma(coefficient, other, sum[c]);
+    rows: usize,
+}
+
+/// A step for every row of a panel, with its number as a constant of the compiler: the rows stay in
+/// registers only where all of their indices are.
+macro_rules! for_each_row {
+    ($step:ident) => {
+        $step!(0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15)
+    };
+}
+
+impl<T: Element> Block<T> {
+    /// Factor the block in registers, D vectors a row; store w, r and the pivots.
+    ///
+    /// # Safety
+    /// `g` and `r` are valid for `rows` rows, `below` for `border` rows, each of D vectors and `stride` apart.
+    #[inline(always)]
+    unsafe fn factor<S: Simd<Elem = T>, const D: usize>(
+        self,
+        s: S,
+        below: *mut T,
+        border: usize,
+        pivots: &mut [T],
+        forward: &mut Forward<T>,
+    ) {
+        let one = s.splat(T::ONE);
+        // Rows beyond the last are never used: a row is changed only by those above it.
+        let mut row = [[one; D]; PANEL];
+        let mut q = [[one; D]; 2];
+        // SAFETY: as the caller vouches.
+        unsafe {
+            for i in 0..S::PANEL {
+                for d in 0..D {
+                    if i < self.rows {
+                        row[i][d] = s.load(self.g.add(i * self.stride + d * S::LANES));
+                    }
+                }
             }
+            for b in 0..border {
+                for d in 0..D {
+                    q[b][d] = s.load(below.add(b * self.stride + d * S::LANES));
+                }
+            }
+            macro_rules! step {
+                ($($k:literal)*) => {$(
+                    if $k < S::PANEL && $k < self.rows {
+                        let r = row[$k];
+                        let pivot = s.broadcast(r[$k / S::LANES], $k % S::LANES);
+                        let inverse = s.div(one, pivot);
+                        let mut w = r;
+                        for d in $k / S::LANES..D {
+                            w[d] = s.mul(r[d], inverse);
+                        }
+                        for i in $k + 1..S::PANEL {
+                            let (d, lane) = (i / S::LANES, i % S::LANES);
+                            // The next row is what the next pivot waits for: it does not wait for w.
+                            let coefficient = if i == $k + 1 {
+                                s.mul(s.broadcast(r[d], lane), inverse)
+                            } else {
+                                s.broadcast(w[d], lane)
+                            };
+                            for d in d..D {
+                                row[i][d] = s.fnma(coefficient, r[d], row[i][d]);
+                            }
+                        }
+                        for b in 0..2 {
+                            if b < border {
+                                let before = s.broadcast(q[b][$k / S::LANES], $k % S::LANES);
+                                let after = s.mul(before, inverse);
+                                for d in $k / S::LANES..D {
+                                    q[b][d] = s.fnma(after, r[d], q[b][d]);
+                                }
+                                forward.before[b][$k] = s.first(before);
+                                forward.after[b][$k] = s.first(after);
+                            }
+                        }
+                        pivots[$k] = s.first(pivot);
+                        for d in $k / S::LANES..D {
+                            s.store(self.g.add($k * self.stride + d * S::LANES), w[d]);
+                            s.store(self.r.add($k * self.stride + d * S::LANES), r[d]);
+                        }
+                    }
+                )*};
+            }
+            for_each_row!(step);
         }
-        for c in 0..C {
-            s.store(r.add(c * S::LANES), sum[c]);
+    }
+
+    /// The same rows in another vector of columns, given w in the block: into `r`, and over `pivots` into `g`.
+    ///
+    /// # Safety
+    /// The block has `S::PANEL` rows, all factored; `g` and `r` are valid for a vector in each of as many rows,
+    /// `stride` apart.
+    #[inline(always)]
+    unsafe fn beside<S: Simd<Elem = T>>(self, s: S, g: *mut T, r: *mut T, pivots: &[T]) {
+        let mut row = [s.splat(T::ZERO); PANEL];
+        // SAFETY: as the caller vouches.
+        unsafe {
+            for i in 0..S::PANEL {
+                row[i] = s.load(g.add(i * self.stride));
+            }
+            macro_rules! step {
+                ($($k:literal)*) => {$(
+                    if $k < S::PANEL {
+                        s.store(r.add($k * self.stride), row[$k]);
+                        let inverse = s.splat(T::ONE / pivots[$k]);
+                        s.store(g.add($k * self.stride), s.mul(row[$k], inverse));
+                        for i in $k + 1..S::PANEL {
+                            let w = s.splat(*self.g.add($k * self.stride + i));
+                            row[i] = s.fnma(w, row[$k], row[i]);
+                        }
+                    }
+                )*};
+            }
+            for_each_row!(step);
         }
     }
 }
@@ -258,8 +369,8 @@ impl<T: Element> BackSubstitution<'_, T> {
         // SAFETY: `solve` asserted the lengths: `g` has `rank` rows of `stride` elements, `inside`
         // 16 elements for each row, and `x` holds rank elements rounded up to 16.
         unsafe {
-            for p in (0..rank).step_by(PANEL).rev() {
-                let end = (p + PANEL).min(rank);
+            for p in (0..rank).step_by(S::PANEL).rev() {
+                let end = (p + S::PANEL).min(rank);
                 // What the unknowns after this panel leave of the right-hand side.
                 let mut rest = [T::ZERO; PANEL];
                 for i in p..end {
@@ -279,7 +390,7 @@ impl<T: Element> BackSubstitution<'_, T> {
                     rest[i - p] = y;
                 }
                 let x = x.add(p);
-                for j in 0..PANEL / S::LANES {
+                for j in 0..S::PANEL / S::LANES {
                     s.store(x.add(j * S::LANES), s.load(rest.as_ptr().add(j * S::LANES)));
                 }
                 // Column k subtracts x_k from the rows above it; x_k itself is then final.

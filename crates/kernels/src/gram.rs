@@ -41,13 +41,11 @@ pub fn gram<T: Element>(
     let layout = Layout::new::<T>(rank, 0);
     run.for_each(
         &blocks.iter().enumerate().collect::<Vec<_>>(),
-        || Accumulator::new(layout, height.min(rows)),
+        || Accumulator::new(layout, factors, height.min(rows)),
         |accumulator, &(number, &start)| {
             let end = (start + height).min(rows);
             let part = Part {
-                rows: &factors[start * rank..end * rank],
-                scale: scale.map(|s| &s[start..end]),
-                rank,
+                source: FactorRows { first: start, rows: end - start, scale },
                 accumulator,
                 run,
                 // SAFETY: every block has a place of its own.
@@ -70,24 +68,20 @@ pub fn gram<T: Element>(
     Ok(())
 }
 
-struct Part<'a, T> {
-    rows: &'a [T],
-    scale: Option<&'a [T]>,
-    rank: usize,
-    accumulator: &'a mut Accumulator<T>,
+struct Part<'a, 'f, T> {
+    source: FactorRows<'f, T>,
+    accumulator: &'a mut Accumulator<'f, T>,
     run: Run<'a>,
     out: &'a mut [T],
 }
 
-impl<T: Element> Kernel<T> for Part<'_, T> {
+impl<T: Element> Kernel<T> for Part<'_, '_, T> {
     type Output = Result<()>;
 
     #[inline(always)]
     fn call<S: Simd<Elem = T>>(self, simd: S) -> Result<()> {
-        let rank = self.rank;
-        let source = FactorRows { rows: self.rows.len() / rank, scale: self.scale };
-        self.accumulator.sum(simd, self.rows, &source, false, self.run)?;
-        let stride = self.accumulator.layout.stride;
+        self.accumulator.sum(simd, &self.source, false, self.run)?;
+        let Layout { rank, stride, .. } = self.accumulator.layout;
         for i in 0..rank {
             let upper = &self.accumulator.g[i * stride + i..i * stride + rank];
             self.out[i * rank + i..(i + 1) * rank].copy_from_slice(upper);
@@ -96,8 +90,9 @@ impl<T: Element> Kernel<T> for Part<'_, T> {
     }
 }
 
-/// Every row once, a = its scale.
+/// `rows` rows from `first` on, once each, a = its scale.
 struct FactorRows<'a, T> {
+    first: usize,
     rows: usize,
     scale: Option<&'a [T]>,
 }
@@ -113,7 +108,7 @@ impl<T: Element> Source<T> for FactorRows<'_, T> {
     }
     #[inline(always)]
     fn index(&self, cell: usize) -> usize {
-        cell
+        self.first + cell
     }
     #[inline(always)]
     fn ahead(&self, _: usize) -> Option<usize> {
@@ -121,6 +116,6 @@ impl<T: Element> Source<T> for FactorRows<'_, T> {
     }
     #[inline(always)]
     fn terms(&self, cell: usize) -> (T, T) {
-        (self.scale.map_or(T::ONE, |scale| scale[cell]), T::ZERO)
+        (self.scale.map_or(T::ONE, |scale| scale[self.first + cell]), T::ZERO)
     }
 }

@@ -64,8 +64,8 @@ pub struct RowProblem<'a, T> {
     pub scale: Option<&'a [T]>,
 }
 
-struct Scratch<T> {
-    accumulator: Accumulator<T>,
+struct Scratch<'a, T> {
+    accumulator: Accumulator<'a, T>,
     workspace: Workspace<T>,
 }
 
@@ -112,7 +112,10 @@ pub fn solve_rows<T: Element>(
     let out_bias = out_bias.map(Shared::new);
     run.for_each(
         &chunks,
-        || Scratch { accumulator: Accumulator::new(layout, longest), workspace: Workspace::new(layout) },
+        || Scratch {
+            accumulator: Accumulator::new(layout, p.fixed, longest),
+            workspace: Workspace::new(layout),
+        },
         |scratch, chunk| {
             // SAFETY: chunks are disjoint ranges of rows.
             let (x, b) = unsafe {
@@ -127,7 +130,7 @@ pub fn solve_rows<T: Element>(
 struct Chunk<'a, 'p, T> {
     p: &'a RowProblem<'p, T>,
     run: Run<'a>,
-    scratch: &'a mut Scratch<T>,
+    scratch: &'a mut Scratch<'p, T>,
     rows: Range<usize>,
     x: &'a mut [T],
     b: Option<&'a mut [T]>,
@@ -164,7 +167,7 @@ fn solve_row<S: Simd>(
     simd: S,
     p: &RowProblem<'_, S::Elem>,
     run: Run<'_>,
-    scratch: &mut Scratch<S::Elem>,
+    scratch: &mut Scratch<'_, S::Elem>,
     u: usize,
 ) -> Result<Option<S::Elem>> {
     let Scratch { accumulator, workspace } = scratch;
@@ -187,7 +190,7 @@ fn solve_row<S: Simd>(
         }
     }
     let source = RowCells::new(p, u);
-    accumulator.sum(simd, p.fixed, &source, p.prior.is_some(), run)?;
+    accumulator.sum(simd, &source, p.prior.is_some(), run)?;
 
     let s = p.scale.map_or(S::Elem::ONE, |s| s[u]);
     let q = p.linear.map(|q| if q.len() == unknowns { q } else { &q[u * unknowns..(u + 1) * unknowns] });
@@ -251,7 +254,7 @@ impl<T: Element> Source<T> for RowCells<'_, T> {
     #[inline(always)]
     fn ahead(&self, cell: usize) -> Option<usize> {
         // Beyond the end of this row: the next row's, which this thread most likely solves next.
-        self.cells.indices.get(self.range.start + cell + 8).map(|&i| i as usize)
+        self.cells.indices.get(self.range.start + cell).map(|&i| i as usize)
     }
     #[inline(always)]
     fn terms(&self, cell: usize) -> (T, T) {

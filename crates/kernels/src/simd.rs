@@ -66,10 +66,18 @@ pub trait Simd: Copy {
     type Elem: Element;
     /// The vector type.
     type V: Copy;
+    /// Vectors of half the lanes, where their operations take half the time on some processors.
+    type Half: Simd<Elem = Self::Elem>;
+    /// Whether there is such a half; else it is this type.
+    const HALVES: bool;
     /// Elements in a vector.
     const LANES: usize;
     /// Rows of a register tile (with up to three vectors a row).
     const TILE_ROWS: usize;
+    /// Rows of a panel of the factorization: one or two vectors.
+    const PANEL: usize;
+    /// The half's operations.
+    fn half(self) -> Self::Half;
     /// All lanes `x`.
     fn splat(self, x: Self::Elem) -> Self::V;
     /// Load `LANES` elements.
@@ -84,10 +92,30 @@ pub trait Simd: Copy {
     unsafe fn store(self, p: *mut Self::Elem, v: Self::V);
     /// a · b + c.
     fn fma(self, a: Self::V, b: Self::V, c: Self::V) -> Self::V;
+    /// c − a · b.
+    fn fnma(self, a: Self::V, b: Self::V, c: Self::V) -> Self::V;
     /// a + b.
     fn add(self, a: Self::V, b: Self::V) -> Self::V;
     /// a · b.
     fn mul(self, a: Self::V, b: Self::V) -> Self::V;
+    /// a / b.
+    fn div(self, a: Self::V, b: Self::V) -> Self::V;
+    /// Lane `lane` of v in all lanes.
+    #[inline(always)]
+    fn broadcast(self, v: Self::V, lane: usize) -> Self::V {
+        let mut lanes = [Self::Elem::ZERO; MOST_LANES];
+        // SAFETY: no instruction set has more lanes than that.
+        unsafe { self.store(lanes.as_mut_ptr(), v) };
+        self.splat(lanes[lane])
+    }
+    /// Lane 0.
+    #[inline(always)]
+    fn first(self, v: Self::V) -> Self::Elem {
+        let mut lanes = [Self::Elem::ZERO; MOST_LANES];
+        // SAFETY: no instruction set has more lanes than that.
+        unsafe { self.store(lanes.as_mut_ptr(), v) };
+        lanes[0]
+    }
     /// The sum of the lanes: the upper half is added to the lower half until one lane is left.
     #[inline(always)]
     fn sum(self, v: Self::V) -> Self::Elem {
@@ -197,8 +225,15 @@ pub struct Portable<T>(std::marker::PhantomData<T>);
 impl<T: Element> Simd for Portable<T> {
     type Elem = T;
     type V = [T; 8];
+    type Half = Self;
+    const HALVES: bool = false;
     const LANES: usize = 8;
     const TILE_ROWS: usize = 2;
+    const PANEL: usize = 8;
+    #[inline(always)]
+    fn half(self) -> Self {
+        self
+    }
     #[inline(always)]
     fn splat(self, x: T) -> [T; 8] {
         [x; 8]
@@ -218,6 +253,10 @@ impl<T: Element> Simd for Portable<T> {
         std::array::from_fn(|l| a[l] * b[l] + c[l])
     }
     #[inline(always)]
+    fn fnma(self, a: [T; 8], b: [T; 8], c: [T; 8]) -> [T; 8] {
+        std::array::from_fn(|l| c[l] - a[l] * b[l])
+    }
+    #[inline(always)]
     fn add(self, a: [T; 8], b: [T; 8]) -> [T; 8] {
         std::array::from_fn(|l| a[l] + b[l])
     }
@@ -225,20 +264,33 @@ impl<T: Element> Simd for Portable<T> {
     fn mul(self, a: [T; 8], b: [T; 8]) -> [T; 8] {
         std::array::from_fn(|l| a[l] * b[l])
     }
+    #[inline(always)]
+    fn div(self, a: [T; 8], b: [T; 8]) -> [T; 8] {
+        std::array::from_fn(|l| a[l] / b[l])
+    }
 }
 
-/// One `Simd` type over intrinsics: name, element, vector, lanes, tile rows, and the six operations.
+/// One `Simd` type over intrinsics: name, half, element, vector, lanes, rows of a tile and of a
+/// panel, and the operations.
 macro_rules! simd {
-    ($name:ident, $elem:ty, $vector:ty, $lanes:expr, $rows:expr,
-     $splat:ident, $load:ident, $store:ident, $fma:expr, $add:ident, $mul:ident $(, $sum:ident, $first:ident)?) => {
+    ($name:ident, $half:ident, $elem:ty, $vector:ty, $lanes:expr, $rows:expr, $panel:expr,
+     $splat:ident, $load:ident, $store:ident, $fma:expr, $fnma:expr, $add:ident, $mul:ident, $div:ident
+     $(, $sum:ident, $first:ident, $broadcast:ident)?) => {
         #[doc = concat!("Vectors of ", stringify!($vector), ".")]
         #[derive(Clone, Copy)]
         pub struct $name(());
         impl Simd for $name {
             type Elem = $elem;
             type V = $vector;
+            type Half = $half;
+            const HALVES: bool = <$half as Simd>::LANES < $lanes;
             const LANES: usize = $lanes;
             const TILE_ROWS: usize = $rows;
+            const PANEL: usize = $panel;
+            #[inline(always)]
+            fn half(self) -> $half {
+                $half(())
+            }
             #[inline(always)]
             fn splat(self, x: $elem) -> $vector {
                 // SAFETY: a value of this type proves that the processor has the instructions.
@@ -260,6 +312,11 @@ macro_rules! simd {
                 unsafe { $fma(a, b, c) }
             }
             #[inline(always)]
+            fn fnma(self, a: $vector, b: $vector, c: $vector) -> $vector {
+                // SAFETY: a value of this type proves that the processor has the instructions.
+                unsafe { $fnma(a, b, c) }
+            }
+            #[inline(always)]
             fn add(self, a: $vector, b: $vector) -> $vector {
                 // SAFETY: a value of this type proves that the processor has the instructions.
                 unsafe { $add(a, b) }
@@ -269,7 +326,17 @@ macro_rules! simd {
                 // SAFETY: a value of this type proves that the processor has the instructions.
                 unsafe { $mul(a, b) }
             }
+            #[inline(always)]
+            fn div(self, a: $vector, b: $vector) -> $vector {
+                // SAFETY: a value of this type proves that the processor has the instructions.
+                unsafe { $div(a, b) }
+            }
             $(
+                #[inline(always)]
+                fn broadcast(self, v: $vector, lane: usize) -> $vector {
+                    // SAFETY: a value of this type proves that the processor has the instructions.
+                    unsafe { $broadcast(v, lane) }
+                }
                 #[inline(always)]
                 fn sum(self, v: $vector) -> $elem {
                     // SAFETY: a value of this type proves that the processor has the instructions.
@@ -291,64 +358,110 @@ mod x86 {
     use std::arch::x86_64::*;
     simd!(
         Avx512F32,
+        Avx2F32,
         f32,
         __m512,
         16,
         8,
+        16,
         _mm512_set1_ps,
         _mm512_loadu_ps,
         _mm512_storeu_ps,
         _mm512_fmadd_ps,
+        _mm512_fnmadd_ps,
         _mm512_add_ps,
         _mm512_mul_ps,
+        _mm512_div_ps,
         sum_512_ps,
-        first_512_ps
+        first_512_ps,
+        broadcast_512_ps
     );
     simd!(
         Avx512F64,
+        Avx512F64,
         f64,
         __m512d,
+        8,
         8,
         8,
         _mm512_set1_pd,
         _mm512_loadu_pd,
         _mm512_storeu_pd,
         _mm512_fmadd_pd,
+        _mm512_fnmadd_pd,
         _mm512_add_pd,
         _mm512_mul_pd,
+        _mm512_div_pd,
         sum_512_pd,
-        first_512_pd
+        first_512_pd,
+        broadcast_512_pd
     );
     simd!(
+        Avx2F32,
         Avx2F32,
         f32,
         __m256,
         8,
         4,
+        8,
         _mm256_set1_ps,
         _mm256_loadu_ps,
         _mm256_storeu_ps,
         _mm256_fmadd_ps,
+        _mm256_fnmadd_ps,
         _mm256_add_ps,
         _mm256_mul_ps,
+        _mm256_div_ps,
         sum_256_ps,
-        first_256_ps
+        first_256_ps,
+        broadcast_256_ps
     );
     simd!(
+        Avx2F64,
         Avx2F64,
         f64,
         __m256d,
         4,
         4,
+        8,
         _mm256_set1_pd,
         _mm256_loadu_pd,
         _mm256_storeu_pd,
         _mm256_fmadd_pd,
+        _mm256_fnmadd_pd,
         _mm256_add_pd,
         _mm256_mul_pd,
+        _mm256_div_pd,
         sum_256_pd,
-        first_256_pd
+        first_256_pd,
+        broadcast_256_pd
     );
+
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    fn broadcast_512_ps(v: __m512, lane: usize) -> __m512 {
+        _mm512_permutexvar_ps(_mm512_set1_epi32(lane as i32), v)
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    fn broadcast_512_pd(v: __m512d, lane: usize) -> __m512d {
+        _mm512_permutexvar_pd(_mm512_set1_epi64(lane as i64), v)
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    fn broadcast_256_ps(v: __m256, lane: usize) -> __m256 {
+        _mm256_permutevar8x32_ps(v, _mm256_set1_epi32(lane as i32))
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    fn broadcast_256_pd(v: __m256d, lane: usize) -> __m256d {
+        let (low, high) = (2 * lane as i64, 2 * lane as i64 + 1);
+        let halves = _mm256_set1_epi64x(low | high << 32);
+        _mm256_castps_pd(_mm256_permutevar8x32_ps(_mm256_castpd_ps(v), halves))
+    }
 
     #[inline]
     #[target_feature(enable = "avx512f")]
@@ -442,29 +555,37 @@ mod arm {
     use std::arch::aarch64::*;
     simd!(
         NeonF32,
+        NeonF32,
         f32,
         float32x4_t,
         4,
         4,
+        8,
         vdupq_n_f32,
         vld1q_f32,
         vst1q_f32,
         |a, b, c| vfmaq_f32(c, a, b),
+        |a, b, c| vfmsq_f32(c, a, b),
         vaddq_f32,
-        vmulq_f32
+        vmulq_f32,
+        vdivq_f32
     );
     simd!(
+        NeonF64,
         NeonF64,
         f64,
         float64x2_t,
         2,
         4,
+        4,
         vdupq_n_f64,
         vld1q_f64,
         vst1q_f64,
         |a, b, c| vfmaq_f64(c, a, b),
+        |a, b, c| vfmsq_f64(c, a, b),
         vaddq_f64,
-        vmulq_f64
+        vmulq_f64,
+        vdivq_f64
     );
     #[inline(never)]
     pub fn neon_f32<K: super::Kernel<f32>>(kernel: K) -> K::Output {
