@@ -180,8 +180,12 @@ impl<T: Element> Panel<'_, T> {
         let Layout { rank, stride, border } = self.layout;
         let (p, end) = (self.p, self.end);
         let Workspace { panel, inside, pivots, .. } = self.workspace;
-        let panel = panel.as_mut_ptr();
-        let mut forward = Forward { before: [[T::ZERO; PANEL]; 2], after: [[T::ZERO; PANEL]; 2] };
+        let (panel, inside) = (panel.as_mut_ptr(), inside.as_mut_ptr());
+        let mut forward = Forward {
+            inverse: [T::ZERO; PANEL],
+            before: [[T::ZERO; PANEL]; 2],
+            after: [[T::ZERO; PANEL]; 2],
+        };
         // SAFETY: `solve` asserted the lengths. Rows of `g` up to rank + border, rows of `panel` up to
         // 16, each `stride` long, hold K rounded up to whole vectors and column rank + border − 1 (the
         // layout's stride is at least that); a panel that is not the last has `S::PANEL` rows.
@@ -196,7 +200,7 @@ impl<T: Element> Panel<'_, T> {
             }
             for j in (p + S::PANEL) / S::LANES..rank.div_ceil(S::LANES) {
                 let column = j * S::LANES;
-                block.beside(s, g.add(column), panel.add(column), pivots);
+                block.beside(s, g.add(column), panel.add(column), &forward.inverse);
             }
             for b in 0..border {
                 for i in 0..end - p {
@@ -204,8 +208,9 @@ impl<T: Element> Panel<'_, T> {
                 }
             }
             for i in 0..end - p {
+                let column = inside.add((p + i) * PANEL);
                 for k in 0..i {
-                    inside[(p + i) * PANEL + k] = -*block.g.add(k * stride + i);
+                    *column.add(k) = -*block.g.add(k * stride + i);
                 }
             }
         }
@@ -220,6 +225,7 @@ impl<T: Element> Panel<'_, T> {
 
 /// Of q and s, in a panel: what reaches row i, and that divided by its pivot (y_i and v_i).
 struct Forward<T> {
+    inverse: [T; PANEL],
     before: [[T; PANEL]; 2],
     after: [[T; PANEL]; 2],
 }
@@ -259,7 +265,7 @@ impl<T: Element> Block<T> {
     ) {
         let one = s.splat(T::ONE);
         // Rows beyond the last are never used: a row is changed only by those above it.
-        let mut row = [[one; D]; PANEL];
+        let mut row = [[one; D]; PANEL + 1]; // one more, for a row after the last
         let mut q = [[one; D]; 2];
         // SAFETY: as the caller vouches.
         unsafe {
@@ -281,19 +287,22 @@ impl<T: Element> Block<T> {
                         let r = row[$k];
                         let pivot = s.broadcast(r[$k / S::LANES], $k % S::LANES);
                         let inverse = s.div(one, pivot);
-                        let mut w = r;
+                        let w = self.g.add($k * self.stride);
                         for d in $k / S::LANES..D {
-                            w[d] = s.mul(r[d], inverse);
+                            s.store(w.add(d * S::LANES), s.mul(r[d], inverse));
+                            s.store(self.r.add($k * self.stride + d * S::LANES), r[d]);
                         }
-                        for i in $k + 1..S::PANEL {
-                            let (d, lane) = (i / S::LANES, i % S::LANES);
-                            // The next row is what the next pivot waits for: it does not wait for w.
-                            let coefficient = if i == $k + 1 {
-                                s.mul(s.broadcast(r[d], lane), inverse)
-                            } else {
-                                s.broadcast(w[d], lane)
-                            };
+                        if $k + 1 < S::PANEL {
+                            // The next pivot waits for the next row: that does not wait for memory.
+                            let (d, lane) = (($k + 1) / S::LANES, ($k + 1) % S::LANES);
+                            let coefficient = s.mul(s.broadcast(r[d], lane), inverse);
                             for d in d..D {
+                                row[$k + 1][d] = s.fnma(coefficient, r[d], row[$k + 1][d]);
+                            }
+                        }
+                        for i in $k + 2..S::PANEL {
+                            let coefficient = s.splat(*w.add(i));
+                            for d in i / S::LANES..D {
                                 row[i][d] = s.fnma(coefficient, r[d], row[i][d]);
                             }
                         }
@@ -309,10 +318,7 @@ impl<T: Element> Block<T> {
                             }
                         }
                         pivots[$k] = s.first(pivot);
-                        for d in $k / S::LANES..D {
-                            s.store(self.g.add($k * self.stride + d * S::LANES), w[d]);
-                            s.store(self.r.add($k * self.stride + d * S::LANES), r[d]);
-                        }
+                        forward.inverse[$k] = s.first(inverse);
                     }
                 )*};
             }
@@ -320,13 +326,13 @@ impl<T: Element> Block<T> {
         }
     }
 
-    /// The same rows in another vector of columns, given w in the block: into `r`, and over `pivots` into `g`.
+    /// The same rows in another vector of columns, given w in the block: into `r`, and times the inverse pivots into `g`.
     ///
     /// # Safety
     /// The block has `S::PANEL` rows, all factored; `g` and `r` are valid for a vector in each of as many rows,
     /// `stride` apart.
     #[inline(always)]
-    unsafe fn beside<S: Simd<Elem = T>>(self, s: S, g: *mut T, r: *mut T, pivots: &[T]) {
+    unsafe fn beside<S: Simd<Elem = T>>(self, s: S, g: *mut T, r: *mut T, inverse: &[T; PANEL]) {
         let mut row = [s.splat(T::ZERO); PANEL];
         // SAFETY: as the caller vouches.
         unsafe {
@@ -337,8 +343,7 @@ impl<T: Element> Block<T> {
                 ($($k:literal)*) => {$(
                     if $k < S::PANEL {
                         s.store(r.add($k * self.stride), row[$k]);
-                        let inverse = s.splat(T::ONE / pivots[$k]);
-                        s.store(g.add($k * self.stride), s.mul(row[$k], inverse));
+                        s.store(g.add($k * self.stride), s.mul(row[$k], s.splat(inverse[$k])));
                         for i in $k + 1..S::PANEL {
                             let w = s.splat(*self.g.add($k * self.stride + i));
                             row[i] = s.fnma(w, row[$k], row[i]);
@@ -389,21 +394,50 @@ impl<T: Element> BackSubstitution<'_, T> {
                     }
                     rest[i - p] = y;
                 }
-                let x = x.add(p);
-                for j in 0..S::PANEL / S::LANES {
-                    s.store(x.add(j * S::LANES), s.load(rest.as_ptr().add(j * S::LANES)));
-                }
-                // Column k subtracts x_k from the rows above it; x_k itself is then final.
-                for k in (1..end - p).rev() {
-                    let x_k = s.splat(*x.add(k));
-                    let column = inside.add((p + k) * PANEL);
-                    for j in 0..k.div_ceil(S::LANES) {
-                        let above = x.add(j * S::LANES);
-                        let column = s.load(column.add(j * S::LANES));
-                        s.store(above, s.fma(x_k, column, s.load(above)));
-                    }
+                let columns = inside.add(p * PANEL);
+                match S::PANEL / S::LANES {
+                    1 => substitute::<S, 1>(s, &rest, columns, end - p, x.add(p)),
+                    _ => substitute::<S, 2>(s, &rest, columns, end - p, x.add(p)),
                 }
             }
+        }
+    }
+}
+
+/// The unknowns of a panel, in registers: x_k is final when all after it are, and is then subtracted from those
+/// before it, times its column of W.
+///
+/// # Safety
+/// `columns` is valid for `rows` columns of 16 elements, `x` for `Simd::PANEL` elements.
+#[inline(always)]
+unsafe fn substitute<S: Simd, const D: usize>(
+    s: S,
+    rest: &[S::Elem; PANEL],
+    columns: *const S::Elem,
+    rows: usize,
+    x: *mut S::Elem,
+) {
+    // SAFETY: as the caller vouches; `rest` holds 16 elements.
+    unsafe {
+        let mut unknowns = [s.splat(S::Elem::ZERO); D];
+        for d in 0..D {
+            unknowns[d] = s.load(rest.as_ptr().add(d * S::LANES));
+        }
+        macro_rules! step {
+            ($($back:literal)*) => {$({
+                let k = PANEL - 1 - $back;
+                if k < S::PANEL && k < rows {
+                    let x_k = s.broadcast(unknowns[k / S::LANES], k % S::LANES);
+                    for d in 0..=k / S::LANES {
+                        let column = s.load(columns.add(k * PANEL + d * S::LANES));
+                        unknowns[d] = s.fma(x_k, column, unknowns[d]);
+                    }
+                }
+            })*};
+        }
+        for_each_row!(step);
+        for d in 0..D {
+            s.store(x.add(d * S::LANES), unknowns[d]);
         }
     }
 }
