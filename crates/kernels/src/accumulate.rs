@@ -36,10 +36,11 @@ pub trait Source<T> {
     fn unit(&self) -> bool;
     /// The row of the fixed side.
     fn index(&self, cell: usize) -> usize;
-    /// The row of a cell that may lie beyond the last, in what will be summed next, if any.
-    fn ahead(&self, cell: usize) -> Option<usize>;
-    /// (a, b), of a cell whose index was found in range.
-    fn terms(&self, cell: usize) -> (T, T);
+    /// The rows of the cells from `cell` on, at most `count`: those beyond the last cell are what will be summed
+    /// next. Empty where the processor foresees them by itself.
+    fn ahead(&self, cell: usize, count: usize) -> &[u32];
+    /// (b, a) of the cells from `cell` on, whose indices were found in range.
+    fn terms(&self, cell: usize, into: &mut [[T; 2]]);
 }
 
 /// The fixed side: rows of K elements, each readable up to K rounded up to 16.
@@ -87,7 +88,6 @@ impl<'a, T: Element> Fixed<'a, T> {
 struct Block<T> {
     depth: usize,
     rows: Vec<*const T>,
-    a: Vec<T>,
     /// (b, a)
     border: Vec<[T; 2]>,
     /// Rows that come a block later.
@@ -117,7 +117,7 @@ unsafe impl<T: Element, const SCALED: bool> Operands<T> for Rows<'_, T, SCALED> 
     #[inline(always)]
     fn scale(self, k: usize) -> T {
         // SAFETY: k is below the number of rows.
-        unsafe { *self.0.a.get_unchecked(k) }
+        unsafe { self.0.border.get_unchecked(k)[1] }
     }
 }
 
@@ -147,7 +147,6 @@ impl<'a, T: Element> Accumulator<'a, T> {
             block: Block {
                 depth: 0,
                 rows: vec![std::ptr::null(); length],
-                a: vec![T::ZERO; length],
                 border: vec![[T::ZERO; 2]; length],
                 soon: Vec::with_capacity(length),
             },
@@ -232,13 +231,7 @@ impl<'a, T: Element> Accumulator<'a, T> {
             let index = source.index(cell);
             *row = fixed.row(index).ok_or_else(|| fixed.outside(index))?;
         }
-        for ((a, border), cell) in
-            block.a[..depth].iter_mut().zip(&mut block.border[..depth]).zip(cell..)
-        {
-            let (own, b) = source.terms(cell);
-            *a = own;
-            *border = [b, own];
-        }
+        source.terms(cell, &mut block.border[..depth]);
         if layout.border > 1 {
             for [b, a] in &block.border[..depth] {
                 self.sum_a += a.to_f64();
@@ -246,9 +239,10 @@ impl<'a, T: Element> Accumulator<'a, T> {
             }
         }
         block.soon.clear();
-        for cell in cell + *length..end + *length {
-            let Some(row) = source.ahead(cell).and_then(|index| fixed.row(index)) else { break };
-            block.soon.push(row);
+        // A small fixed side stays in the second cache by itself.
+        let far = size_of_val(fixed.rows) > 1 << 18;
+        for &index in source.ahead(cell + *length, if far { depth } else { 0 }) {
+            block.soon.push(fixed.row(index as usize).unwrap_or(std::ptr::null()));
         }
         Ok(())
     }

@@ -111,11 +111,13 @@ impl<T: Element> Source<T> for FactorRows<'_, T> {
         self.first + cell
     }
     #[inline(always)]
-    fn ahead(&self, _: usize) -> Option<usize> {
-        None // the processor sees a sequence by itself
+    fn ahead(&self, _: usize, _: usize) -> &[u32] {
+        &[]
     }
     #[inline(always)]
-    fn terms(&self, cell: usize) -> (T, T) {
-        (self.scale.map_or(T::ONE, |scale| scale[self.first + cell]), T::ZERO)
+    fn terms(&self, cell: usize, into: &mut [[T; 2]]) {
+        for (place, term) in into.iter_mut().enumerate() {
+            *term = [T::ZERO, self.scale.map_or(T::ONE, |scale| scale[self.first + cell + place])];
+        }
     }
 }

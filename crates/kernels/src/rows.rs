@@ -252,23 +252,31 @@ impl<T: Element> Source<T> for RowCells<'_, T> {
         self.cells.indices[self.range.start + cell] as usize
     }
     #[inline(always)]
-    fn ahead(&self, cell: usize) -> Option<usize> {
+    fn ahead(&self, cell: usize, count: usize) -> &[u32] {
         // Beyond the end of this row: the next row's, which this thread most likely solves next.
-        self.cells.indices.get(self.range.start + cell).map(|&i| i as usize)
+        let indices = self.cells.indices;
+        let first = (self.range.start + cell).min(indices.len());
+        &indices[first..(first + count).min(indices.len())]
     }
     #[inline(always)]
-    fn terms(&self, cell: usize) -> (T, T) {
-        let cell = self.range.start + cell;
+    fn terms(&self, cell: usize, into: &mut [[T; 2]]) {
+        let first = self.range.start + cell;
+        let cells = first..first + into.len();
         let [a0, a1, b0, b1] = self.terms;
-        let v = T::from_f32(self.cells.values[cell]);
-        let (mut a, mut b) = (a0 + a1 * v, b0 + b1 * v);
+        for (term, &v) in into.iter_mut().zip(&self.cells.values[cells.clone()]) {
+            let v = T::from_f32(v);
+            *term = [b0 + b1 * v, a0 + a1 * v];
+        }
         if let Some(weights) = self.cells.weights {
-            let c = T::from_f32(weights[cell]);
-            (a, b) = (c * a, c * b);
+            for ([b, a], &c) in into.iter_mut().zip(&weights[cells.clone()]) {
+                let c = T::from_f32(c);
+                (*b, *a) = (c * *b, c * *a);
+            }
         }
         if let Some(offset) = self.offset {
-            b -= a * offset[self.cells.indices[cell] as usize];
+            for ([b, a], &column) in into.iter_mut().zip(&self.cells.indices[cells]) {
+                *b -= *a * offset[column as usize];
+            }
         }
-        (a, b)
     }
 }
