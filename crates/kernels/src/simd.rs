@@ -72,8 +72,10 @@ pub trait Simd: Copy {
     const HALVES: bool;
     /// Elements in a vector.
     const LANES: usize;
-    /// Rows of a register tile (with up to three vectors a row).
+    /// Rows of a register tile.
     const TILE_ROWS: usize;
+    /// The most vectors of a row of a register tile: 2 or 3. Sums, vectors and a coefficient fill the registers.
+    const TILE_VECTORS: usize;
     /// Rows of a panel of the factorization: one or two vectors.
     const PANEL: usize;
     /// The half's operations.
@@ -229,6 +231,7 @@ impl<T: Element> Simd for Portable<T> {
     const HALVES: bool = false;
     const LANES: usize = 8;
     const TILE_ROWS: usize = 2;
+    const TILE_VECTORS: usize = 2;
     const PANEL: usize = 8;
     #[inline(always)]
     fn half(self) -> Self {
@@ -270,10 +273,10 @@ impl<T: Element> Simd for Portable<T> {
     }
 }
 
-/// One `Simd` type over intrinsics: name, half, element, vector, lanes, rows of a tile and of a
-/// panel, and the operations.
+/// One `Simd` type over intrinsics: name, half, element, vector, lanes, rows and vectors of a tile,
+/// rows of a panel, and the operations.
 macro_rules! simd {
-    ($name:ident, $half:ident, $elem:ty, $vector:ty, $lanes:expr, $rows:expr, $panel:expr,
+    ($name:ident, $half:ident, $elem:ty, $vector:ty, $lanes:expr, $rows:expr, $vectors:expr, $panel:expr,
      $splat:ident, $load:ident, $store:ident, $fma:expr, $fnma:expr, $add:ident, $mul:ident, $div:ident
      $(, $sum:ident, $first:ident, $broadcast:ident)?) => {
         #[doc = concat!("Vectors of ", stringify!($vector), ".")]
@@ -286,6 +289,7 @@ macro_rules! simd {
             const HALVES: bool = <$half as Simd>::LANES < $lanes;
             const LANES: usize = $lanes;
             const TILE_ROWS: usize = $rows;
+            const TILE_VECTORS: usize = $vectors;
             const PANEL: usize = $panel;
             #[inline(always)]
             fn half(self) -> $half {
@@ -363,6 +367,7 @@ mod x86 {
         __m512,
         16,
         8,
+        3,
         16,
         _mm512_set1_ps,
         _mm512_loadu_ps,
@@ -383,6 +388,7 @@ mod x86 {
         __m512d,
         8,
         8,
+        3,
         8,
         _mm512_set1_pd,
         _mm512_loadu_pd,
@@ -403,6 +409,7 @@ mod x86 {
         __m256,
         8,
         4,
+        2,
         8,
         _mm256_set1_ps,
         _mm256_loadu_ps,
@@ -423,6 +430,7 @@ mod x86 {
         __m256d,
         4,
         4,
+        2,
         8,
         _mm256_set1_pd,
         _mm256_loadu_pd,
@@ -560,6 +568,7 @@ mod arm {
         float32x4_t,
         4,
         4,
+        3,
         8,
         vdupq_n_f32,
         vld1q_f32,
@@ -577,6 +586,7 @@ mod arm {
         float64x2_t,
         2,
         4,
+        3,
         4,
         vdupq_n_f64,
         vld1q_f64,

@@ -134,7 +134,7 @@ impl<T: Element, O: Operands<T>> RankUpdate<'_, T, O> {
                 while j < vectors {
                     let width = match vectors - j {
                         4 => 2,
-                        left => left.min(3),
+                        left => left.min(S::TILE_VECTORS),
                     };
                     let tile = self.tile(i, j * S::LANES, height, at.add(j * S::LANES));
                     match width {
