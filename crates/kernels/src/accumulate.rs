@@ -1,11 +1,9 @@
 //! Σ a f fᵀ and Σ b f over a list of rows f, in blocks.
 //!
 //! ```text
-//! for super-blocks of 65,536 cells:
-//!     for blocks of 64 to 256 cells:
-//!         look up:  row[k] = where f is,  a[k],  b[k]
-//!         G += Σ a f fᵀ;  border rows += Σ b f, Σ a f             the micro-kernel; each call starts at 0
-//!     total += G
+//! for blocks of 32 to 256 cells:
+//!     look up:  row[k] = where f is,  a[k],  b[k]
+//!     G += Σ a f fᵀ;  border rows += Σ b f, Σ a f             the micro-kernel; each call starts at 0
 //! ```
 //!
 //! 1. Rows are read where they are: a block of them stays in the first caches while every tile of G passes over
@@ -15,9 +13,9 @@
 //! 3. The right-hand side (coefficient b) and the bias column (coefficient a) are border rows of G.
 //! 4. Indices are checked while they are looked up.
 //!
-//! Error of an entry, with n cells, block length B ≤ 256 and unit roundoff ε, relative to the sum of
-//! the absolute terms: (B + 65536 / B + n / 65536 + 4) · ε to first order; for a million cells
-//! less than 1300 ε at worst, and near its square root in practice.
+//! Longer sums than of [`SUPER`] cells are split (split.rs). Error of an entry, with n cells, block length
+//! B ≤ 256 and unit roundoff ε, relative to the sum of the absolute terms: (B + 65536 / B + n / 65536 + 4) · ε to
+//! first order; for a million cells less than 2400 ε at worst, and near its square root in practice.
 
 use crate::buffer::Buffer;
 use crate::error::{Error, Result};
@@ -25,7 +23,7 @@ use crate::parallel::Run;
 use crate::simd::{Element, Simd};
 use crate::tile::{Into, Layout, Operands, RankUpdate, Soon};
 
-/// Cells after which a sum is put aside. A multiple of every block length.
+/// The most cells that are summed in one go.
 pub const SUPER: usize = 65536;
 
 /// What a cell gives to the system of its row.
@@ -121,24 +119,41 @@ unsafe impl<T: Element, const SCALED: bool> Operands<T> for Rows<'_, T, SCALED> 
     }
 }
 
-/// Scratch: a block of cells, G, and (for more than 65,536 cells) the total.
+/// Σ a f fᵀ, and with border rows Σ b f, then Σ a f.
+pub struct Sum<T> {
+    /// The upper triangle, then the border rows.
+    pub g: Buffer<T>,
+    /// Σ a, where there are two border rows.
+    pub a: f64,
+    /// Σ b, where there are two border rows.
+    pub b: f64,
+}
+
+impl<T: Element> Sum<T> {
+    pub fn zero(layout: Layout) -> Self {
+        Self { g: Buffer::zeros(layout.len()), a: 0.0, b: 0.0 }
+    }
+
+    pub fn add(&mut self, other: &Self) {
+        for (into, &from) in self.g.iter_mut().zip(other.g.iter()) {
+            *into += from;
+        }
+        self.a += other.a;
+        self.b += other.b;
+    }
+}
+
+/// Scratch for sums over the rows of a fixed side.
 pub struct Accumulator<'a, T> {
     pub layout: Layout,
     fixed: Fixed<'a, T>,
     length: usize,
     block: Block<T>,
-    /// The sum: the upper triangle, then the border rows.
-    pub g: Buffer<T>,
-    total: Buffer<T>,
-    /// Σ a, where there are two border rows.
-    pub sum_a: f64,
-    /// Σ b, where there are two border rows.
-    pub sum_b: f64,
+    pub sum: Sum<T>,
 }
 
 impl<'a, T: Element> Accumulator<'a, T> {
-    /// For sums over rows of `fixed` of up to `longest` cells.
-    pub fn new(layout: Layout, fixed: &'a [T], longest: usize) -> Self {
+    pub fn new(layout: Layout, fixed: &'a [T]) -> Self {
         let length = layout.block::<T>();
         Self {
             layout,
@@ -150,34 +165,27 @@ impl<'a, T: Element> Accumulator<'a, T> {
                 border: vec![[T::ZERO; 2]; length],
                 soon: Vec::with_capacity(length),
             },
-            g: Buffer::zeros(layout.len()),
-            total: Buffer::zeros(if longest > SUPER { layout.len() } else { 0 }),
-            sum_a: 0.0,
-            sum_b: 0.0,
+            sum: Sum::zero(layout),
         }
     }
 
-    /// Sum the cells into `g`, onto what it holds if `onto`.
+    /// Sum the cells into `sum`, onto what its `g` holds if `onto`.
     #[inline(always)]
-    pub fn sum<S: Simd<Elem = T>>(
+    pub fn accumulate<S: Simd<Elem = T>>(
         &mut self,
         s: S,
         source: &impl Source<T>,
-        onto: bool,
+        mut onto: bool,
         run: Run<'_>,
     ) -> Result<()> {
         let n = source.len();
-        (self.sum_a, self.sum_b) = (0.0, 0.0);
-        let mut onto = onto;
-        let mut aside = false;
+        (self.sum.a, self.sum.b) = (0.0, 0.0);
         if n == 0 && !onto {
-            self.g.fill(T::ZERO);
+            self.sum.g.fill(T::ZERO);
         }
-        let mut cell = 0;
-        while cell < n {
+        for cell in (0..n).step_by(self.length) {
             run.check()?;
-            let end = (cell + self.length).min(n);
-            self.look_up(source, cell, end)?;
+            self.look_up(source, cell, (cell + self.length).min(n))?;
             let into = if onto { Into::Add } else { Into::Set };
             if source.unit() {
                 self.update(s, Rows::<_, false>, into);
@@ -185,18 +193,6 @@ impl<'a, T: Element> Accumulator<'a, T> {
                 self.update(s, Rows::<_, true>, into);
             }
             onto = true;
-            cell = end;
-            if cell % SUPER == 0 && cell < n {
-                if aside {
-                    add(&mut self.total, &self.g);
-                } else {
-                    self.total.copy_from_slice(&self.g);
-                }
-                (onto, aside) = (false, true);
-            }
-        }
-        if aside {
-            add(&mut self.g, &self.total);
         }
         Ok(())
     }
@@ -208,12 +204,12 @@ impl<'a, T: Element> Accumulator<'a, T> {
         operands: impl FnOnce(&'b Block<T>) -> O,
         into: Into,
     ) {
-        let Self { layout, block, g, .. } = self;
+        let Self { layout, block, sum, .. } = self;
         RankUpdate {
             layout: *layout,
             operands: operands(block),
             depth: block.depth,
-            g,
+            g: &mut sum.g,
             first_row: 0,
             into,
             soon: Soon::new(&block.soon, layout.rank),
@@ -234,8 +230,8 @@ impl<'a, T: Element> Accumulator<'a, T> {
         source.terms(cell, &mut block.border[..depth]);
         if layout.border > 1 {
             for [b, a] in &block.border[..depth] {
-                self.sum_a += a.to_f64();
-                self.sum_b += b.to_f64();
+                self.sum.a += a.to_f64();
+                self.sum.b += b.to_f64();
             }
         }
         block.soon.clear();
@@ -245,12 +241,5 @@ impl<'a, T: Element> Accumulator<'a, T> {
             block.soon.push(fixed.row(index as usize).unwrap_or(std::ptr::null()));
         }
         Ok(())
-    }
-}
-
-#[inline(always)]
-fn add<T: Element>(into: &mut [T], from: &[T]) {
-    for (into, &from) in into.iter_mut().zip(from) {
-        *into += from;
     }
 }

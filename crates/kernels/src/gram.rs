@@ -1,19 +1,16 @@
 //! G = Fᵀ diag(s) F for a tall F (rows × K).
 //!
 //! ```text
-//! for each block of rows (a number that depends on the shape alone):  G_block ← Σ s f fᵀ (tiles)
-//! G ← Σ G_block, in block order;  mirror the upper triangle
+//! Σ s f fᵀ in blocks of rows (a number that depends on the shape alone)         split.rs
+//! mirror the upper triangle
 //! ```
-//!
-//! The blocks are fixed by the shape, so the sum is the same for any number of threads.
 
-use crate::accumulate::{Accumulator, Source};
+use crate::accumulate::{SUPER, Source};
 use crate::error::{Error, Result};
-use crate::parallel::{Run, Shared};
-use crate::simd::{Element, Isa, Kernel, Simd};
+use crate::parallel::Run;
+use crate::simd::{Element, Isa};
+use crate::split::sum_blocks;
 use crate::tile::Layout;
-
-const MOST_BLOCKS: usize = 64;
 
 /// Fᵀ diag(scale) F into `out` (K × K, symmetric).
 ///
@@ -34,60 +31,21 @@ pub fn gram<T: Element>(
     if scale.is_some_and(|s| s.len() != rows) {
         return Err(Error::contract("scale must hold one entry per row"));
     }
-    let height = rows.div_ceil(MOST_BLOCKS).max(1024);
-    let blocks: Vec<usize> = (0..rows).step_by(height).collect();
-    let mut partial = vec![T::ZERO; blocks.len() * rank * rank];
-    let parts = Shared::new(&mut partial);
     let layout = Layout::new::<T>(rank, 0);
-    run.for_each(
-        &blocks.iter().enumerate().collect::<Vec<_>>(),
-        || Accumulator::new(layout, factors, height.min(rows)),
-        |accumulator, &(number, &start)| {
-            let end = (start + height).min(rows);
-            let part = Part {
-                source: FactorRows { first: start, rows: end - start, scale },
-                accumulator,
-                run,
-                // SAFETY: every block has a place of its own.
-                out: unsafe { parts.range(number * rank * rank..(number + 1) * rank * rank) },
-            };
-            T::run(isa, part)
-        },
-    )?;
-    out.fill(T::ZERO);
-    for part in partial.chunks_exact(rank * rank) {
-        for (total, &x) in out.iter_mut().zip(part) {
-            *total += x;
-        }
-    }
+    let height = rows.div_ceil(64).clamp(1024, SUPER);
+    let sum = sum_blocks(isa, run, layout, factors, (rows, height), |block| FactorRows {
+        first: block.start,
+        rows: block.len(),
+        scale,
+    })?;
     for i in 0..rank {
-        for j in 0..i {
-            out[i * rank + j] = out[j * rank + i];
+        for j in i..rank {
+            let entry = sum.g[i * layout.stride + j];
+            out[i * rank + j] = entry;
+            out[j * rank + i] = entry;
         }
     }
     Ok(())
-}
-
-struct Part<'a, 'f, T> {
-    source: FactorRows<'f, T>,
-    accumulator: &'a mut Accumulator<'f, T>,
-    run: Run<'a>,
-    out: &'a mut [T],
-}
-
-impl<T: Element> Kernel<T> for Part<'_, '_, T> {
-    type Output = Result<()>;
-
-    #[inline(always)]
-    fn call<S: Simd<Elem = T>>(self, simd: S) -> Result<()> {
-        self.accumulator.sum(simd, &self.source, false, self.run)?;
-        let Layout { rank, stride, .. } = self.accumulator.layout;
-        for i in 0..rank {
-            let upper = &self.accumulator.g[i * stride + i..i * stride + rank];
-            self.out[i * rank + i..(i + 1) * rank].copy_from_slice(upper);
-        }
-        Ok(())
-    }
 }
 
 /// `rows` rows from `first` on, once each, a = its scale.

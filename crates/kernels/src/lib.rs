@@ -4,7 +4,8 @@
 //! |---|---|
 //! | `rows.rs` | every row's linear system |
 //! | `tile.rs` | the register tile under the assembly and the factorization |
-//! | `accumulate.rs` | gather and sum: Σ a f fᵀ, Σ b f |
+//! | `accumulate.rs` | sums over cells: Σ a f fᵀ, Σ b f |
+//! | `split.rs` | the same for sums too long for one thread |
 //! | `cholesky.rs` | A = WᵀDW and the solves, with checked pivots |
 //! | `gram.rs` | Fᵀ diag(s) F |
 //! | `score.rs` | predictions and their squared error |
@@ -26,6 +27,7 @@ mod parallel;
 mod rows;
 mod score;
 mod simd;
+mod split;
 mod tile;
 mod topk;
 

@@ -85,7 +85,8 @@ impl<'a> Run<'a> {
     }
 }
 
-fn worse(one: Result<()>, two: Result<()>) -> Result<()> {
+/// The worse of two outcomes: of two singular rows, the smaller.
+pub fn worse(one: Result<()>, two: Result<()>) -> Result<()> {
     match (one, two) {
         (Err(Error::Singular { row: a }), Err(Error::Singular { row: b })) => {
             Err(Error::Singular { row: a.min(b) })

@@ -12,20 +12,21 @@
 //! 1. The bias column and the right-hand side are border rows: K = 64 with biases has 64 columns, not 65
 //!    padded to 80.
 //! 2. Rows are grouped into chunks of about equal work, the heaviest first.
-//! 3. Nothing is allocated per row. A thread's scratch, in elements: G of K + 2 rows of S = K + 8 rounded
-//!    up to 16 (twice where a row has more than 65,536 cells), two blocks of at most 256 · S, and
-//!    16 · S + 18 · K for the solution.
+//! 3. Nothing is allocated per row. A thread's scratch, in elements: G of K + 2 rows of S = K + 2 rounded
+//!    up to 16 or 32, and 16 · S + 19 · K for the solution.
+//! 4. The sum of a row of more than 65,536 cells is split among the threads.
 //!
 //! A row's bits depend on its own cells, the fixed side and the instruction set alone.
 
 use std::ops::Range;
 
-use crate::accumulate::{Accumulator, Source};
+use crate::accumulate::{Accumulator, SUPER, Source};
 use crate::cells::Cells;
 use crate::cholesky::{self, Corner, Workspace};
 use crate::error::{Error, Result};
-use crate::parallel::{Run, Shared, chunks_by_cost};
+use crate::parallel::{Run, Shared, chunks_by_cost, worse};
 use crate::simd::{Element, Isa, Kernel, Simd};
+use crate::split::sum_blocks;
 use crate::tile::Layout;
 
 /// How a value v of weight c becomes a and b.
@@ -75,10 +76,10 @@ struct Scratch<'a, T> {
 /// # Errors
 /// `Error::Singular` with the smallest row that has no unique solution; `Error::Contract`;
 /// `Error::Cancelled`.
-pub fn solve_rows<T: Element>(
+pub fn solve_rows<'p, T: Element>(
     isa: Isa,
     run: Run<'_>,
-    problem: &RowProblem<'_, T>,
+    problem: &RowProblem<'p, T>,
     out: &mut [T],
     out_bias: Option<&mut [T]>,
 ) -> Result<()> {
@@ -103,28 +104,35 @@ pub fn solve_rows<T: Element>(
     }
 
     let k = p.rank as f64;
-    let cost = |u: usize| p.cells.row(u).len() as f64 * k * (k + 8.0) + k * k * (k / 3.0 + 16.0);
+    let cost = |u: usize| {
+        let n = p.cells.row(u).len();
+        if n > SUPER { 0.0 } else { n as f64 * k * (k + 8.0) + k * k * (k / 3.0 + 16.0) }
+    };
     let chunks = chunks_by_cost(rows, run.threads(), cost);
     let bias = out_bias.is_some();
     let layout = Layout::new::<T>(p.rank, 1 + usize::from(bias));
-    let longest = (0..rows).map(|u| p.cells.row(u).len()).max().unwrap_or(0);
     let out = Shared::new(out);
     let out_bias = out_bias.map(Shared::new);
-    run.for_each(
-        &chunks,
-        || Scratch {
-            accumulator: Accumulator::new(layout, p.fixed, longest),
-            workspace: Workspace::new(layout),
-        },
-        |scratch, chunk| {
-            // SAFETY: chunks are disjoint ranges of rows.
-            let (x, b) = unsafe {
-                let x = out.range(chunk.start * p.rank..chunk.end * p.rank);
-                (x, out_bias.as_ref().map(|b| b.range(chunk.clone())))
-            };
-            T::run(isa, Chunk { p: &p, run, scratch, rows: chunk.clone(), x, b })
-        },
-    )
+    let scratch =
+        || Scratch { accumulator: Accumulator::new(layout, p.fixed), workspace: Workspace::new(layout) };
+    let solve = |scratch: &mut Scratch<'p, T>, rows: Range<usize>, given: bool| {
+        // SAFETY: chunks are disjoint ranges of rows, and leave out the rows that come with a given sum.
+        let (x, b) = unsafe {
+            let x = out.range(rows.start * p.rank..rows.end * p.rank);
+            (x, out_bias.as_ref().map(|b| b.range(rows.clone())))
+        };
+        T::run(isa, Chunk { p: &p, run, scratch, rows, given, x, b })
+    };
+    let mut outcome = Ok(());
+    for u in (0..rows).filter(|&u| p.cells.row(u).len() > SUPER) {
+        let cells = p.cells.row(u);
+        let row =
+            |block: Range<usize>| RowCells::new(&p, cells.start + block.start..cells.start + block.end);
+        let mut own = scratch();
+        own.accumulator.sum = sum_blocks(isa, run, layout, p.fixed, (cells.len(), SUPER), row)?;
+        outcome = worse(outcome, solve(&mut own, u..u + 1, true));
+    }
+    worse(outcome, run.for_each(&chunks, scratch, |scratch, chunk| solve(scratch, chunk.clone(), false)))
 }
 
 struct Chunk<'a, 'p, T> {
@@ -132,6 +140,8 @@ struct Chunk<'a, 'p, T> {
     run: Run<'a>,
     scratch: &'a mut Scratch<'p, T>,
     rows: Range<usize>,
+    /// Whether the sum of the (one) row is in the scratch already.
+    given: bool,
     x: &'a mut [T],
     b: Option<&'a mut [T]>,
 }
@@ -143,15 +153,21 @@ impl<T: Element> Kernel<T> for Chunk<'_, '_, T> {
     fn call<S: Simd<Elem = T>>(mut self, simd: S) -> Result<()> {
         let rank = self.p.rank;
         for (place, u) in self.rows.clone().enumerate() {
+            let cells = self.p.cells.row(u);
+            if cells.len() > SUPER && !self.given {
+                continue;
+            }
             let x = &mut self.x[place * rank..(place + 1) * rank];
-            let own_bias = if self.p.cells.row(u).is_empty() && self.p.linear.is_none() {
+            let own_bias = if cells.is_empty() && self.p.linear.is_none() {
                 x.fill(T::ZERO); // nothing is known of this row
                 T::ZERO
-            } else if let Some(own_bias) = solve_row(simd, self.p, self.run, self.scratch, u)? {
-                x.copy_from_slice(&self.scratch.workspace.x[..rank]);
-                own_bias
             } else {
-                return Err(Error::Singular { row: u });
+                if !self.given {
+                    assemble(simd, self.p, self.run, &mut self.scratch.accumulator, cells)?;
+                }
+                let solved = finish(simd, self.p, self.scratch, u, self.given);
+                x.copy_from_slice(&self.scratch.workspace.x[..rank]);
+                solved.map_err(|cholesky::Unsolved| Error::Singular { row: u })?
             };
             if let Some(b) = &mut self.b {
                 b[place] = own_bias;
@@ -161,45 +177,64 @@ impl<T: Element> Kernel<T> for Chunk<'_, '_, T> {
     }
 }
 
-/// Solve one row into the workspace and return its bias; None where its system is singular.
+/// P + Σ a f fᵀ, Σ b f and Σ a f of a row, into the accumulator's sum.
 #[inline(always)]
-fn solve_row<S: Simd>(
+fn assemble<S: Simd>(
     simd: S,
     p: &RowProblem<'_, S::Elem>,
     run: Run<'_>,
+    accumulator: &mut Accumulator<'_, S::Elem>,
+    cells: Range<usize>,
+) -> Result<()> {
+    if let Some(prior) = p.prior {
+        let layout = accumulator.layout;
+        accumulator.sum.g.fill(S::Elem::ZERO);
+        add_prior(layout, prior, &mut accumulator.sum.g);
+    }
+    accumulator.accumulate(simd, &RowCells::new(p, cells), p.prior.is_some(), run)
+}
+
+/// G += P, of which a bias column goes to the second border row.
+#[inline(always)]
+fn add_prior<T: Element>(layout: Layout, prior: &[T], g: &mut [T]) {
+    let Layout { rank, border, stride } = layout;
+    let unknowns = rank + usize::from(border == 2);
+    for k in 0..rank {
+        for j in k..rank {
+            g[k * stride + j] += prior[k * unknowns + j];
+        }
+        if border == 2 {
+            g[(rank + 1) * stride + k] += prior[rank * unknowns + k];
+        }
+    }
+}
+
+/// Add what is left of the system, solve it into the workspace and return its bias. A sum `given` lacks the prior.
+#[inline(always)]
+fn finish<S: Simd>(
+    simd: S,
+    p: &RowProblem<'_, S::Elem>,
     scratch: &mut Scratch<'_, S::Elem>,
     u: usize,
-) -> Result<Option<S::Elem>> {
+    given: bool,
+) -> std::result::Result<S::Elem, cholesky::Unsolved> {
     let Scratch { accumulator, workspace } = scratch;
     let layout = accumulator.layout;
     let Layout { rank, border, stride } = layout;
     let bias = border == 2;
     let unknowns = rank + usize::from(bias);
-
-    if let Some(prior) = p.prior {
-        let g = &mut accumulator.g;
-        for (k, row) in g.chunks_exact_mut(stride).take(rank).enumerate() {
-            let first = k / S::LANES * S::LANES;
-            row[first..rank].copy_from_slice(&prior[k * unknowns + first..k * unknowns + rank]);
-            row[rank..].fill(S::Elem::ZERO);
-        }
-        g[rank * stride..].fill(S::Elem::ZERO);
-        if bias {
-            let column = &prior[rank * unknowns..rank * unknowns + rank];
-            g[(rank + 1) * stride..][..rank].copy_from_slice(column);
-        }
+    let sum = &mut accumulator.sum;
+    if let (Some(prior), true) = (p.prior, given) {
+        add_prior(layout, prior, &mut sum.g);
     }
-    let source = RowCells::new(p, u);
-    accumulator.sum(simd, &source, p.prior.is_some(), run)?;
 
     let s = p.scale.map_or(S::Elem::ONE, |s| s[u]);
     let q = p.linear.map(|q| if q.len() == unknowns { q } else { &q[u * unknowns..(u + 1) * unknowns] });
-    let g = &mut accumulator.g;
     for k in 0..rank {
-        g[k * stride + k] += s * p.ridge[k];
+        sum.g[k * stride + k] += s * p.ridge[k];
     }
     if let Some(q) = q {
-        for (sum, &q) in g[rank * stride..][..rank].iter_mut().zip(q) {
+        for (sum, &q) in sum.g[rank * stride..][..rank].iter_mut().zip(q) {
             *sum += q;
         }
     }
@@ -208,11 +243,11 @@ fn solve_row<S: Simd>(
         let ridge = (s * p.ridge[rank]).to_f64();
         let linear = q.map_or(0.0, |q| q[rank].to_f64());
         Corner {
-            sigma: S::Elem::from_f64(accumulator.sum_a + prior + ridge),
-            rho: S::Elem::from_f64(accumulator.sum_b + linear),
+            sigma: S::Elem::from_f64(sum.a + prior + ridge),
+            rho: S::Elem::from_f64(sum.b + linear),
         }
     });
-    Ok(cholesky::solve(simd, layout, g, corner, workspace).ok())
+    cholesky::solve(simd, layout, &mut sum.g, corner, workspace)
 }
 
 /// The cells of one row as terms of its system.
@@ -226,11 +261,11 @@ struct RowCells<'a, T> {
 
 impl<'a, T: Element> RowCells<'a, T> {
     #[inline(always)]
-    fn new(p: &RowProblem<'a, T>, u: usize) -> Self {
+    fn new(p: &RowProblem<'a, T>, range: Range<usize>) -> Self {
         let Terms { a0, a1, b0, b1 } = p.terms;
         RowCells {
             cells: p.cells,
-            range: p.cells.row(u),
+            range,
             offset: p.offset,
             terms: [a0, a1, b0, b1].map(T::from_f64),
             unit: p.cells.weights.is_none() && a0 == 1.0 && a1 == 0.0,
