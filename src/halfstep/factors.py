@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
-from halfstep.backends.base import Array
+from halfstep.backends.base import CSR, Array
 from halfstep.data.ids import IdMap
 from halfstep.data.ratings import Ratings
 
@@ -62,16 +63,15 @@ class Factors:
         Only W is random: the first half-step solves the items from it.
         """
         m, n = ratings.shape
-        cells = ratings.by_user
-        squares = (cells.values.astype(np.float64) - mean) ** 2
-        c = np.ones(len(squares)) if cells.weights is None else cells.weights.astype(np.float64)
-        sigma = math.sqrt(np.add.reduce(c * squares) / np.add.reduce(c)) or 1.0
-        spread = np.float32(math.sqrt(sigma / math.sqrt(rank)))
-        generator = np.random.default_rng(seed)
-        users = generator.standard_normal((m, rank), dtype=np.float32) * spread
+        spread = np.float32(math.sqrt(_deviation(ratings.by_user, mean) / math.sqrt(rank)))
+        users = _empty((m, rank), np.float32)
+        np.random.default_rng(seed).standard_normal(dtype=np.float32, out=users)
+        users *= spread
+        items = _empty((n, rank), dtype)
+        items.fill(0)
         return cls(
-            users.astype(dtype, copy=False),
-            np.zeros((n, rank), dtype=dtype),
+            users if dtype == "float32" else users.astype(dtype),
+            items,
             np.zeros(m, dtype=dtype) if biases else None,
             np.zeros(n, dtype=dtype) if biases else None,
             mean,
@@ -81,11 +81,18 @@ class Factors:
 
     def empty_like(self) -> Factors:
         """Buffers of the same shapes, not initialized."""
-        return self._map(np.empty_like)
+        return self._map(lambda array: _empty(array.shape, array.dtype))
 
     def copy(self) -> Factors:
         """The same factors in arrays of their own."""
-        return self._map(np.copy)
+        fresh = self.empty_like()
+        for into, array in zip(fresh._arrays(), self._arrays(), strict=True):
+            into[...] = array
+        return fresh
+
+    def _arrays(self) -> list[Array]:
+        arrays = (self.user_factors, self.item_factors, self.user_bias, self.item_bias)
+        return [array for array in arrays if array is not None]
 
     def _map(self, make: Any) -> Factors:
         return Factors(
@@ -112,3 +119,29 @@ class Factors:
             rows = known.lookup(ids.values)
             target[rows >= 0] = source[rows[rows >= 0]]
         return fresh
+
+
+def _empty(shape: tuple[int, ...], dtype: npt.DTypeLike) -> Array:
+    """An array that begins at a cache line, so that a row of K = 16, 32, … fills whole ones."""
+    line = 64
+    size = math.prod(shape) * np.dtype(dtype).itemsize
+    memory = np.empty(size + line, dtype=np.uint8)
+    first = -memory.__array_interface__["data"][0] % line
+    return memory[first : first + size].view(dtype).reshape(shape)
+
+
+def _deviation(cells: CSR, mean: float) -> float:
+    """The (weighted) standard deviation of the values around `mean`, or 1 where it is 0."""
+    squares = weights = 0.0
+    step = 1 << 20  # a bounded amount of float64
+    for first in range(0, cells.nnz, step):
+        part = slice(first, first + step)
+        gap = cells.values[part].astype(np.float64) - mean
+        if cells.weights is None:
+            weights += len(gap)
+            squares += float(np.add.reduce(gap * gap))
+        else:
+            c = cells.weights[part].astype(np.float64)
+            weights += float(np.add.reduce(c))
+            squares += float(np.add.reduce(c * gap * gap))
+    return math.sqrt(squares / weights) or 1.0

@@ -819,7 +819,7 @@ def test_a_full_disk_leaves_the_old_file(tmp_path, two_models, share):
     other = two_models[1].save(tmp_path / "other")
     path = two_models[0].save(tmp_path / "m")
     before = path.read_bytes()
-    limit = str(int(len(before) * share))
+    limit = str(int((tmp_path / "other").stat().st_size * share))  # of the file to be written
     done = subprocess.run(
         [sys.executable, "-c", FULL_DISK, other, path, limit],
         capture_output=True,
