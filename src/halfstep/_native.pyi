@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 _T = TypeVar("_T", np.float32, np.float64)
+_N = TypeVar("_N", np.float32, np.float64, np.int64)
 _I64 = npt.NDArray[np.int64]
 _U32 = npt.NDArray[np.uint32]
 _F32 = npt.NDArray[np.float32]
@@ -22,6 +23,7 @@ __all__ = [
     "SingularSystem",
     "__version__",
     "available_isas",
+    "factorize",
     "get_num_threads",
     "gram",
     "isa",
@@ -30,6 +32,7 @@ __all__ = [
     "solve_rows",
     "sort_pairs",
     "squared_error",
+    "take",
     "topk",
     "transpose",
 ]
@@ -42,10 +45,23 @@ def isa() -> str: ...
 def available_isas() -> list[str]: ...
 def get_num_threads() -> int: ...
 def set_num_threads(n: int) -> None: ...
+def factorize(values: npt.NDArray[np.int32] | _I64) -> tuple[_I64, _U32]:
+    """The distinct values, ascending, and the position of each element among them."""
+
 def sort_pairs(
     rows: _U32, columns: _U32, n_rows: int, n_columns: int
-) -> tuple[_I64, _U32, _I64]: ...
-def transpose(indptr: _I64, indices: _U32, n_columns: int) -> tuple[_I64, _U32, _I64]: ...
+) -> tuple[_I64, tuple[_U32, _U32] | None, int]:
+    """Pairs by row, then by column: (offsets by row, (columns, old positions), number of repeats).
+
+    None in the middle: the pairs stand in that order already.
+    """
+
+def transpose(
+    indptr: _I64, indices: _U32, values: _F32, weights: _F32 | None, n_columns: int
+) -> tuple[_I64, _U32, _F32, _F32 | None]: ...
+def take(values: npt.NDArray[_N], order: _U32) -> npt.NDArray[_N]:
+    """`values[order]`."""
+
 def gram(factors: npt.NDArray[_T], scale: npt.NDArray[_T] | None, out: npt.NDArray[_T]) -> None: ...
 def solve_rows(
     indptr: _I64,

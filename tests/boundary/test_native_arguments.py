@@ -62,7 +62,11 @@ def valid(name, T):
             "n_columns": COLUMNS,
         }
     if name == "transpose":
-        return {"indptr": INDPTR.copy(), "indices": INDICES.copy(), "n_columns": COLUMNS}
+        return {**cells, "n_columns": COLUMNS}
+    if name == "take":
+        return {"values": floats(COLUMNS), "order": INDICES.copy()}
+    if name == "factorize":
+        return {"values": np.array([7, -3, 7], dtype=np.int64 if T is np.float64 else np.int32)}
     if name == "gram":
         scale = np.abs(floats(ROWS))
         return {"factors": floats(ROWS, K), "scale": scale, "out": np.zeros((K, K), dtype=T)}
@@ -103,7 +107,10 @@ def valid(name, T):
     }
 
 
-FUNCTIONS = ("sort_pairs", "transpose", "gram", "solve_rows", "squared_error", "predict", "topk")
+FUNCTIONS = (
+    *("factorize", "sort_pairs", "take", "transpose", "gram", "solve_rows", "squared_error"),
+    *("predict", "topk"),
+)
 OUTPUTS = ("out", "out_bias", "out_index", "out_score")
 DTYPES = (np.float32, np.float64)
 
@@ -183,6 +190,8 @@ def test_one_wrong_array(name, argument, wrong, T):
     arguments = valid(name, T)
     if argument == "allow" and wrong in ("other byte order", "misaligned"):
         return  # a byte has neither
+    if name in ("take", "factorize") and wrong in ("longer", "shorter", "empty"):
+        return  # any length is right
     arguments[argument] = WRONG[wrong](arguments[argument])
     with pytest.raises(REFUSED):
         call(name, arguments)
@@ -206,7 +215,10 @@ def test_fortran_order_and_longer_rows(name, argument, T):
             call(name, {**arguments, argument: changed})
 
 
-@pytest.mark.parametrize(("name", "argument"), ARRAYS)
+@pytest.mark.parametrize(
+    ("name", "argument"),
+    [p for p in ARRAYS if p not in (("take", "values"), ("factorize", "values"))],
+)
 def test_floats_of_two_sizes(name, argument):
     arguments = valid(name, np.float64)
     array = arguments[argument]
@@ -241,6 +253,13 @@ def test_read_only_output(name, argument, T):
     assert arguments[argument].tobytes() == before
 
 
+def bits(answer):
+    """An answer as values that compare: arrays as bytes."""
+    if isinstance(answer, tuple):
+        return [bits(part) for part in answer]
+    return answer.tobytes() if isinstance(answer, np.ndarray) else answer
+
+
 @pytest.mark.parametrize("T", DTYPES)
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_read_only_inputs_are_fine(name, T, tmp_path):
@@ -252,10 +271,7 @@ def test_read_only_inputs_are_fine(name, T, tmp_path):
             path.write_bytes(value.tobytes())
             arguments[argument] = np.memmap(path, dtype=value.dtype, mode="r", shape=value.shape)
     one, two = call(name, arguments), call(name, expected)
-    if isinstance(one, tuple):
-        assert [a.tobytes() for a in one] == [a.tobytes() for a in two]
-    else:
-        assert one == two
+    assert bits(one) == bits(two)
     for argument in OUTPUTS:
         if argument in arguments:
             assert arguments[argument].tobytes() == expected[argument].tobytes()
@@ -355,7 +371,7 @@ def test_offsets_that_are_not_offsets(name, argument, bad, T):
 @pytest.mark.parametrize("value", [5, 6, 2**31, 2**32 - 1])
 @pytest.mark.parametrize(
     ("name", "argument"),
-    [pair for pair in ARRAYS if pair[1].endswith("indices") or pair[0] == "sort_pairs"],
+    [p for p in ARRAYS if p[1].endswith("indices") or p[1] == "order" or p[0] == "sort_pairs"],
 )
 def test_indices_out_of_range(name, argument, value, place, T):
     arguments = valid(name, T)
@@ -415,11 +431,9 @@ def empty(name, rows, columns, rank, T):
             "n_rows": rows,
             "n_columns": columns,
         },
-        "transpose": {
-            "indptr": cells["indptr"],
-            "indices": cells["indices"],
-            "n_columns": columns,
-        },
+        "transpose": {**cells, "n_columns": columns},
+        "take": {"values": np.empty(0, dtype=T), "order": np.empty(0, dtype=np.uint32)},
+        "factorize": {"values": np.empty(0, dtype=np.int64)},
         "gram": {
             "factors": model["users"],
             "scale": None,
@@ -473,11 +487,18 @@ def test_empty_calls(name, rows, columns, rank, T):
     except REFUSED:
         assert rank == 0  # only rank 0 is refused
         return
-    if name in ("sort_pairs", "transpose"):
-        indptr, indices, order = found
-        expected = rows if name == "sort_pairs" else columns
-        assert indptr.tolist() == [0] * (expected + 1)
-        assert len(indices) == len(order) == 0
+    if name == "sort_pairs":
+        assert found[0].tolist() == [0] * (rows + 1)
+        assert found[1:] == (None, 0)
+    elif name == "transpose":
+        indptr, indices, values, weights = found
+        assert indptr.tolist() == [0] * (columns + 1)
+        assert len(indices) == len(values) == 0
+        assert weights is None
+    elif name == "take":
+        assert len(found) == 0
+    elif name == "factorize":
+        assert [len(part) for part in found] == [0, 0]
     elif name == "gram":
         assert not arguments["out"].any()
     elif name == "solve_rows":
@@ -540,7 +561,7 @@ def test_bad_indices_in_large_work(threads, place):
         with pytest.raises(InternalError):
             _native.squared_error(indptr, indices, values, None, users, items, None, None, 0.0)
         with pytest.raises(InternalError):
-            _native.transpose(indptr, indices, 1000)
+            _native.transpose(indptr, indices, values, None, 1000)
         with pytest.raises(InternalError):
             _native.predict(
                 np.zeros(len(indices), dtype=np.int64),
@@ -629,13 +650,13 @@ except Exception as error:
 """,
     "as many columns as there are bytes": """
 try:
-    n.transpose(np.array([0, 1]), np.zeros(1, np.uint32), 2**64 - 1)
+    n.transpose(np.array([0, 1]), np.zeros(1, np.uint32), np.ones(1, np.float32), None, 2**64 - 1)
 except Exception as error:
     print(type(error).__name__)
 """,
     "columns beyond the memory": """
 try:
-    n.transpose(np.array([0, 1]), np.zeros(1, np.uint32), 2**46)
+    n.transpose(np.array([0, 1]), np.zeros(1, np.uint32), np.ones(1, np.float32), None, 2**46)
 except Exception as error:
     print(type(error).__name__)
 """,

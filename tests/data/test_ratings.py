@@ -311,3 +311,118 @@ def test_means_and_weights():
         ratings.with_weights([1, -1])
     with pytest.raises(DataError, match="weights"):
         ratings.with_weights([0, 0])
+
+
+# ------------------------------------------------------- large tables, against numpy's way
+
+
+def by_numpy(users, items, values, times):
+    """What `Ratings` should hold, sorted the slow way."""
+    user_ids, u = np.unique(users, return_inverse=True)
+    item_ids, i = np.unique(items, return_inverse=True)
+    arrays = [user_ids, item_ids]
+    for rows, columns, count in ((u, i, len(user_ids)), (i, u, len(item_ids))):
+        order = np.lexsort([columns, rows])
+        indptr = np.concatenate([[0], np.cumsum(np.bincount(rows, minlength=count))])
+        arrays += [indptr, columns[order].astype(np.uint32), values[order].astype(np.float32)]
+    return [*arrays, times[np.lexsort([i, u])]]
+
+
+def of_ratings(ratings):
+    arrays = [ratings.users.values, ratings.items.values]
+    for side in (ratings.by_user, ratings.by_item):
+        arrays += [side.indptr, side.indices, side.values]
+    return [*arrays, ratings.time]
+
+
+@pytest.fixture(params=["near", "far"])
+def large(request):
+    """A skewed table without repeats, its ids close together or all over 64 bits."""
+    generator = np.random.default_rng(5)
+    users = (generator.pareto(0.7, 400_000) * 300).astype(np.int64) % 30_000
+    items = (generator.pareto(0.9, 400_000) * 20).astype(np.int64) % 5_000
+    items[:3000], users[:3000] = np.arange(3000), 7
+    pairs = np.unique(users * 5_000 + items)
+    users, items = pairs // 5_000 - 11, pairs % 5_000
+    if request.param == "far":
+        users, items = users * 0x0123_4567_89AB, -items * 0x0FED_CBA9_8765
+    return (
+        users,
+        items,
+        generator.integers(1, 11, len(users)) / 2,
+        generator.permutation(len(users)),
+    )
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3, 8])
+@pytest.mark.parametrize("how", ["sorted", "reversed", "by item", "shuffled"])
+def test_large_tables_equal_numpy(large, how, threads):
+    users, items, values, _times = large
+    n = len(users)
+    order = {
+        "sorted": np.lexsort([items, users]),
+        "reversed": np.lexsort([items, users])[::-1],
+        "by item": np.lexsort([users, items]),
+        "shuffled": np.random.default_rng(0).permutation(n),
+    }[how]
+    before = hs.get_num_threads()
+    try:
+        hs.set_num_threads(threads)
+        arrays = [a[order] for a in large]
+        found = hs.Ratings.from_arrays(*arrays, keep_order=True)
+    finally:
+        hs.set_num_threads(before)
+    for one, two in zip(of_ratings(found), by_numpy(*large), strict=True):
+        np.testing.assert_array_equal(one, two)
+    assert found.by_user.values[np.argsort(found.file_rank)].tolist() == values[order].tolist()
+    assert all(a.flags.writeable for a in arrays)  # the caller's arrays stay the caller's
+    assert not any(np.shares_memory(a, b) for a in arrays for b in of_ratings(found))
+
+
+@pytest.mark.parametrize("policy", ["mean", "sum", "first", "last", "merge"])
+def test_large_tables_with_repeats(large, policy):
+    users, items, values, times = large
+    twice = np.concatenate([np.arange(len(users)), np.arange(0, len(users), 3)])
+    order = np.random.default_rng(1).permutation(len(twice))
+    again = np.where(np.arange(len(twice)) < len(users), 0.0, 1.0)
+    found = hs.Ratings.from_arrays(
+        users[twice][order],
+        items[twice][order],
+        (values[twice] + again)[order],
+        (times[twice] + again * len(users))[order],
+        duplicates=policy,
+    )
+    expected = values.copy()
+    expected[::3] += {"mean": 0.5, "merge": 0.5, "sum": values[::3] + 1, "first": 0, "last": 1}[
+        policy
+    ]
+    np.testing.assert_array_equal(
+        found.by_user.values, expected[np.lexsort([items, users])].astype(np.float32)
+    )
+    assert found.report.repeats == len(twice) - len(users)
+
+
+def test_columns_of_any_layout():
+    """Other byte orders, strides, misaligned memory, small integers."""
+    users, items = np.array([3, 1, 2]), np.array([1, 2, 3])
+    values, times = np.array([1.0, 2.0, 3.0]), np.array([30, 10, 20])
+    expected = of_ratings(hs.Ratings.from_arrays(users, items, values, times))
+
+    def misaligned(array):
+        raw = np.zeros(array.nbytes + 1, dtype=np.uint8)
+        shifted = raw[1:].view(array.dtype)
+        shifted[...] = array
+        return shifted
+
+    for change in (
+        lambda a: a.astype(a.dtype.newbyteorder(">")),
+        lambda a: np.repeat(a, 2)[::2],
+        misaligned,
+        lambda a: a.astype(np.int16),
+        lambda a: a.astype(np.int32),
+        lambda a: a.astype(np.uint32),
+        lambda a: a.astype(np.float32),
+    ):
+        found = hs.Ratings.from_arrays(*map(change, (users, items, values, times)))
+        for one, two in zip(of_ratings(found), expected, strict=True):
+            np.testing.assert_array_equal(one, two)

@@ -938,3 +938,50 @@ def test_titles(write):
         hs.read_titles(write("movieId,genres\n1,x\n2,y\n"))
     with pytest.raises(ReadError, match="no such file"):
         hs.read_titles("nowhere.csv")
+
+
+# ------------------------------------------------------------- beyond what the first rows tell
+
+
+@pytest.mark.parametrize("late", ["3000000000", "-9223372036854775808"])
+@pytest.mark.parametrize("column", ["user", "item", "timestamp"])
+def test_integers_wider_than_the_first_ones(write, column, late):
+    names = ["user", "item", "rating", "timestamp"]
+    rows = [[k, k % 7, 3, k] for k in range(3000)]
+    rows[2500][names.index(column)] = late
+    text = "\n".join(",".join(map(str, row)) for row in [names, *rows]) + "\n"
+    found = hs.read_ratings(write(text))
+    held = {"user": found.users.values, "item": found.items.values, "timestamp": found.time}[column]
+    assert int(late) in held.tolist()
+    assert held.dtype == np.int64
+    again = hs.read_ratings(write(text.replace(f"{late}", "007")))
+    if column == "timestamp":
+        assert 7 in again.time.tolist()
+    else:
+        assert "007" in getattr(again, f"{column}s").values.tolist()
+
+
+def test_times_that_turn_out_to_be_fractions(write):
+    text = "user,item,rating,timestamp\n" + "".join(f"{k},1,3,{k}\n" for k in range(3000))
+    found = hs.read_ratings(write(text + "3000,1,3,12.5\n"))
+    assert found.time.dtype == np.float64
+    assert found.time[-1] == 12.5
+
+
+def test_a_late_rating_beyond_float32_is_named_as_it_stands(write):
+    text = "user,item,rating\n" + "".join(f"{k},1,3\n" for k in range(3000)) + "3000,1,1e39\n"
+    said = refused(write(text), DataError)
+    assert "'1e39': beyond float32 in row 3001" in said
+
+
+def test_typed_integers_wider_than_the_first_ones(tmp_path):
+    import duckdb
+
+    path = tmp_path / "wide.parquet"
+    duckdb.sql(
+        "SELECT CASE WHEN k = 2500 THEN 3000000000 ELSE k END AS user_id, k % 7 AS item_id, "
+        "1e0 AS rating FROM range(3000) t(k)"
+    ).write_parquet(str(path))
+    found = hs.read_ratings(path)
+    assert found.users.values[-1] == 3_000_000_000
+    assert len(found) == 3000

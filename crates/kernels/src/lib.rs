@@ -11,6 +11,8 @@
 //! | `score.rs` | predictions and their squared error |
 //! | `topk.rs` | the best items of every query |
 //! | `csr.rs` | sorting and transposing cells |
+//! | `ids.rs` | integer ids as row numbers |
+//! | `take.rs` | an array in another order |
 //! | `simd.rs` | instruction sets, chosen at run time |
 //! | `parallel.rs` | threads, cancelling |
 //!
@@ -23,20 +25,24 @@ mod cholesky;
 mod csr;
 mod error;
 mod gram;
+mod ids;
 mod parallel;
 mod rows;
 mod score;
 mod simd;
 mod split;
+mod take;
 mod tile;
 mod topk;
 
 pub use cells::Cells;
-pub use csr::{Sorted, sort_pairs, transpose};
+pub use csr::{Sorted, Transposed, sort_pairs, transpose};
 pub use error::{Error, Result};
 pub use gram::gram;
+pub use ids::{Factorized, Integer, factorize};
 pub use parallel::Run;
 pub use rows::{RowProblem, Terms, solve_rows};
 pub use score::{Model, predict, squared_error};
 pub use simd::{Element, Isa};
+pub use take::take;
 pub use topk::{Lists, Ranking, topk};

@@ -4,7 +4,7 @@ use std::sync::atomic::AtomicBool;
 
 use halfstep_kernels::{
     Cells, Element, Error, Isa, Model, Ranking, RowProblem, Run, Terms, gram, predict, solve_rows,
-    sort_pairs, squared_error, topk, transpose,
+    squared_error, topk,
 };
 use proptest::prelude::*;
 
@@ -229,31 +229,6 @@ proptest! {
     }
 
     #[test]
-    fn sorting_equals_the_naive_twin(pairs in prop::collection::vec((0_u32..9, 0_u32..7), 0..60)) {
-        let (rows, columns): (Vec<_>, Vec<_>) = pairs.iter().copied().unzip();
-        let (indptr, indices, order) = sort_pairs(run(1), &rows, &columns, 9, 7).unwrap();
-        let mut expected: Vec<usize> = (0..pairs.len()).collect();
-        expected.sort_by_key(|&p| pairs[p]); // stable
-        prop_assert_eq!(&order, &expected.iter().map(|&p| p as i64).collect::<Vec<_>>());
-        prop_assert_eq!(&indices, &expected.iter().map(|&p| columns[p]).collect::<Vec<_>>());
-        for row in 0..9 {
-            let before = rows.iter().filter(|&&r| (r as usize) < row).count() as i64;
-            prop_assert_eq!(indptr[row], before);
-        }
-        let (t_indptr, t_rows, t_order) = transpose(run(1), &indptr, &indices, 7).unwrap();
-        let mut cells: Vec<(u32, u32, i64)> = Vec::new();
-        for column in 0..7_u32 {
-            for cell in t_indptr[column as usize]..t_indptr[column as usize + 1] {
-                let cell = cell as usize;
-                cells.push((column, t_rows[cell], t_order[cell]));
-                prop_assert_eq!(indices[t_order[cell] as usize], column);
-            }
-        }
-        prop_assert!(cells.windows(2).all(|w| w[0] < w[1]));
-        prop_assert_eq!(cells.len(), pairs.len());
-    }
-
-    #[test]
     fn rankings_equal_a_full_sort(
         queries in 1_usize..40,
         items in 0_usize..120,
@@ -382,9 +357,6 @@ fn broken_contracts_are_errors() {
         change(&mut instance);
         assert!(matches!(instance.solve(Isa::Portable, 1), Err(Error::Contract(_))));
     }
-    assert!(sort_pairs(run(1), &[1], &[3], 2, 3).is_err());
-    assert!(sort_pairs(run(1), &[2], &[1], 2, 3).is_err());
-    assert!(transpose(run(1), &[0, 1], &[4], 4).is_err());
 }
 
 #[test]

@@ -16,8 +16,9 @@ type Any<'py> = Bound<'py, PyAny>;
 type I64<'py> = PyReadonlyArray1<'py, i64>;
 type U32<'py> = PyReadonlyArray1<'py, u32>;
 type F32<'py> = PyReadonlyArray1<'py, f32>;
-type SortedArrays<'py> =
-    (Bound<'py, PyArray1<i64>>, Bound<'py, PyArray1<u32>>, Bound<'py, PyArray1<i64>>);
+type Array<'py, T> = Bound<'py, PyArray1<T>>;
+type Moved<'py> = (Array<'py, u32>, Array<'py, u32>);
+type CellArrays<'py> = (Array<'py, i64>, Array<'py, u32>, Array<'py, f32>, Option<Array<'py, f32>>);
 
 fn chosen_isa(py: Python<'_>) -> PyResult<Isa> {
     Isa::chosen().map_err(|name| {
@@ -84,6 +85,23 @@ fn set_num_threads(py: Python<'_>, n: usize) -> PyResult<()> {
     door::set_threads(py, n)
 }
 
+/// The distinct integers of an array, ascending, and the position of each element among them.
+#[pyfunction]
+fn factorize<'py>(py: Python<'py>, values: Any<'py>) -> PyResult<(Array<'py, i64>, Array<'py, u32>)> {
+    fn typed<'py, I: kernels::Integer + numpy::Element>(
+        py: Python<'py>,
+        values: &PyReadonlyArray1<'py, I>,
+    ) -> PyResult<(Array<'py, i64>, Array<'py, u32>)> {
+        let values = contiguous(py, "values", values)?;
+        let (distinct, codes) = run(py, values.len() as f64 * 20.0, |r| kernels::factorize(r, values))?;
+        Ok((distinct.into_pyarray(py), codes.into_pyarray(py)))
+    }
+    match values.extract::<PyReadonlyArray1<'py, i32>>() {
+        Ok(narrow) => typed(py, &narrow),
+        Err(_) => typed(py, &values.extract::<I64<'py>>()?),
+    }
+}
+
 /// Order (row, column) pairs.
 #[pyfunction]
 fn sort_pairs<'py>(
@@ -92,11 +110,12 @@ fn sort_pairs<'py>(
     columns: U32<'py>,
     n_rows: usize,
     n_columns: usize,
-) -> PyResult<SortedArrays<'py>> {
+) -> PyResult<(Array<'py, i64>, Option<Moved<'py>>, usize)> {
     let (rows, columns) = (contiguous(py, "rows", &rows)?, contiguous(py, "columns", &columns)?);
     let work = rows.len() as f64 * 20.0;
     let sorted = run(py, work, |r| kernels::sort_pairs(r, rows, columns, n_rows, n_columns))?;
-    Ok(into_arrays(py, sorted))
+    let moved = sorted.moved.map(|(indices, order)| (indices.into_pyarray(py), order.into_pyarray(py)));
+    Ok((sorted.indptr.into_pyarray(py), moved, sorted.repeats))
 }
 
 /// The same cells by column.
@@ -105,16 +124,37 @@ fn transpose<'py>(
     py: Python<'py>,
     indptr: I64<'py>,
     indices: U32<'py>,
+    values: F32<'py>,
+    weights: Option<F32<'py>>,
     n_columns: usize,
-) -> PyResult<SortedArrays<'py>> {
-    let (indptr, indices) = (contiguous(py, "indptr", &indptr)?, contiguous(py, "indices", &indices)?);
-    let work = indices.len() as f64 * 20.0;
-    let sorted = run(py, work, |r| kernels::transpose(r, indptr, indices, n_columns))?;
-    Ok(into_arrays(py, sorted))
+) -> PyResult<CellArrays<'py>> {
+    let cells = cells_of(py, &indptr, &indices, &values, weights.as_ref())?;
+    let work = cells.indices.len() as f64 * 20.0;
+    let (indptr, indices, values, weights) =
+        run(py, work, |r| kernels::transpose(r, &cells, n_columns))?;
+    let weights = weights.map(|w| w.into_pyarray(py));
+    Ok((indptr.into_pyarray(py), indices.into_pyarray(py), values.into_pyarray(py), weights))
 }
 
-fn into_arrays(py: Python<'_>, (indptr, indices, order): kernels::Sorted) -> SortedArrays<'_> {
-    (indptr.into_pyarray(py), indices.into_pyarray(py), order.into_pyarray(py))
+/// The elements of an array in another order.
+#[pyfunction]
+fn take<'py>(py: Python<'py>, values: Any<'py>, order: U32<'py>) -> PyResult<Any<'py>> {
+    fn typed<'py, T: numpy::Element + Copy + Default>(
+        values: &Any<'py>,
+        order: &[u32],
+    ) -> Option<PyResult<Any<'py>>> {
+        let py = values.py();
+        let values = values.extract::<PyReadonlyArray1<'py, T>>().ok()?;
+        Some(contiguous(py, "values", &values).and_then(|values| {
+            let taken = run(py, order.len() as f64 * 5.0, |r| kernels::take(r, values, order))?;
+            Ok(taken.into_pyarray(py).into_any())
+        }))
+    }
+    let order = contiguous(py, "order", &order)?;
+    typed::<f32>(&values, order)
+        .or_else(|| typed::<f64>(&values, order))
+        .or_else(|| typed::<i64>(&values, order))
+        .unwrap_or_else(|| Err(internal(py, "values must be an array of f32, f64 or i64")))
 }
 
 /// Fᵀ diag(s) F.
@@ -402,7 +442,9 @@ fn _native(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_function(wrap_pyfunction!(available_isas, m)?)?;
     m.add_function(wrap_pyfunction!(get_num_threads, m)?)?;
     m.add_function(wrap_pyfunction!(set_num_threads, m)?)?;
+    m.add_function(wrap_pyfunction!(factorize, m)?)?;
     m.add_function(wrap_pyfunction!(sort_pairs, m)?)?;
+    m.add_function(wrap_pyfunction!(take, m)?)?;
     m.add_function(wrap_pyfunction!(transpose, m)?)?;
     m.add_function(wrap_pyfunction!(gram, m)?)?;
     m.add_function(wrap_pyfunction!(solve_rows, m)?)?;

@@ -16,9 +16,10 @@ import numpy.typing as npt
 
 from halfstep import _native
 from halfstep.backends.base import CSR
+from halfstep.data.columns import Extracted
 from halfstep.data.ids import MISSING, Encoded, IdMap
 from halfstep.data.ratings import Ratings
-from halfstep.data.report import Report, Source
+from halfstep.data.report import Report
 from halfstep.errors import DataError, DuplicatesError, ParameterError
 
 __all__ = ["DUPLICATES", "INVALID", "assemble"]
@@ -28,33 +29,33 @@ Array = npt.NDArray[Any]
 DUPLICATES = ("error", "mean", "sum", "first", "last", "merge")
 INVALID = ("error", "drop")
 
+_MOST_FLOAT32 = float(np.finfo(np.float32).max)
+_MOST_ROWS = 2**32 - 1
+
 
 def assemble(
-    users: Encoded,
-    items: Encoded,
-    ratings: Array | None,
-    time: Array | None,
-    weight: Array | None,
+    found: Extracted,
     *,
     duplicates: str | None,
     invalid: str,
     keep_order: bool,
-    source: Source,
-    bad_text: Callable[[str, int], str] | None = None,
     keep_ids: bool = False,
 ) -> Ratings:
     """Check the columns, apply the policies, and build both orientations.
 
-    `bad_text(column, row)` gives the text that stands in a file where a value could not be read;
+    The columns leave `found`, each when it is used up, so that they need not be held to the end;
     `keep_ids` keeps ids that no remaining cell has (`from_scipy`'s empty rows).
     """
+    users, items = found.users, found.items
+    columns = {"ratings": found.ratings, "time": found.time, "weight": found.weight}
+    found.users, found.items = users.without_codes(), items.without_codes()
+    found.ratings = found.time = found.weight = None
     if duplicates is None:
-        duplicates = "sum" if ratings is None else "error"
+        duplicates = "sum" if columns["ratings"] is None else "error"
     _check_choice("duplicates", duplicates, DUPLICATES)
     _check_choice("invalid", invalid, INVALID)
     rows = len(users.codes)
-    named: dict[str, Array | None] = {"ratings": ratings, "time": time, "weight": weight}
-    for name, column in {"items": items.codes, **named}.items():
+    for name, column in {"items": items.codes, **columns}.items():
         if column is not None and column.shape != (rows,):
             raise DataError(
                 name,
@@ -62,15 +63,15 @@ def assemble(
                 f"must be one value for each of the {rows} users",
                 "pass columns of equal length",
             )
+    table = found.source.description
     if rows == 0:
-        raise DataError(
-            "table", source.description, "holds no ratings", "pass a table with at least one row"
-        )
-    columns = {n: _numbers(n, c) for n, c in named.items()}
-    dropped, keep = _find_invalid(users, items, columns, invalid, bad_text)
-    weights = columns["weight"]
-    if weights is not None:
-        present = weights > 0
+        raise DataError("table", table, "holds no ratings", "pass a table with at least one row")
+    if rows > _MOST_ROWS:
+        raise DataError("table", rows, "holds more than 2³² − 1 rows", "split the table")
+    columns = {n: _numbers(n, c) for n, c in columns.items()}
+    dropped, keep = _find_invalid(users, items, columns, invalid, found.bad_text)
+    if columns["weight"] is not None:
+        present = columns["weight"] > 0
         if not present.all():
             zero = int(np.count_nonzero(~present if keep is None else ~present & keep))
             if zero:
@@ -79,31 +80,33 @@ def assemble(
     if keep is not None and not keep.any():
         raise DataError(
             "table",
-            source.description,
+            table,
             f"holds no usable row ({', '.join(f'{v} × {k}' for k, v in dropped.items())})",
             "check which columns were read",
         )
-    user_codes, item_codes = users.codes, items.codes
-    positions = np.arange(rows) if keep is None else np.flatnonzero(keep)
     if keep is not None:
-        user_codes, item_codes = user_codes[keep], item_codes[keep]
+        users, items = (Encoded(side.ids, side.codes[keep]) for side in (users, items))
         columns = {n: None if c is None else c[keep] for n, c in columns.items()}
-    user_ids, item_ids = users.ids, items.ids
-    if keep is not None and not keep_ids:
-        user_ids, user_codes = _compact(user_ids, user_codes)
-        item_ids, item_codes = _compact(item_ids, item_codes)
+        if not keep_ids:
+            users, items = _compact(users), _compact(items)
 
-    indptr, indices, order = _native.sort_pairs(
-        user_codes, item_codes, len(user_ids), len(item_ids)
+    user_ids, item_ids = users.ids, items.ids
+    rows = len(users.codes)
+    indptr, moved, repeats = _native.sort_pairs(
+        users.codes, items.codes, len(user_ids), len(item_ids)
     )
-    values = _in_order(columns["ratings"], order, "ratings")
+    order: Array | None
+    indices, order = (items.codes, None) if moved is None else moved
+    del users, items, moved
+    values = _in_order(_single(columns.pop("ratings")), order)
     if values is None:
-        values = np.ones(len(order), dtype=np.float32)
-    weights = _in_order(columns["weight"], order, "weight")
-    times = None if columns["time"] is None else columns["time"][order]
-    first = _first_of_pair(indptr, indices)
-    repeats = len(order) - int(np.count_nonzero(first))
+        values = np.ones(rows, dtype=np.float32)
+    weights = _in_order(_single(columns.pop("weight")), order)
+    times = _in_order(columns.pop("time"), order)
+    if order is None:
+        order = np.arange(rows if repeats or keep_order else 0, dtype=np.uint32)
     if repeats:
+        first = _first_of_pair(indptr, indices)
         if duplicates == "error":
             cell = int(np.argmin(first))
             row = int(np.searchsorted(indptr, cell, side="right")) - 1
@@ -120,9 +123,11 @@ def assemble(
         indptr, indices = before[indptr], indices[first]
     rank = None
     if keep_order:
-        rank = np.empty(len(order), dtype=np.int64)
-        rank[np.argsort(positions[order], kind="stable")] = np.arange(len(order))
-    report = Report(source, dropped, repeats, duplicates)
+        kept = np.zeros(rows, dtype=np.int64)
+        kept[order] = 1
+        rank = (np.cumsum(kept) - 1)[order]
+    del order
+    report = Report(found.source, dropped, repeats, duplicates)
     cells = CSR(indptr, indices, values, weights)
     return Ratings(user_ids, item_ids, cells, time=times, file_rank=rank, report=report)
 
@@ -140,7 +145,7 @@ def _numbers(name: str, column: Array | None) -> Array | None:
     if kind == "b":
         return column.astype(np.float64)
     if kind in "iuf":
-        return column
+        return column.astype(column.dtype.newbyteorder("="), copy=False)
     if kind == "M":
         seconds = column.astype("datetime64[s]").astype(np.int64)
         absent = np.isnat(column)
@@ -163,9 +168,10 @@ def _find_invalid(
     """Counts of invalid rows by reason, and a mask of the rows to keep (None: all)."""
     wrong: dict[tuple[str, str], Array] = {}
     for name, codes in (("users", users.codes), ("items", items.codes)):
-        wrong[name, "missing id"] = codes == MISSING
+        if codes.max() == MISSING:
+            wrong[name, "missing id"] = codes == MISSING
     for name, column in columns.items():
-        if column is None:
+        if column is None or _is_clean(name, column):
             continue
         if column.dtype.kind == "f":
             wrong[name, "not a number"] = np.isnan(column)
@@ -173,7 +179,7 @@ def _find_invalid(
         if name == "weight":
             wrong[name, "negative"] = column < 0
         if name != "time":
-            too_large = np.abs(column) > np.finfo(np.float32).max
+            too_large = np.abs(column) > _MOST_FLOAT32
             wrong[name, "beyond float32"] = (
                 too_large & np.isfinite(column) if column.dtype.kind == "f" else too_large
             )
@@ -204,18 +210,34 @@ def _find_invalid(
     return dropped, (None if bad is None else ~bad)
 
 
-def _compact(ids: IdMap, codes: Array) -> tuple[IdMap, Array]:
+def _is_clean(name: str, column: Array) -> bool:
+    """Whether no value of a column can be wrong; a NaN is its own minimum and fails."""
+    low, high = column.min(), column.max()
+    most = np.finfo(np.float64).max if name == "time" else _MOST_FLOAT32
+    return bool((0 if name == "weight" else -most) <= low and high <= most)
+
+
+def _compact(side: Encoded) -> Encoded:
     """Without the ids that no remaining row has."""
-    used = np.zeros(len(ids), dtype=bool)
-    used[codes] = True
+    used = np.zeros(len(side.ids), dtype=bool)
+    used[side.codes] = True
     if used.all():
-        return ids, codes
+        return side
     rank = np.cumsum(used, dtype=np.int64) - 1
-    return IdMap(ids.values[used]), rank[codes].astype(np.uint32)
+    return Encoded(IdMap(side.ids.values[used]), rank[side.codes].astype(np.uint32))
 
 
-def _in_order(column: Array | None, order: Array, name: str) -> Array | None:
-    return None if column is None else column.astype(np.float32, copy=False)[order]
+def _single(column: Array | None) -> Array | None:
+    return None if column is None else column.astype(np.float32, copy=False)
+
+
+def _in_order(column: Array | None, order: Array | None) -> Array | None:
+    """The column in the order of the cells, never the caller's own array."""
+    if column is None or order is None:
+        return None if column is None else column.copy()
+    if column.dtype not in (np.float32, np.float64, np.int64):
+        return column[order]
+    return _native.take(np.require(column, requirements=["C", "A"]), order)
 
 
 def _first_of_pair(indptr: Array, indices: Array) -> Array:

@@ -2,8 +2,10 @@
 
 A column of a text file has no type. Whether its ids are integers is decided over the whole column:
 
-1. Optimistic pass: every chosen column in one query. An id becomes an int64 where writing that integer
-   gives the same text again; anything else («007», « 12», «1e3», beyond 64 bits) becomes NULL.
+1. Optimistic pass: every chosen column in one query, as narrow as its first rows are: ids and times
+   as 32 or 64-bit integers, ratings as float32. An id becomes an integer where writing that integer
+   gives the same text again; anything else («007», « 12», «1e3», beyond its bits) becomes NULL. A
+   column with a NULL is looked at again, as wide as can be.
 2. Where a column had such an id, all of it is text: the distinct ids are sorted and numbered, and a
    join gives the code of every row. Only distinct ids become Python strings. (An ENUM would do the
    same, but its cast looks up ten million rows six times slower than the join.)
@@ -36,6 +38,7 @@ _INTEGERS = {
     *("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT"),
     *("UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT", "UHUGEINT"),
 }
+_WHOLE = ("INTEGER", "BIGINT")
 _FLOATS = ("FLOAT", "DOUBLE", "DECIMAL")
 _TEXTS = ("VARCHAR", "ENUM", "UUID")
 _TIMES = ("DATE", "TIMESTAMP")
@@ -126,8 +129,8 @@ def fetch(table: Relation, chosen: Choice) -> Extracted:
     """
     columns = {role: table.columns[position] for role, position in chosen.items()}
     _check_types(table, chosen, columns)
-    texts = _text_columns(table, columns)
-    others = {r: _expression(r, column) for r, column in columns.items() if r not in texts}
+    texts, widths = _probe(table, columns)
+    others = {r: _narrow(r, c, widths.get(r)) for r, c in columns.items() if r not in texts}
     encoded: dict[str, Encoded] = {}
     if texts:
         encoded, got = _select_with_texts(table, {r: columns[r] for r in texts}, others)
@@ -136,9 +139,13 @@ def fetch(table: Relation, chosen: Choice) -> Extracted:
     late = _late_texts(table, columns, got)
     if late:
         encoded |= _select_with_texts(table, {role: columns[role] for role in late}, {})[0]
+    for role, column in columns.items():
+        narrow = others.get(role)
+        if role not in late and np.ma.is_masked(got.get(role)) and narrow != _wide(role, column):
+            got[role] = table.select({role: _wide(role, column)})[role]
     for role in ("user", "item"):
         if role not in encoded:
-            encoded[role] = encode_masked(_whole(got[role], columns[role]), ARGUMENT[role])
+            encoded[role] = encode_masked(_whole(got.pop(role), columns[role]), ARGUMENT[role])
     numbers = {
         role: _numbers(table, role, chosen[role], columns[role], got.pop(role))
         for role in ("rating", "weight")
@@ -191,28 +198,40 @@ def _check_types(table: Relation, chosen: Choice, columns: Mapping[str, Column])
 # ------------------------------------------------------------------------------ ids
 
 
-def _canonical(column: Column) -> str:
-    """The id as BIGINT where its text is that integer's own, else NULL."""
+def _canonical(column: Column, integer: str = "BIGINT") -> str:
+    """The id as an integer where its text is that integer's own, else NULL."""
     x = column.raw
     if column.kind == "integer":
-        return f"try_cast({column.sql} AS BIGINT)"
+        return f"try_cast({column.sql} AS {integer})"
     # The reader would push a bare TRY_CAST down into the scan as a CAST that raises; not this one.
-    return f"CASE WHEN try_cast({x} AS BIGINT)::VARCHAR = {x} THEN try_cast({x} AS BIGINT) END"
+    return (
+        f"CASE WHEN try_cast({x} AS {integer})::VARCHAR = {x} THEN try_cast({x} AS {integer}) END"
+    )
 
 
 def _not_canonical(column: Column) -> str:
     return f"nullif({column.text}, '') IS NOT NULL AND ({_canonical(column)}) IS NULL"
 
 
-def _text_columns(table: Relation, columns: Mapping[str, Column]) -> list[str]:
-    """The id columns that are known to be text before all of them is read."""
+def _probe(table: Relation, columns: Mapping[str, Column]) -> tuple[list[str], dict[str, str]]:
+    """What the first rows tell: the id columns that are text, and the width of whole numbers."""
     sides = {role: columns[role] for role in ("user", "item")}
     texts = [role for role, column in sides.items() if column.kind in ("text", "null")]
-    loose = {role: column for role, column in sides.items() if column.kind == "loose"}
-    if loose:
-        odd = table.select({r: _not_canonical(c) for r, c in loose.items()}, "LIMIT 1000")
-        texts += [role for role in loose if odd[role].any()]
-    return texts
+    whole = {
+        role: column
+        for role, column in columns.items()
+        if role in ("user", "item", "time") and column.kind in ("loose", "integer")
+    }
+    if not whole:
+        return texts, {}
+    asked = {f"{r}_{k}": _canonical(c, k) for r, c in whole.items() for k in _WHOLE}
+    asked |= {f"{r}_odd": _not_canonical(c) for r, c in whole.items() if c.kind == "loose"}
+    first = table.select(asked, "LIMIT 1000")
+    texts += [role for role in sides if f"{role}_odd" in first and first[f"{role}_odd"].any()]
+    fits = {
+        role: [k for k in _WHOLE if not np.ma.is_masked(first[f"{role}_{k}"])] for role in whole
+    }
+    return texts, {role: kinds[0] for role, kinds in fits.items() if kinds}
 
 
 def _late_texts(
@@ -286,8 +305,17 @@ def _whole(values: Array, column: Column) -> Array:
 # -------------------------------------------------------------------------- numbers
 
 
-def _expression(role: str, column: Column) -> str:
-    """What the optimistic pass asks for."""
+def _narrow(role: str, column: Column, integer: str | None) -> str:
+    """What the optimistic pass asks for: NULL where it is too narrow."""
+    if integer is not None:
+        return _canonical(column, integer)
+    if role == "rating":
+        return f"try_cast({_number(column)} AS FLOAT)"
+    return _wide(role, column)
+
+
+def _wide(role: str, column: Column) -> str:
+    """The same without a limit: NULL where there is no number."""
     if role in ("user", "item"):
         return f"{column.sql}::DOUBLE" if column.kind == "float" else _canonical(column)
     if column.kind == "time":
@@ -376,6 +404,8 @@ def _times(table: Relation, column: Column, values: Array) -> Array | None:
             )
     elif column.kind == "time":
         table.notes.append("time in seconds since 1970 (UTC)")
+    if values.dtype.kind == "i" and not np.ma.is_masked(values):
+        return np.asarray(values, dtype=np.int64)
     numbers = _filled(values)
     finite = np.isfinite(numbers)
     if not finite.all() or not (numbers == np.rint(numbers)).all():

@@ -14,6 +14,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from halfstep import _native
 from halfstep.errors import DataError, UnknownIdError
 
 __all__ = ["MISSING", "Encoded", "IdMap", "encode"]
@@ -126,6 +127,10 @@ class Encoded:
     ids: IdMap
     codes: Array
 
+    def without_codes(self) -> Encoded:
+        """The ids alone."""
+        return Encoded(self.ids, np.empty(0, dtype=np.uint32))
+
 
 def encode(array: npt.ArrayLike, name: str) -> Encoded:
     """The distinct ids of a column, sorted, and the position of each row's id among them.
@@ -135,7 +140,7 @@ def encode(array: npt.ArrayLike, name: str) -> Encoded:
     values, missing = normalize(array, name)
     present = values if missing is None else values[~missing]
     if values.dtype.kind == "i":
-        distinct, present_codes = _encode_integers(present)
+        distinct, present_codes = _native.factorize(np.require(present, requirements=["C", "A"]))
     else:
         distinct, present_codes = _encode_text(present)
     if len(distinct) >= int(MISSING):
@@ -150,13 +155,16 @@ def encode(array: npt.ArrayLike, name: str) -> Encoded:
 
 
 def normalize(array: npt.ArrayLike, name: str) -> tuple[Array, Array | None]:
-    """A column of ids as int64 or text, and a mask of the missing ones (None: none is missing)."""
+    """A column of ids as integers or text, and a mask of the missing ones (None: none is missing).
+
+    Integers are int64, or int32 where they came so.
+    """
     column = array if isinstance(array, np.ndarray) else _as_column(array)
     if column.ndim != 1:
         raise DataError(name, column.shape, "must be one-dimensional", "pass one id per row")
     kind = column.dtype.kind
     if kind == "i":
-        return column.astype(np.int64, copy=False), None
+        return (column if column.dtype == np.int32 else column.astype(np.int64, copy=False)), None
     if kind == "u":
         if len(column) and int(column.max()) > _INT64_MAX:
             return column.astype(TEXT), None
@@ -260,22 +268,6 @@ def _from_objects(column: Array, name: str) -> tuple[Array, Array | None]:
     whole = np.zeros(len(column), dtype=present.dtype)
     whole[~missing] = present
     return whole, missing
-
-
-def _encode_integers(values: Array) -> tuple[Array, Array]:
-    if not len(values):
-        return np.empty(0, dtype=np.int64), np.empty(0, dtype=np.uint32)
-    low, high = int(values.min()), int(values.max())
-    span = high - low + 1
-    if span <= max(4 * len(values), 1 << 20):  # a table of the span is cheaper than a sort
-        shifted = values - low
-        seen = np.zeros(span, dtype=bool)
-        seen[shifted] = True
-        rank = np.cumsum(seen, dtype=np.int64)
-        rank -= 1
-        return np.flatnonzero(seen) + low, rank.astype(np.uint32)[shifted]
-    distinct, codes = np.unique(values, return_inverse=True)
-    return distinct, codes.astype(np.uint32)
 
 
 def _encode_text(values: Array) -> tuple[Array, Array]:

@@ -112,20 +112,20 @@ class Ratings:
         DataError, DuplicatesError, ParameterError
         """
         from halfstep.data.assemble import assemble
+        from halfstep.data.columns import Extracted
         from halfstep.data.report import Source
 
-        encoded_users, encoded_items = encode(users, "users"), encode(items, "items")
-        return assemble(
-            encoded_users,
-            encoded_items,
+        encoded = encode(users, "users")
+        found = Extracted(
+            encoded,
+            encode(items, "items"),
             None if ratings is None else np.asarray(ratings),
             None if time is None else np.asarray(time),
             None if weight is None else np.asarray(weight),
-            duplicates=duplicates,
-            invalid=invalid,
-            keep_order=keep_order,
-            source=Source("arrays", len(encoded_users.codes)),
+            Source("arrays", len(encoded.codes)),
         )
+        del encoded
+        return assemble(found, duplicates=duplicates, invalid=invalid, keep_order=keep_order)
 
     @classmethod
     def from_table(
@@ -150,17 +150,7 @@ class Ratings:
         from halfstep.data.tables import extract
 
         found = extract(table, user=user, item=item, rating=rating, time=time, weight=weight)
-        return assemble(
-            found.users,
-            found.items,
-            found.ratings,
-            found.time,
-            found.weight,
-            duplicates=duplicates,
-            invalid=invalid,
-            keep_order=keep_order,
-            source=found.source,
-        )
+        return assemble(found, duplicates=duplicates, invalid=invalid, keep_order=keep_order)
 
     @classmethod
     def from_scipy(
@@ -178,6 +168,7 @@ class Ratings:
         (distinct; default 0, 1, 2, …); rows and columns without cells are kept.
         """
         from halfstep.data.assemble import assemble
+        from halfstep.data.columns import Extracted
         from halfstep.data.report import Source
 
         if not hasattr(matrix, "tocoo") or not hasattr(matrix, "nnz"):
@@ -202,17 +193,10 @@ class Ratings:
                     "remove repeats or pass None",
                 )
             sides.append(Encoded(encoded.ids, encoded.codes[index]))
+        source = Source(f"scipy {matrix.format} matrix", matrix.nnz)
+        found = Extracted(sides[0], sides[1], cells.data, None, None, source)
         return assemble(
-            sides[0],
-            sides[1],
-            cells.data,
-            None,
-            None,
-            duplicates=duplicates,
-            invalid=invalid,
-            keep_order=False,
-            source=Source(f"scipy {matrix.format} matrix", matrix.nnz),
-            keep_ids=True,
+            found, duplicates=duplicates, invalid=invalid, keep_order=False, keep_ids=True
         )
 
     # ----------------------------------------------------------------- answers
@@ -350,9 +334,9 @@ class Ratings:
 
 def transpose(cells: CSR, n_columns: int) -> CSR:
     """The same cells by column."""
-    indptr, indices, order = _native.transpose(cells.indptr, cells.indices, n_columns)
-    weights = None if cells.weights is None else cells.weights[order]
-    return CSR(indptr, indices, cells.values[order], weights)
+    return CSR(
+        *_native.transpose(cells.indptr, cells.indices, cells.values, cells.weights, n_columns)
+    )
 
 
 def take_rows(cells: CSR, rows: Array) -> CSR:

@@ -93,18 +93,7 @@ def read_ratings(
     with opened(
         path, given, sep=sep, header=header, encoding=encoding, format=format, query=query
     ) as found:
-        return assemble(
-            found.users,
-            found.items,
-            found.ratings,
-            found.time,
-            found.weight,
-            duplicates=duplicates,
-            invalid=invalid,
-            keep_order=keep_order,
-            source=found.source,
-            bad_text=found.bad_text,
-        )
+        return assemble(found, duplicates=duplicates, invalid=invalid, keep_order=keep_order)
 
 
 @contextmanager
@@ -286,14 +275,16 @@ def _extract(relation: Relation, given: Given, hint: str = "") -> Extracted:
     chosen = choose(names, len(relation.columns), given, relation.description, hint=hint)
     found = fetch(relation, chosen)
     ratings = found.ratings
-    if names is None and given.get("rating") is None and ratings is not None and len(ratings):
-        lowest = float(ratings.min())  # NaN where one is missing, and then it is not greater
-        if lowest >= _LIKE_A_TIME:
-            raise ReadError(
-                "rating",
-                None,
-                f"column {chosen['rating']} of {relation.description} has no name and looks like a "
-                f"time (its lowest value is {lowest:.0f})",
-                f"pass time={chosen['rating']}, rating=False or rating={chosen['rating']}",
-            )
+    unsaid = names is None and given.get("rating") is None
+    # NaN where one is missing, and then it is not greater
+    if unsaid and ratings is not None and len(ratings) and ratings.min() >= _LIKE_A_TIME:
+        x = relation.columns[chosen["rating"]].text
+        lowest = relation.select({"x": f"min(try_cast({x} AS DOUBLE))"})["x"][0]
+        raise ReadError(
+            "rating",
+            None,
+            f"column {chosen['rating']} of {relation.description} has no name and looks like a "
+            f"time (its lowest value is {lowest:.0f})",
+            f"pass time={chosen['rating']}, rating=False or rating={chosen['rating']}",
+        )
     return found

@@ -193,7 +193,7 @@ def _numbers(column: nw.Series[Any], role: str) -> Array:
     import narwhals as nw
 
     dtype = column.dtype
-    if dtype.is_integer() and not column.null_count():
+    if (dtype.is_integer() or dtype.is_float()) and not column.null_count():
         return np.asarray(column.to_numpy())
     if dtype.is_numeric() or dtype == nw.Boolean:
         return _floats(column)
