@@ -61,6 +61,7 @@ def solve_rows(
     scale: npt.NDArray[_T] | None,
     out: npt.NDArray[_T],
     out_bias: npt.NDArray[_T] | None,
+    method: tuple[str, int, float],
 ) -> None: ...
 def squared_error(
     indptr: _I64,

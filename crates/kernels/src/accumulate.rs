@@ -202,7 +202,7 @@ fn add<T: Element>(into: &mut [T], from: &[T]) {
 
 /// Ask for the cache lines of a row that will be gathered soon.
 #[inline(always)]
-fn prefetch<T>(fixed: &[T], start: usize, length: usize) {
+pub fn prefetch<T>(fixed: &[T], start: usize, length: usize) {
     #[cfg(target_arch = "x86_64")]
     if start + length <= fixed.len() {
         use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};

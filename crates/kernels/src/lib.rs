@@ -6,6 +6,9 @@
 //! | `tile.rs` | the register tile under the assembly and the factorization |
 //! | `accumulate.rs` | gather and sum: Σ a f fᵀ, Σ b f |
 //! | `cholesky.rs` | A = WᵀDW and the solves, with checked pivots |
+//! | `cg.rs` | every row's system by conjugate gradients |
+//! | `packed.rs` | the cells of a row, gathered once, and sums over them |
+//! | `subspace.rs` | every row's system by blocks of unknowns |
 //! | `gram.rs` | Fᵀ diag(s) F |
 //! | `score.rs` | predictions and their squared error |
 //! | `topk.rs` | the best items of every query |
@@ -18,18 +21,22 @@
 mod accumulate;
 mod buffer;
 mod cells;
+mod cg;
 mod cholesky;
 mod csr;
 mod error;
 mod gram;
+mod packed;
 mod parallel;
 mod rows;
 mod score;
 mod simd;
+mod subspace;
 mod tile;
 mod topk;
 
 pub use cells::Cells;
+pub use cg::{Cg, solve_rows_cg};
 pub use csr::{Sorted, sort_pairs, transpose};
 pub use error::{Error, Result};
 pub use gram::gram;
@@ -37,4 +44,5 @@ pub use parallel::Run;
 pub use rows::{RowProblem, Terms, solve_rows};
 pub use score::{Model, predict, squared_error};
 pub use simd::{Element, Isa};
+pub use subspace::solve_rows_subspace;
 pub use topk::{Lists, Ranking, topk};
