@@ -2,15 +2,16 @@
 //!
 //! ```text
 //! for blocks of 256 cells:                          each block's sums start at 0
-//!     gather f, a, b                                once, where the whole row fits the buffer
-//!     for groups of 8 cells:                        then of 4, 2 and 1
-//!         t = f · p + p_bias
-//!         start:   r += (b − a t) f,   h += b f,   d += a f²
-//!         apply:   y += a t f
+//!     for pieces of 32 cells:
+//!         gather f, a, b                            once, where the whole row fits the buffer
+//!         for groups of 8 cells:                    then of 4, 2 and 1
+//!             t = f · p + p_bias
+//!             start:   r += (b − a t) f,   d += a f²
+//!             apply:   y += a t f
 //! ```
 //!
 //! 1. The buffer holds 512 KiB, so that a row of ordinary length is read from the fixed side once and from
-//!    the second cache afterwards. A longer row is gathered anew for every pass.
+//!    the second cache afterwards. A longer row is gathered anew for every pass, a piece at a time.
 //! 2. A group's rows are read for the dot products and are in the first cache when they are read again for
 //!    the sums; p and the sums are loaded once for a group.
 //! 3. Rows are padded with zeros to whole vectors; the constant 1 of the bias costs no column.
@@ -23,11 +24,14 @@ use std::ops::Range;
 use crate::accumulate::{Source, prefetch};
 use crate::buffer::Buffer;
 use crate::error::{Error, Result};
+use crate::parallel::Run;
 use crate::score::dots;
 use crate::simd::{Element, MOST_LANES, Simd};
 
-/// Cells of a block.
+/// Cells after which a sum is put aside.
 const BLOCK: usize = 256;
+/// Cells that are gathered and used while they are in the first cache.
+const PIECE: usize = 32;
 /// Bytes of gathered rows.
 const BYTES: usize = 512 << 10;
 
@@ -77,8 +81,6 @@ impl<T: Element> Vector<T> {
 pub struct Start<T> {
     /// Σ (b − a (f·x)) f
     pub r: Vector<T>,
-    /// Σ b f
-    pub h: Vector<T>,
     /// Σ a f²
     pub d: Vector<T>,
 }
@@ -86,14 +88,13 @@ pub struct Start<T> {
 impl<T: Element> Start<T> {
     /// Zeros.
     pub fn zeros(rank: usize) -> Self {
-        Start { r: Vector::zeros(rank), h: Vector::zeros(rank), d: Vector::zeros(rank) }
+        Start { r: Vector::zeros(rank), d: Vector::zeros(rank) }
     }
 
     /// Set to 0.
     #[inline(always)]
     pub fn clear(&mut self) {
         self.r.clear();
-        self.h.clear();
         self.d.clear();
     }
 
@@ -101,7 +102,6 @@ impl<T: Element> Start<T> {
     #[inline(always)]
     pub fn add(&mut self, other: &Self) {
         self.r.add(T::ONE, &other.r);
-        self.h.add(T::ONE, &other.h);
         self.d.add(T::ONE, &other.d);
     }
 }
@@ -134,31 +134,86 @@ impl<T: Element> Packed<T> {
         }
     }
 
-    /// The blocks of a row of `n` cells.
-    pub fn blocks(n: usize) -> impl Iterator<Item = Range<usize>> {
-        (0..n).step_by(BLOCK).map(move |first| first..(first + BLOCK).min(n))
+    /// The sums of the row's cells at x into `total`; the row is then the one that `apply` works on.
+    /// `part` is scratch.
+    #[inline(always)]
+    pub fn start<S: Simd<Elem = T>>(
+        &mut self,
+        s: S,
+        (fixed, source): (&[T], &impl Source<T>),
+        x: &Vector<T>,
+        (total, part): (&mut Start<T>, &mut Start<T>),
+        run: Run<'_>,
+    ) -> Result<()> {
+        total.clear();
+        for block in cut(0..source.len(), BLOCK) {
+            run.check()?;
+            let first = block.start == 0;
+            let sums = if first { &mut *total } else { &mut *part };
+            sums.clear();
+            for piece in cut(block, PIECE) {
+                let place = self.load(s, fixed, source, piece)?;
+                self.start_at(s, place, x, sums);
+            }
+            if !first {
+                total.add(part);
+            }
+        }
+        Ok(())
     }
 
-    /// Gather a block of the row, unless it is there from a pass before; its place in the buffer.
+    /// Σ a (f·p) f over the row's cells into `total`; `part` is scratch.
     #[inline(always)]
-    pub fn load<S: Simd<Elem = T>>(
+    pub fn apply<S: Simd<Elem = T>>(
+        &mut self,
+        s: S,
+        (fixed, source): (&[T], &impl Source<T>),
+        p: &Vector<T>,
+        (total, part): (&mut Vector<T>, &mut Vector<T>),
+        run: Run<'_>,
+    ) -> Result<()> {
+        total.clear();
+        for block in cut(0..source.len(), BLOCK) {
+            run.check()?;
+            let first = block.start == 0;
+            let sums = if first { &mut *total } else { &mut *part };
+            sums.clear();
+            if self.holds(source.len()) {
+                self.apply_at(s, block, p, sums);
+            } else {
+                for piece in cut(block, PIECE) {
+                    let place = self.load(s, fixed, source, piece)?;
+                    self.apply_at(s, place, p, sums);
+                }
+            }
+            if !first {
+                total.add(T::ONE, part);
+            }
+        }
+        Ok(())
+    }
+
+    /// Does a row of `n` cells stay in the buffer?
+    #[inline(always)]
+    fn holds(&self, n: usize) -> bool {
+        n <= self.capacity
+    }
+
+    /// Gather a piece of the row; its place in the buffer.
+    #[inline(always)]
+    fn load<S: Simd<Elem = T>>(
         &mut self,
         s: S,
         fixed: &[T],
         source: &impl Source<T>,
-        block: Range<usize>,
-        first_pass: bool,
+        piece: Range<usize>,
     ) -> Result<Range<usize>> {
-        let fits = source.len() <= self.capacity;
-        let at = if fits { block.start } else { 0 };
-        let place = at..at + block.len();
-        if fits && !first_pass {
-            return Ok(place);
-        }
+        let at = if self.holds(source.len()) { piece.start } else { 0 };
+        let place = at..at + piece.len();
         assert!(place.end <= self.capacity && self.rows.len() == self.capacity * self.stride);
         let fixed_rows = fixed.len() / self.rank;
         let (whole, rest) = (self.rank / S::LANES * S::LANES, self.rank % S::LANES);
-        for (slot, cell) in place.clone().zip(block) {
+        for (slot, cell) in place.clone().zip(piece) {
             let index = source.index(cell);
             if index >= fixed_rows {
                 return Err(Error::contract(format!(
@@ -189,8 +244,8 @@ impl<T: Element> Packed<T> {
 
     /// Add what the cells at `place` give at x.
     #[inline(always)]
-    pub fn start<S: Simd<Elem = T>>(&self, s: S, place: Range<usize>, x: &Vector<T>, to: &mut Start<T>) {
-        self.check(&place, [x, &to.r, &to.h, &to.d]);
+    fn start_at<S: Simd<Elem = T>>(&self, s: S, place: Range<usize>, x: &Vector<T>, to: &mut Start<T>) {
+        self.check(&place, [x, &to.r, &to.d]);
         let mut cell = place.start;
         // SAFETY: just checked; the groups lie inside `place`.
         unsafe {
@@ -214,7 +269,7 @@ impl<T: Element> Packed<T> {
 
     /// y += Σ a (f·p) f over the cells at `place`.
     #[inline(always)]
-    pub fn apply<S: Simd<Elem = T>>(&self, s: S, place: Range<usize>, p: &Vector<T>, y: &mut Vector<T>) {
+    fn apply_at<S: Simd<Elem = T>>(&self, s: S, place: Range<usize>, p: &Vector<T>, y: &mut Vector<T>) {
         self.check(&place, [p, y]);
         let mut cell = place.start;
         // SAFETY: just checked; the groups lie inside `place`.
@@ -327,28 +382,29 @@ impl<T: Element> Packed<T> {
                 let (a, b) = (self.a[cell + r], self.b[cell + r]);
                 e[r] = b - a * t[r];
                 to.r.bias += self.bias * e[r];
-                to.h.bias += self.bias * b;
                 to.d.bias += self.bias * a;
             }
             let rows = self.rows.as_ptr().add(cell * self.stride);
-            let (to_r, to_h, to_d) =
-                (to.r.factors.as_mut_ptr(), to.h.factors.as_mut_ptr(), to.d.factors.as_mut_ptr());
+            let (to_r, to_d) = (to.r.factors.as_mut_ptr(), to.d.factors.as_mut_ptr());
             for j in (0..self.width::<S>()).step_by(S::LANES) {
                 let mut sum_r = s.load(to_r.add(j));
-                let mut sum_h = s.load(to_h.add(j));
                 let mut sum_d = s.load(to_d.add(j));
                 for r in 0..R {
                     let f = s.load(rows.add(r * self.stride + j));
                     sum_r = s.fma(s.splat(e[r]), f, sum_r);
-                    sum_h = s.fma(s.splat(self.b[cell + r]), f, sum_h);
                     sum_d = s.fma(s.mul(s.splat(self.a[cell + r]), f), f, sum_d);
                 }
                 s.store(to_r.add(j), sum_r);
-                s.store(to_h.add(j), sum_h);
                 s.store(to_d.add(j), sum_d);
             }
         }
     }
+}
+
+/// A range in parts of `size`, the last one shorter.
+fn cut(range: Range<usize>, size: usize) -> impl Iterator<Item = Range<usize>> {
+    let end = range.end;
+    range.step_by(size).map(move |first| first..(first + size).min(end))
 }
 
 /// Σ_k c_k m_k over the rows m of a matrix whose rows are padded like a [`Vector`], added to `to`.

@@ -174,7 +174,7 @@ impl<T: Element> Instance<T> {
                     |r: &[f64]| -> Vec<f64> { (0..size).map(|k| r[k] / a[k * size + k]).collect() };
                 let mut p = scaled(&r);
                 let mut rho = dot(&r, &p);
-                let enough = cg.tol.max(T::EPSILON.to_f64()).powi(2) * rho.max(dot(&h, &scaled(&h)));
+                let enough = cg.tol.max(T::EPSILON.to_f64()).powi(2) * rho;
                 for _ in 0..cg.steps {
                     if rho <= enough {
                         break;

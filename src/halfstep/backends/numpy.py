@@ -182,7 +182,7 @@ def _conjugate_gradients(A: Array, h: Array, x: Array, cg: CG, epsilon: float) -
     r = h - A @ x
     p = r / D
     rho = r @ p
-    enough = max(cg.tol, epsilon) ** 2 * max(h @ (h / D), rho)
+    enough = max(max(cg.tol, epsilon) ** 2 * rho, 1e-290)
     for _ in range(cg.steps):
         if rho <= enough:
             break
@@ -197,9 +197,7 @@ def _conjugate_gradients(A: Array, h: Array, x: Array, cg: CG, epsilon: float) -
     return x if np.isfinite(x).all() else None
 
 
-def _by_blocks(
-    A: Array, h: Array, x: Array, block: int, K: int, epsilon: float
-) -> Array | None:
+def _by_blocks(A: Array, h: Array, x: Array, block: int, K: int, epsilon: float) -> Array | None:
     """The exact minimum over each block of the K factors in turn, the bias in every block."""
     for first in range(0, K, block):
         own = np.r_[first : min(first + block, K), K : len(x)]

@@ -52,7 +52,9 @@ def get_solver(solver: str | Solver, rank: int) -> Solver:
         raise ParameterError(
             "solver", solver, "is not a solver", "pass a name or an object such as ALS()"
         )
-    return solver.at_rank(rank) if isinstance(solver, ALS) else solver
+    settled: Any = solver.at_rank(rank) if isinstance(solver, ALS) else solver
+    made: Solver = settled
+    return made
 
 
 def solver_to_dict(solver: str | Solver) -> Any:

@@ -39,8 +39,8 @@ class CG:
     steps : int
         The most steps for a row in a half-step.
     tol : float
-        Stop earlier where the residual is below this share of the right-hand side (both in the norm
-        of the preconditioner); 0 runs all steps that rounding allows.
+        Stop earlier where the residual is below this share of that at the start (both in the norm of
+        the preconditioner); 0 runs all steps that rounding allows.
     """
 
     steps: int = 3
