@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, fields
+from dataclasses import fields
 from functools import partial
 from typing import Any
+
+import numpy as np
 
 from halfstep.errors import ParameterError
 from halfstep.solvers.als import ALS
@@ -23,7 +25,6 @@ __all__ = [
     "get_solver",
     "linear_for",
     "solver_from_dict",
-    "solver_names",
     "solver_to_dict",
 ]
 
@@ -33,11 +34,6 @@ _BY_NAME: dict[str, Callable[..., Any]] = {
     "als-cg": partial(ALS, linear=CG()),
     "als-subspace": partial(ALS, linear=Subspace()),
 }
-
-
-def solver_names() -> list[str]:
-    """The names that `solver=` takes."""
-    return list(_BY_NAME)
 
 
 def get_solver(solver: str | Solver, rank: int) -> Solver:
@@ -61,10 +57,16 @@ def solver_to_dict(solver: str | Solver) -> Any:
     """A solver as JSON: its name, or its name and options (of which `linear` is written alike)."""
     if isinstance(solver, str):
         return solver
-    options = {f.name: getattr(solver, f.name) for f in fields(solver)}  # type: ignore[arg-type]
+    options = _options(solver)
     if isinstance(options.get("linear"), Linear):
-        options["linear"] = {"name": options["linear"].name, **asdict(options["linear"])}
+        options["linear"] = {"name": options["linear"].name, **_options(options["linear"])}
     return {"name": solver.name, **options}
+
+
+def _options(chosen: Any) -> dict[str, Any]:
+    """The fields of a dataclass, numpy's numbers as plain ones."""
+    values = {f.name: getattr(chosen, f.name) for f in fields(chosen)}
+    return {k: v.item() if isinstance(v, np.generic) else v for k, v in values.items()}
 
 
 def solver_from_dict(saved: Any) -> str | Solver:
