@@ -215,6 +215,7 @@ fn improve<S: Simd>(
         if rho <= enough {
             break;
         }
+        run.check()?;
         packed.apply(simd, row, direction, (y, y_part), run)?;
         matrix.apply(simd, direction, y);
         let curvature = direction.dot(y);

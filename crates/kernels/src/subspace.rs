@@ -247,7 +247,7 @@ impl<T: Element> Row<'_, '_, T> {
                 }
             }
         }
-        Ok(x.iter().all(|x| x.is_finite()))
+        Ok(x.iter().all(|x| x.is_finite()) && bias.is_none_or(|b| b.is_finite()))
     }
 }
 

@@ -149,6 +149,10 @@ fn gram<'py>(
 
 /// Every row's linear system, solved.
 #[pyfunction]
+#[pyo3(signature = (
+    indptr, indices, values, weights, fixed, offset, terms, prior, linear, ridge, scale, out, out_bias,
+    method = None
+))]
 #[allow(clippy::too_many_arguments)] // one per array of `_native.pyi`
 fn solve_rows<'py>(
     py: Python<'py>,
@@ -165,14 +169,14 @@ fn solve_rows<'py>(
     scale: Option<Any<'py>>,
     out: Any<'py>,
     out_bias: Option<Any<'py>>,
-    method: (String, usize, f64),
+    method: Option<(String, usize, f64)>,
 ) -> PyResult<()> {
     let cells = cells_of(py, &indptr, &indices, &values, weights.as_ref())?;
     let method = match method {
-        (name, 0, 0.0) if name == "cholesky" => Method::Cholesky,
-        (name, steps, tol) if name == "cg" => Method::Cg(Cg { steps, tol }),
-        (name, block, 0.0) if name == "subspace" => Method::Subspace(block),
-        (name, ..) => return Err(internal(py, &format!("method {name} is not known"))),
+        None => Method::Cholesky,
+        Some((name, steps, tol)) if name == "cg" => Method::Cg(Cg { steps, tol }),
+        Some((name, block, 0.0)) if name == "subspace" => Method::Subspace(block),
+        Some(other) => return Err(internal(py, &format!("method {other:?} is not known"))),
     };
     let floats = RowArrays { fixed, offset, prior, linear, ridge, scale, out, out_bias };
     if is_f64(&floats.fixed) {

@@ -119,10 +119,10 @@ class NativeBackend:
         return index, score
 
 
-def _described(method: Linear | None) -> tuple[str, int, float]:
-    """The method as the kernels read it: name, steps or block, tol."""
+def _described(method: Linear | None) -> tuple[str, int, float] | None:
+    """The method as the kernels read it: name, steps or block, tol; None is exact."""
     if isinstance(method, CG):
         return method.name, int(method.steps), float(method.tol)
     if isinstance(method, Subspace):
         return method.name, int(method.block), 0.0
-    return "cholesky", 0, 0.0
+    return None
