@@ -18,7 +18,7 @@
 //! 1. A is never formed: y = Σ a (f·p) f + P p + s d p.
 //! 2. The scalars are summed in float64, so that tiny factors do not vanish in their squares.
 //! 3. A residual whose square is below the range of the type is 0.
-//! 4. Nothing is allocated per row. A thread's scratch: the gathered cells (at most 512 KiB, or 256 cells),
+//! 4. Nothing is allocated per row. A thread's scratch: the gathered cells (at most 512 KiB, or 32 cells),
 //!    P with padded rows, and nine vectors.
 
 use std::ops::Range;

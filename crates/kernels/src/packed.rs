@@ -121,8 +121,8 @@ impl<T: Element> Packed<T> {
     /// For rows of up to `longest` cells of K = `rank` factors, lengthened by a 1 where there is a `bias`.
     pub fn new(rank: usize, bias: bool, longest: usize) -> Self {
         let stride = rank.next_multiple_of(MOST_LANES);
-        let most = (BYTES / (stride * size_of::<T>())).max(BLOCK);
-        let capacity = if longest > most { BLOCK } else { longest };
+        let most = (BYTES / (stride * size_of::<T>())).max(PIECE);
+        let capacity = longest.clamp(PIECE, most);
         Packed {
             rank,
             stride,
