@@ -33,15 +33,18 @@ if TYPE_CHECKING:
     from halfstep.factors import Factors
     from halfstep.models import ExplicitMF
     from halfstep.models.saving import load
-    from halfstep.solvers import ALS
+    from halfstep.solvers import ALS, CG, Cholesky, Subspace
     from halfstep.threads import get_num_threads, set_num_threads
 
 _HOME = {
     "ALS": "solvers",
+    "CG": "solvers",
+    "Cholesky": "solvers",
     "ExplicitMF": "models",
     "Factors": "factors",
     "HalfstepError": "errors",
     "Ratings": "data.ratings",
+    "Subspace": "solvers",
     "available_backends": "backends",
     "baseline_rmse": "evaluation",
     "cross_validate": "evaluation",
@@ -59,10 +62,13 @@ _HOME = {
 
 __all__ = [
     "ALS",
+    "CG",
+    "Cholesky",
     "ExplicitMF",
     "Factors",
     "HalfstepError",
     "Ratings",
+    "Subspace",
     "__version__",
     "available_backends",
     "baseline_rmse",

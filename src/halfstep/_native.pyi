@@ -5,7 +5,8 @@ written in place. `T` is float32 or float64, the same in all float arguments of 
 `values` and `weights`, which are always float32. Wrong dtypes, shapes, lengths, layouts or indices
 raise `halfstep.errors.InternalError` (Python callers have checked them before); a row that cannot
 be solved raises `SingularSystem` with the row's index in `args[1]`; Ctrl-C raises
-`KeyboardInterrupt`.
+`KeyboardInterrupt`. `method` is ("cg", steps, tol), ("subspace", block, 0.0), or None for the exact
+solution; with the first two `out` and `out_bias` hold the start on entry.
 """
 
 from typing import TypeVar
@@ -77,6 +78,7 @@ def solve_rows(
     scale: npt.NDArray[_T] | None,
     out: npt.NDArray[_T],
     out_bias: npt.NDArray[_T] | None,
+    method: tuple[str, int, float] | None = None,
 ) -> None: ...
 def squared_error(
     indptr: _I64,

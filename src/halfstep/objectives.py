@@ -7,12 +7,15 @@ To add an objective: one class here with the methods of `Objective`, one entry i
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 import numpy as np
 
 from halfstep.backends.base import CSR, Array, Backend, RowTerms
 from halfstep.factors import Factors
+
+if TYPE_CHECKING:
+    from halfstep.solvers.linear import Linear
 
 __all__ = ["Objective", "Reg", "RowProblem", "Side", "SquaredError", "Value", "row_weights"]
 
@@ -45,8 +48,11 @@ class RowProblem:
         fixed: tuple[Array, Array | None],
         out: tuple[Array, Array | None],
         backend: Backend,
+        method: Linear | None = None,
     ) -> None:
         """Solve every row of `cells` with the other side's (factors, bias) fixed, into `out`.
+
+        Exactly, or by another `method`, for which `out` holds the start on entry.
 
         Raises `SingularSystemError` with the number of the row.
         """
@@ -61,6 +67,7 @@ class RowProblem:
             scale=self.scale,
             out=out[0],
             out_bias=out[1],
+            method=method,
         )
 
 

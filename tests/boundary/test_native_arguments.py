@@ -751,6 +751,13 @@ LENGTHS = st.one_of(st.just(None), st.integers(-3, 3))
 FLOATS = st.sampled_from([0.0, 1.0, -1.0, 0.5, 1e30, 1e-30, np.nan, np.inf, -np.inf, 3e38])
 
 
+METHODS = [
+    *(None, ("cg", 0, 0.0), ("cg", 3, 0.0), ("cg", 50, 0.5), ("cg", 2, np.nan)),
+    *(("subspace", 0, 0.0), ("subspace", 1, 0.0), ("subspace", 3, 0.0), ("subspace", 2**60, 0.0)),
+    *(("subspace", 1, 0.5), ("lu", 1, 0.0)),
+]
+
+
 @st.composite
 def solve_arguments(draw):
     """Arguments of `solve_rows` that are right, or a little or very wrong."""
@@ -780,8 +787,9 @@ def solve_arguments(draw):
         "linear": draw(st.sampled_from([None, floats(1, size), floats(rows, size)])),
         "ridge": draw(st.sampled_from([np.ones(size, dtype=T), np.zeros(size, dtype=T)])),
         "scale": draw(st.sampled_from([None, np.ones(rows, dtype=T)])),
-        "out": np.empty((rows, rank), dtype=T),
-        "out_bias": np.empty(rows, dtype=T) if bias else None,
+        "out": floats(rows, rank),
+        "out_bias": floats(rows) if bias else None,
+        "method": draw(st.sampled_from(METHODS)),
     }
     for _ in range(draw(st.integers(0, 3))):
         name = draw(st.sampled_from([k for k, v in arguments.items() if isinstance(v, np.ndarray)]))

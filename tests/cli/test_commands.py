@@ -383,3 +383,26 @@ def test_ml_1m_titles(run, data_folder, tmp_path):
     titles = data_folder / "ml-1m" / "movies.dat"
     out = _fits(run("similar", path, "--item", "toy story (", "--items", titles))
     assert "Toy Story (1995)" in out
+
+
+# ----------------------------------------------------------------------------- solvers
+
+
+@pytest.mark.parametrize(
+    ("solver", "exact"), [("als", True), ("als-cholesky", True), ("als-cg", False)]
+)
+def test_a_solver_by_name(run, files, tmp_path, solver, exact):
+    path = tmp_path / "m.safetensors"
+    told = _json(run("fit", files.ratings, "-o", path, "--solver", solver, "--rank", 4, "--json"))
+    assert told["parameters"]["solver"] == solver
+    answer = _json(run("explain", path, "--user", 1, "--item", 3, "--json"))
+    assert answer["exact"] is exact
+    assert ("folded in" in run("explain", path, "--user", 1, "--item", 3).out) is not exact
+    for name in ("als-cholesky", "als-cg", "als-subspace"):
+        assert name in run("fit", "--help").out
+
+
+def test_doctor_prints_the_rule(run):
+    rule = _json(run("doctor", "--json"))["solver_als"]
+    assert rule == {"rank ≤ 64": "Cholesky()", "rank > 64": "CG(steps=3, tol=0.0)"}
+    assert all(part in _fits(run("doctor"), 10**6) for part in [*rule, *rule.values()])

@@ -58,6 +58,7 @@ VARIANTS = {
     "three regs": {"reg": (0.1, 0.2, 0.05), "reg_scaling": "none"},
     "numpy reg": {"reg": np.array([0.1, 0.2, 0.3]), "rank": np.int64(3), "tol": np.float64(1e-3)},
     "solver object": {"solver": hs.ALS(), "seed": 5},
+    "nested solver": {"solver": hs.ALS(linear=hs.CG(steps=np.int64(2), tol=0.1))},
 }
 
 
@@ -603,6 +604,13 @@ DOCUMENTS = {
     "solver without a name": setting("params", "solver", value={}),
     "solver of an unknown name": setting("params", "solver", value={"name": "x\ny"}),
     "solver with a list as its name": setting("params", "solver", value={"name": []}),
+    "linear solver of an unknown name": setting(
+        "params", "solver", value={"name": "als", "linear": {"name": "lu"}}
+    ),
+    "linear solver with a wrong option": setting(
+        "params", "solver", value={"name": "als", "linear": {"name": "cg", "steps": 0}}
+    ),
+    "linear solver as a number": setting("params", "solver", value={"name": "als", "linear": 3}),
     "solver with unknown options": setting("params", "solver", value={"name": "als", "x": 1}),
     "no mean": without("mean"),
     "mean NaN": setting("mean", value=float("nan")),

@@ -10,7 +10,7 @@ from halfstep import testing
 @pytest.mark.parametrize(
     "objective", testing.OBJECTIVES, ids=lambda o: "-".join(map(str, o.values()))
 )
-@pytest.mark.parametrize("solver", testing.SOLVERS, ids=lambda s: s.name)
+@pytest.mark.parametrize("solver", testing.SOLVERS, ids=repr)
 @pytest.mark.parametrize("law", testing.LAWS, ids=lambda law: law.__name__)
 def test_law(law, solver, objective, backend, dtype):
     law(testing.Case(backend=backend, solver=solver, objective=objective, dtype=dtype))

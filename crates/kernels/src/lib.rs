@@ -7,6 +7,9 @@
 //! | `accumulate.rs` | sums over cells: Σ a f fᵀ, Σ b f |
 //! | `split.rs` | the same for sums too long for one thread |
 //! | `cholesky.rs` | A = WᵀDW and the solves, with checked pivots |
+//! | `cg.rs` | every row's system by conjugate gradients |
+//! | `packed.rs` | the cells of a row, gathered once, and sums over them |
+//! | `subspace.rs` | every row's system by blocks of unknowns |
 //! | `gram.rs` | Fᵀ diag(s) F |
 //! | `score.rs` | predictions and their squared error |
 //! | `topk.rs` | the best items of every query |
@@ -21,21 +24,25 @@
 mod accumulate;
 mod buffer;
 mod cells;
+mod cg;
 mod cholesky;
 mod csr;
 mod error;
 mod gram;
 mod ids;
+mod packed;
 mod parallel;
 mod rows;
 mod score;
 mod simd;
 mod split;
+mod subspace;
 mod take;
 mod tile;
 mod topk;
 
 pub use cells::Cells;
+pub use cg::{Cg, solve_rows_cg};
 pub use csr::{Sorted, Transposed, sort_pairs, transpose};
 pub use error::{Error, Result};
 pub use gram::gram;
@@ -44,5 +51,6 @@ pub use parallel::Run;
 pub use rows::{RowProblem, Terms, solve_rows};
 pub use score::{Model, predict, squared_error};
 pub use simd::{Element, Isa};
+pub use subspace::solve_rows_subspace;
 pub use take::take;
 pub use topk::{Lists, Ranking, topk};

@@ -65,6 +65,39 @@ pub struct RowProblem<'a, T> {
     pub scale: Option<&'a [T]>,
 }
 
+impl<T: Element> RowProblem<'_, T> {
+    /// The number of rows, where all arrays fit together and to outputs of these lengths.
+    pub(crate) fn check(&self, out: usize, out_bias: Option<usize>) -> Result<usize> {
+        let p = self;
+        p.cells.check()?;
+        let rows = p.cells.rows();
+        let unknowns = p.rank + usize::from(out_bias.is_some());
+        let fixed_rows = p.fixed.len().checked_div(p.rank).unwrap_or(0);
+        let shapes = [
+            ("rank", p.rank >= 1),
+            ("fixed", p.rank >= 1 && p.fixed.len().is_multiple_of(p.rank)),
+            ("offset", p.offset.is_none_or(|o| o.len() == fixed_rows)),
+            ("prior", p.prior.is_none_or(|m| m.len() == unknowns * unknowns)),
+            ("linear", p.linear.is_none_or(|q| q.len() == unknowns || q.len() == rows * unknowns)),
+            ("ridge", p.ridge.len() == unknowns),
+            ("scale", p.scale.is_none_or(|s| s.len() == rows)),
+            ("out", out == rows * p.rank),
+            ("out_bias", out_bias.is_none_or(|b| b == rows)),
+        ];
+        match shapes.iter().find(|(_, fits)| !fits) {
+            Some((name, _)) => Err(Error::contract(format!("{name} has a wrong shape"))),
+            None => Ok(rows),
+        }
+    }
+
+    /// q of a row, where there is one.
+    #[inline(always)]
+    pub(crate) fn linear_of(&self, u: usize) -> Option<&[T]> {
+        let unknowns = self.ridge.len();
+        self.linear.map(|q| if q.len() == unknowns { q } else { &q[u * unknowns..(u + 1) * unknowns] })
+    }
+}
+
 struct Scratch<'a, T> {
     accumulator: Accumulator<'a, T>,
     workspace: Workspace<T>,
@@ -84,24 +117,7 @@ pub fn solve_rows<'p, T: Element>(
     out_bias: Option<&mut [T]>,
 ) -> Result<()> {
     let p = *problem;
-    p.cells.check()?;
-    let rows = p.cells.rows();
-    let unknowns = p.rank + usize::from(out_bias.is_some());
-    let fixed_rows = p.fixed.len().checked_div(p.rank).unwrap_or(0);
-    let shapes = [
-        ("rank", p.rank >= 1),
-        ("fixed", p.rank >= 1 && p.fixed.len().is_multiple_of(p.rank)),
-        ("offset", p.offset.is_none_or(|o| o.len() == fixed_rows)),
-        ("prior", p.prior.is_none_or(|m| m.len() == unknowns * unknowns)),
-        ("linear", p.linear.is_none_or(|q| q.len() == unknowns || q.len() == rows * unknowns)),
-        ("ridge", p.ridge.len() == unknowns),
-        ("scale", p.scale.is_none_or(|s| s.len() == rows)),
-        ("out", out.len() == rows * p.rank),
-        ("out_bias", out_bias.as_ref().is_none_or(|b| b.len() == rows)),
-    ];
-    if let Some((name, _)) = shapes.iter().find(|(_, fits)| !fits) {
-        return Err(Error::contract(format!("{name} has a wrong shape")));
-    }
+    let rows = p.check(out.len(), out_bias.as_ref().map(|b| b.len()))?;
 
     let k = p.rank as f64;
     let cost = |u: usize| {
@@ -229,7 +245,7 @@ fn finish<S: Simd>(
     }
 
     let s = p.scale.map_or(S::Elem::ONE, |s| s[u]);
-    let q = p.linear.map(|q| if q.len() == unknowns { q } else { &q[u * unknowns..(u + 1) * unknowns] });
+    let q = p.linear_of(u);
     for k in 0..rank {
         sum.g[k * stride + k] += s * p.ridge[k];
     }
@@ -251,7 +267,7 @@ fn finish<S: Simd>(
 }
 
 /// The cells of one row as terms of its system.
-struct RowCells<'a, T> {
+pub(crate) struct RowCells<'a, T> {
     cells: Cells<'a>,
     range: Range<usize>,
     offset: Option<&'a [T]>,
@@ -261,7 +277,7 @@ struct RowCells<'a, T> {
 
 impl<'a, T: Element> RowCells<'a, T> {
     #[inline(always)]
-    fn new(p: &RowProblem<'a, T>, range: Range<usize>) -> Self {
+    pub(crate) fn new(p: &RowProblem<'a, T>, range: Range<usize>) -> Self {
         let Terms { a0, a1, b0, b1 } = p.terms;
         RowCells {
             cells: p.cells,

@@ -5,7 +5,9 @@
 mod args;
 mod door;
 
-use halfstep_kernels::{self as kernels, Cells, Element, Isa, Lists, Model, Ranking, RowProblem, Terms};
+use halfstep_kernels::{
+    self as kernels, Cells, Cg, Element, Isa, Lists, Model, Ranking, RowProblem, Terms,
+};
 use numpy::{IntoPyArray, PyArray1, PyReadonlyArray1, PyUntypedArrayMethods};
 use pyo3::prelude::*;
 
@@ -187,6 +189,10 @@ fn gram<'py>(
 
 /// Every row's linear system, solved.
 #[pyfunction]
+#[pyo3(signature = (
+    indptr, indices, values, weights, fixed, offset, terms, prior, linear, ridge, scale, out, out_bias,
+    method = None
+))]
 #[allow(clippy::too_many_arguments)] // one per array of `_native.pyi`
 fn solve_rows<'py>(
     py: Python<'py>,
@@ -203,14 +209,29 @@ fn solve_rows<'py>(
     scale: Option<Any<'py>>,
     out: Any<'py>,
     out_bias: Option<Any<'py>>,
+    method: Option<(String, usize, f64)>,
 ) -> PyResult<()> {
     let cells = cells_of(py, &indptr, &indices, &values, weights.as_ref())?;
+    let method = match method {
+        None => Method::Cholesky,
+        Some((name, steps, tol)) if name == "cg" => Method::Cg(Cg { steps, tol }),
+        Some((name, block, 0.0)) if name == "subspace" => Method::Subspace(block),
+        Some(other) => return Err(internal(py, &format!("method {other:?} is not known"))),
+    };
     let floats = RowArrays { fixed, offset, prior, linear, ridge, scale, out, out_bias };
     if is_f64(&floats.fixed) {
-        floats.solve::<f64>(py, cells, terms)
+        floats.solve::<f64>(py, cells, terms, method)
     } else {
-        floats.solve::<f32>(py, cells, terms)
+        floats.solve::<f32>(py, cells, terms, method)
     }
+}
+
+/// How every row's system is solved.
+#[derive(Clone, Copy)]
+enum Method {
+    Cholesky,
+    Cg(Cg),
+    Subspace(usize),
 }
 
 /// The float arrays of `solve_rows`, all of one type.
@@ -231,6 +252,7 @@ impl<'py> RowArrays<'py> {
         py: Python<'py>,
         cells: Cells<'_>,
         (a0, a1, b0, b1): (f64, f64, f64, f64),
+        method: Method,
     ) -> PyResult<()> {
         let isa = chosen_isa(py)?;
         let optional = |name: &str, array: &Option<Any<'py>>, shape: &[usize]| {
@@ -261,8 +283,22 @@ impl<'py> RowArrays<'py> {
         };
         let (out, out_bias) = (out.slice(), out_bias.as_mut().map(Out::slice));
         let k = problem.rank as f64;
-        let work = cells.indices.len() as f64 * k * (k + 8.0) / 4.0 + rows as f64 * k * k * k / 3.0;
-        run(py, work, |r| kernels::solve_rows(isa, r, &problem, out, out_bias))
+        let (n, m) = (cells.indices.len() as f64, rows as f64);
+        match method {
+            Method::Cholesky => {
+                let work = n * k * (k + 8.0) / 4.0 + m * k * k * k / 3.0;
+                run(py, work, |r| kernels::solve_rows(isa, r, &problem, out, out_bias))
+            }
+            Method::Cg(cg) => {
+                let work = (n + m) * k * cg.steps as f64;
+                run(py, work, |r| kernels::solve_rows_cg(isa, r, &problem, cg, out, out_bias))
+            }
+            Method::Subspace(block) => {
+                let b = block.min(problem.rank) as f64;
+                let work = n * k * (b + 16.0) / 4.0 + m * k * b * b / 3.0;
+                run(py, work, |r| kernels::solve_rows_subspace(isa, r, &problem, block, out, out_bias))
+            }
+        }
     }
 }
 

@@ -7,10 +7,13 @@ option, never saved in a model, and it refuses (`supports`) rather than drop an 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from halfstep.solvers.linear import Linear
 
 __all__ = ["CSR", "Array", "Backend", "RowTerms"]
 
@@ -93,14 +96,16 @@ class Backend(Protocol):
         scale: Array | None,
         out: Array,
         out_bias: Array | None,
+        method: Linear | None = None,
     ) -> None:
-        """Solve every row's problem (P + Σ a f fᵀ + s_u diag(d)) x = q + Σ b f, exactly.
+        """Solve every row's problem (P + Σ a f fᵀ + s_u diag(d)) x = q + Σ b f, or come nearer.
 
         `fixed` (columns × K) holds the rows f of the fixed side and `offset` their biases; `prior`
         is P, `linear` is q (one row for all, or one each), `ridge` is d and `scale` is s. Where
         `out_bias` is given, every f is lengthened by a constant 1, so that P, q and d have K + 1
         entries a side, and the last unknown is written there. A row without cells and without q is
-        zero.
+        zero. `method` says how: None and `Cholesky()` solve exactly; for the others `out` and
+        `out_bias` hold the start on entry.
 
         Raises `SingularSystemError` naming the row.
         """

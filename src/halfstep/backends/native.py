@@ -11,6 +11,7 @@ import numpy as np
 from halfstep import _native
 from halfstep.backends.base import CSR, Array, RowTerms
 from halfstep.errors import SingularSystemError
+from halfstep.solvers.linear import CG, Linear, Subspace
 
 __all__ = ["NativeBackend"]
 
@@ -44,6 +45,7 @@ class NativeBackend:
         scale: Array | None,
         out: Array,
         out_bias: Array | None,
+        method: Linear | None = None,
     ) -> None:
         try:
             _native.solve_rows(
@@ -60,6 +62,7 @@ class NativeBackend:
                 scale,
                 out,
                 out_bias,
+                _described(method),
             )
         except _native.SingularSystem as error:
             raise SingularSystemError(str(error.args[0]), row=int(error.args[1])) from None
@@ -114,3 +117,12 @@ class NativeBackend:
         score = np.empty((len(queries), n), dtype=queries.dtype)
         _native.topk(queries, items, item_bias, exclude, candidates, allow, index, score)
         return index, score
+
+
+def _described(method: Linear | None) -> tuple[str, int, float] | None:
+    """The method as the kernels read it: name, steps or block, tol; None is exact."""
+    if isinstance(method, CG):
+        return method.name, int(method.steps), float(method.tol)
+    if isinstance(method, Subspace):
+        return method.name, int(method.block), 0.0
+    return None

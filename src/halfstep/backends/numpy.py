@@ -9,6 +9,7 @@ import numpy as np
 
 from halfstep.backends.base import CSR, Array, RowTerms
 from halfstep.errors import SingularSystemError
+from halfstep.solvers.linear import CG, Linear, Subspace
 
 __all__ = ["NumpyBackend"]
 
@@ -42,6 +43,7 @@ class NumpyBackend:
         scale: Array | None,
         out: Array,
         out_bias: Array | None,
+        method: Linear | None = None,
     ) -> None:
         F = fixed.astype(np.float64)
         if out_bias is not None:
@@ -70,7 +72,13 @@ class NumpyBackend:
 
             f = F[i]
             A = P + (f.T * a) @ f + s * np.diag(d)
-            x = _solve(A, q + f.T @ b, size * epsilon)
+            h = q + f.T @ b
+            if isinstance(method, CG):
+                x = _conjugate_gradients(A, h, _start(u, out, out_bias), method, epsilon)
+            elif isinstance(method, Subspace):
+                x = _by_blocks(A, h, _start(u, out, out_bias), method.block, out.shape[1], epsilon)
+            else:
+                x = _solve(A, h, size * epsilon)
             if x is None:
                 raise SingularSystemError(f"row {u} has no unique solution", row=u)
             _store(x, u, out, out_bias)
@@ -164,6 +172,46 @@ def _solve(A: Array, rhs: Array, tolerance: float) -> Array | None:
 
     x: Array = solve_triangular(L.T, solve_triangular(L, rhs, lower=True), lower=False)
     return x if np.isfinite(x).all() else None
+
+
+def _conjugate_gradients(A: Array, h: Array, x: Array, cg: CG, epsilon: float) -> Array | None:
+    """A few preconditioned steps from x; None where A is not positive definite along one of them."""
+    D = np.diag(A)
+    if not (D > 0).all():
+        return None
+    r = h - A @ x
+    p = r / D
+    rho = r @ p
+    enough = max(max(cg.tol, epsilon) ** 2 * rho, 1e-290)
+    for _ in range(cg.steps):
+        if rho <= enough:
+            break
+        y = A @ p
+        if not p @ y > 0:
+            return None
+        x = x + rho / (p @ y) * p
+        r = r - rho / (p @ y) * y
+        z = r / D
+        p = z + (r @ z) / rho * p
+        rho = r @ z
+    return x if np.isfinite(x).all() else None
+
+
+def _by_blocks(A: Array, h: Array, x: Array, block: int, K: int, epsilon: float) -> Array | None:
+    """The exact minimum over each block of the K factors in turn, the bias in every block."""
+    for first in range(0, K, block):
+        own = np.r_[first : min(first + block, K), K : len(x)]
+        step = _solve(A[np.ix_(own, own)], (h - A @ x)[own], len(own) * epsilon)
+        if step is None:
+            return None
+        x[own] += step
+    return x
+
+
+def _start(u: int, out: Array, out_bias: Array | None) -> Array:
+    """The current value of a row, in float64."""
+    x = out[u].astype(np.float64)
+    return x if out_bias is None else np.append(x, float(out_bias[u]))
 
 
 def _store(x: Array, u: int, out: Array, out_bias: Array | None) -> None:

@@ -14,6 +14,7 @@ import numpy as np
 import halfstep as hs
 from halfstep import _native
 from halfstep.cli.output import Json, Output, size
+from halfstep.solvers.linear import EXACT_UP_TO, linear_for
 
 __all__ = ["doctor"]
 
@@ -44,6 +45,7 @@ def doctor(*, as_json: Json = False) -> int:
         "threads": hs.get_num_threads(),
         "cores": _cores(),
         "memory_bytes": _memory(),
+        "solver_als": _rule(),
     }
     versions = dict(document["versions"])
     sets = document["instruction_sets"]
@@ -58,6 +60,12 @@ def doctor(*, as_json: Json = False) -> int:
             *((name, value or "not set") for name, value in document["environment"].items()),
             ("threads", f"{document['threads']}, of {document['cores']} cores available"),
             ("memory", "not known" if memory is None else size(memory)),
+            (
+                "solver als",
+                ", ".join(
+                    f"{linear} at {ranks}" for ranks, linear in document["solver_als"].items()
+                ),
+            ),
         ]
     )
     out.say()
@@ -83,6 +91,12 @@ def _versions() -> dict[str, str]:
         except PackageNotFoundError:
             found[name] = "missing"
     return found
+
+
+def _rule() -> dict[str, str]:
+    """What `solver="als"` does at which rank."""
+    ranks = {f"rank ≤ {EXACT_UP_TO}": EXACT_UP_TO, f"rank > {EXACT_UP_TO}": EXACT_UP_TO + 1}
+    return {name: repr(linear_for(rank)) for name, rank in ranks.items()}
 
 
 def _cores() -> int:

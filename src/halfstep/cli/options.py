@@ -131,7 +131,14 @@ class ModelOptions:
     seed: Annotated[int, Parameter(help="Of the random start and of the random split.")] = _DEFAULT[
         "seed"
     ]
-    solver: Annotated[str, Parameter(help="How the optimum is found.")] = _DEFAULT["solver"]
+    solver: Annotated[
+        str,
+        Parameter(
+            help="How the optimum is found, which does not change what it is: als chooses by the rank; "
+            "als-cholesky solves every user and item exactly; als-cg and als-subspace take cheaper "
+            "steps, for large ranks."
+        ),
+    ] = _DEFAULT["solver"]
 
     def parameters(self) -> dict[str, Any]:
         """The arguments of `ExplicitMF`."""

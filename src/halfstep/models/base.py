@@ -347,8 +347,8 @@ class FactorModel(Parameters):
     ) -> FoldedIn:
         """Factors of new or changed users (or items) from their ratings, the other side fixed.
 
-        Solves exactly the row problem of the fit, so that folding in a user's training ratings gives
-        the stored factors of an ALS model. `with_rows` puts the result into a model.
+        Solves the row problem of the fit exactly, so that folding in a user's training ratings gives
+        the stored factors of a model whose solver is exact. `with_rows` puts the result into a model.
 
         Parameters
         ----------

@@ -58,7 +58,8 @@ class ExplicitMF(FactorModel):
     nonnegative : bool
         Not available yet: must be False.
     solver : str or solver object
-        "als" or `ALS()`: exact alternating least squares.
+        "als" or `ALS()`: alternating least squares, exact up to rank 64 and by conjugate gradients
+        above; "als-cholesky", "als-cg", "als-subspace" or `ALS(linear=…)` say which.
     max_iter : int
         The most sweeps.
     tol : float
@@ -228,7 +229,7 @@ class ExplicitMF(FactorModel):
             raise ParameterError("tol", self.tol, "must be a number in [0, 1)", "try tol=1e-4")
         return (
             check_reg(self.reg),
-            get_solver(self.solver),
+            get_solver(self.solver, int(self.rank)),
             Stopping(int(self.max_iter), float(self.tol), int(self.patience)),
         )
 

@@ -2,40 +2,71 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import fields
+from functools import partial
 from typing import Any
+
+import numpy as np
 
 from halfstep.errors import ParameterError
 from halfstep.solvers.als import ALS
 from halfstep.solvers.base import Problem, Solver
+from halfstep.solvers.linear import CG, Cholesky, Linear, Subspace, linear_for, linear_from_dict
 
-__all__ = ["ALS", "Problem", "Solver", "get_solver", "solver_from_dict", "solver_to_dict"]
+__all__ = [
+    "ALS",
+    "CG",
+    "Cholesky",
+    "Linear",
+    "Problem",
+    "Solver",
+    "Subspace",
+    "get_solver",
+    "linear_for",
+    "solver_from_dict",
+    "solver_to_dict",
+]
 
-_BY_NAME: dict[str, type[Any]] = {"als": ALS}
+_BY_NAME: dict[str, Callable[..., Any]] = {
+    "als": ALS,
+    "als-cholesky": partial(ALS, linear=Cholesky()),
+    "als-cg": partial(ALS, linear=CG()),
+    "als-subspace": partial(ALS, linear=Subspace()),
+}
 
 
-def get_solver(solver: str | Solver) -> Solver:
-    """The solver of that name with its defaults, or the object itself."""
+def get_solver(solver: str | Solver, rank: int) -> Solver:
+    """The solver of that name with its defaults, or the object itself, settled for K = `rank`."""
     if isinstance(solver, str):
         if solver not in _BY_NAME:
             raise ParameterError(
                 "solver", solver, "is not known", f"choose one of {', '.join(_BY_NAME)}"
             )
-        made: Solver = _BY_NAME[solver]()
-        return made
-    if not hasattr(solver, "sweep"):
+        solver = _BY_NAME[solver]()
+    if not hasattr(solver, "sweep") or isinstance(solver, type):
         raise ParameterError(
             "solver", solver, "is not a solver", "pass a name or an object such as ALS()"
         )
-    return solver
+    settled: Any = solver.at_rank(rank) if isinstance(solver, ALS) else solver
+    made: Solver = settled
+    return made
 
 
 def solver_to_dict(solver: str | Solver) -> Any:
-    """A solver as JSON: its name, or its name and options."""
+    """A solver as JSON: its name, or its name and options (of which `linear` is written alike)."""
     if isinstance(solver, str):
         return solver
-    from dataclasses import asdict
+    options = _options(solver)
+    if isinstance(options.get("linear"), Linear):
+        options["linear"] = {"name": options["linear"].name, **_options(options["linear"])}
+    return {"name": solver.name, **options}
 
-    return {"name": solver.name, **asdict(solver)}  # type: ignore[call-overload]
+
+def _options(chosen: Any) -> dict[str, Any]:
+    """The fields of a dataclass, numpy's numbers as plain ones."""
+    values = {f.name: getattr(chosen, f.name) for f in fields(chosen)}
+    return {k: v.item() if isinstance(v, np.generic) else v for k, v in values.items()}
 
 
 def solver_from_dict(saved: Any) -> str | Solver:
@@ -43,5 +74,7 @@ def solver_from_dict(saved: Any) -> str | Solver:
     if isinstance(saved, str):
         return saved
     options = dict(saved)
+    if isinstance(options.get("linear"), dict):
+        options["linear"] = linear_from_dict(options["linear"])
     made: Solver = _BY_NAME[options.pop("name")](**options)
     return made

@@ -1,59 +1,94 @@
-"""Alternating least squares: fix one side, solve every row of the other exactly, and change sides.
+"""Alternating least squares: fix one side, solve every row of the other, and change sides.
 
     for every item i:  solve (Σ_u c f_u f_uᵀ + s_i diag(d)) [z_i, b_i] = Σ_u c (r_ui − μ − b_u) f_u
     for every user u:  the same with the sides exchanged
 
-with f = [w, 1] or [z, 1] where there are biases. Each half-step is the exact minimum over its side,
-so J never rises.
+with f = [w, 1] or [z, 1] where there are biases. Each half-step is the minimum over its side, or comes
+nearer to it from the current value (`linear`), so J never rises.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import ClassVar, Literal
 
 import numpy as np
 
 from halfstep.backends.base import Array, Backend
-from halfstep.errors import SingularSystemError
+from halfstep.errors import ParameterError, SingularSystemError
 from halfstep.factors import Factors
 from halfstep.objectives import Side
 from halfstep.solvers.base import Problem
+from halfstep.solvers.linear import CG, Cholesky, Linear, Subspace, linear_for
 
 __all__ = ["ALS", "half_step"]
 
 
 @dataclass(frozen=True, slots=True)
 class ALS:
-    """Exact alternating least squares by Cholesky factorization of every row's system.
+    """Alternating least squares. A sweep is an item half-step and then a user half-step.
 
-    A sweep is an item half-step and then a user half-step and costs
-    2 |Ω| K (K + 1) + (m + n) K³ / 3 useful floating-point operations. Sources: Zhou et al. (2008);
-    Koren, Bell and Volinsky (2009).
+    Parameters
+    ----------
+    linear : Cholesky, CG, Subspace or "auto"
+        How the system of a row is solved: exactly, by a few steps of conjugate gradients, or by blocks
+        of unknowns. "auto" chooses by the rank K:
+
+        ========  ==================
+        K         linear
+        ========  ==================
+        up to 64  ``Cholesky()``
+        above 64  ``CG(steps=3)``
+        ========  ==================
+
+    A sweep costs 2 |Ω| K (K + 1) + (m + n) K³ / 3 useful floating-point operations with `Cholesky`, and
+    8 |Ω| K (steps + 1) with `CG`. Sources: Zhou et al. (2008); Koren, Bell and Volinsky (2009).
     """
 
-    name = "als"
-    ends_with_users = True
+    linear: Linear | Literal["auto"] = "auto"
+
+    name: ClassVar[str] = "als"
+
+    def __post_init__(self) -> None:
+        if self.linear != "auto" and not isinstance(self.linear, (Cholesky, CG, Subspace)):
+            raise ParameterError(
+                "linear",
+                self.linear,
+                "is not a way to solve a row",
+                'pass Cholesky(), CG(), Subspace() or "auto"',
+            )
+
+    @property
+    def ends_with_users(self) -> bool:
+        """Whether users are solved exactly; False where the rank has yet to decide (`at_rank`)."""
+        return self.linear != "auto" and self.linear.exact
+
+    def at_rank(self, rank: int) -> ALS:
+        """The same with "auto" replaced by what it means for K = `rank`."""
+        return replace(self, linear=linear_for(rank)) if self.linear == "auto" else self
 
     def sweep(
         self, problem: Problem, current: Factors, out: Factors, backend: Backend
     ) -> Iterator[str]:
-        half_step(
-            problem,
-            "item",
-            (current.user_factors, current.user_bias),
-            (out.item_factors, out.item_bias),
-            backend,
-        )
+        linear = linear_for(current.rank) if self.linear == "auto" else self.linear
+        items = (out.item_factors, out.item_bias)
+        users = (out.user_factors, out.user_bias)
+        if not linear.exact:
+            _copy((current.item_factors, current.item_bias), items)
+            _copy((current.user_factors, current.user_bias), users)
+        fixed = (current.user_factors, current.user_bias)
+        half_step(problem, "item", fixed, items, backend, linear)
         yield "items"
-        half_step(
-            problem,
-            "user",
-            (out.item_factors, out.item_bias),
-            (out.user_factors, out.user_bias),
-            backend,
-        )
+        half_step(problem, "user", items, users, backend, linear)
         yield "users"
+
+
+def _copy(start: tuple[Array, Array | None], out: tuple[Array, Array | None]) -> None:
+    """The start of an iterative half-step."""
+    for source, target in zip(start, out, strict=True):
+        if source is not None and target is not None:
+            np.copyto(target, source)
 
 
 def half_step(
@@ -62,14 +97,17 @@ def half_step(
     fixed: tuple[Array, Array | None],
     out: tuple[Array, Array | None],
     backend: Backend,
+    linear: Linear | None = None,
 ) -> None:
     """Solve every row of `side` with the other side's (factors, bias) fixed, into `out`.
+
+    Exactly, or by another `linear`, for which `out` holds the start on entry.
 
     Raises `SingularSystemError` naming the id of the row.
     """
     cells, rows = problem.side(side)
     try:
-        rows.solve(cells, fixed, out, backend)
+        rows.solve(cells, fixed, out, backend, linear)
     except SingularSystemError as error:
         row = error.row or 0
         ids = problem.ratings.users if side == "user" else problem.ratings.items

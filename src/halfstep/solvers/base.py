@@ -47,8 +47,13 @@ class Solver(Protocol):
     user factors equal `fold_in` of the same ratings.
     """
 
-    name: str
-    ends_with_users: bool
+    @property
+    def name(self) -> str:
+        """What a model file calls it."""
+
+    @property
+    def ends_with_users(self) -> bool:
+        """Whether stored user factors are exact."""
 
     def sweep(
         self, problem: Problem, current: Factors, out: Factors, backend: Backend

@@ -1,0 +1,107 @@
+"""How the linear system of a row is solved: exactly, or by a cheap step from its current value.
+
+All of them work on the same system A x = h (A = P + Σ a f fᵀ + s_u diag(d), h = q + Σ b f), which is the
+gradient of J in that row; each lowers J, or leaves it where it is at its minimum.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from halfstep.errors import ParameterError
+
+__all__ = ["CG", "LINEAR", "Cholesky", "Linear", "Subspace", "linear_for", "linear_from_dict"]
+
+
+@dataclass(frozen=True, slots=True)
+class Cholesky:
+    """The exact solution, by a Cholesky factorization with checked pivots.
+
+    About n_u K (K + 1) + K³ / 3 floating-point operations for a row of n_u cells.
+    """
+
+    name: ClassVar[str] = "cholesky"
+    exact: ClassVar[bool] = True
+
+
+@dataclass(frozen=True, slots=True)
+class CG:
+    """A few steps of conjugate gradients from the row's current value, preconditioned by the diagonal.
+
+    About 4 (steps + 1) n_u K operations for a row. Source: Takács, Pilászy and Tikk (2011,
+    «Applications of the Conjugate Gradient Method for Implicit Feedback Collaborative Filtering»).
+
+    Parameters
+    ----------
+    steps : int
+        The most steps for a row in a half-step.
+    tol : float
+        Stop earlier where the residual is below this share of that at the start (both in the norm of
+        the preconditioner); 0 runs all steps that rounding allows.
+    """
+
+    steps: int = 3
+    tol: float = 0.0
+
+    name: ClassVar[str] = "cg"
+    exact: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        _integer("steps", self.steps, 3)
+        number = isinstance(self.tol, (int, float, np.number)) and not isinstance(self.tol, bool)
+        if not number or not 0 <= self.tol < 1:
+            raise ParameterError("tol", self.tol, "must be a number in [0, 1)", "try tol=0.0")
+
+
+@dataclass(frozen=True, slots=True)
+class Subspace:
+    """One exact step for each block of unknowns in turn, from the row's current value.
+
+    About n_u K (block + 5) + K block² / 3 operations for a row; `block=1` is coordinate descent, and a
+    block of at least K is the exact solution. Source: Rendle, Krichene, Zhang and Koren (2021,
+    «iALS++: Speeding up Matrix Factorization with Subspace Optimization»).
+
+    Parameters
+    ----------
+    block : int
+        Unknowns that are solved together (and the bias with each of them).
+    """
+
+    block: int = 32
+
+    name: ClassVar[str] = "subspace"
+    exact: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        _integer("block", self.block, 32)
+
+
+Linear = Cholesky | CG | Subspace
+
+LINEAR: dict[str, type[Cholesky] | type[CG] | type[Subspace]] = {
+    made.name: made for made in (Cholesky, CG, Subspace)
+}
+
+EXACT_UP_TO = 64
+"""The largest K at which `linear="auto"` solves exactly."""
+
+
+def linear_for(rank: int) -> Linear:
+    """What `ALS(linear="auto")` uses for K = `rank`."""
+    return Cholesky() if rank <= EXACT_UP_TO else CG()
+
+
+def linear_from_dict(saved: Any) -> Linear:
+    """The object of a name and its options."""
+    options = dict(saved)
+    return LINEAR[options.pop("name")](**options)
+
+
+def _integer(name: str, value: Any, example: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
+        raise ParameterError(
+            name, value, "must be an integer of at least 1", f"try {name}={example}"
+        )
