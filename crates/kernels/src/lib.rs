@@ -8,7 +8,8 @@
 //! | `cholesky.rs` | A = WᵀDW and the solves, with checked pivots |
 //! | `gram.rs` | Fᵀ diag(s) F |
 //! | `score.rs` | predictions and their squared error |
-//! | `topk.rs` | the best items of every query |
+//! | `topk.rs` | the best items of every query: in full, or through a filter |
+//! | `bytes.rs` | the tile of eight-bit products under that filter |
 //! | `csr.rs` | sorting and transposing cells |
 //! | `simd.rs` | instruction sets, chosen at run time |
 //! | `parallel.rs` | threads, cancelling |
@@ -17,6 +18,7 @@
 
 mod accumulate;
 mod buffer;
+mod bytes;
 mod cells;
 mod cholesky;
 mod csr;

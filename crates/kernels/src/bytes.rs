@@ -1,0 +1,448 @@
+//! Dot products of rows rounded to eight bits: a tile of queries against a tile of items, in registers.
+//!
+//! ```text
+//! x  =  s x̂ + e         x̂ integers of at most 127, s one number for the row, e what rounding left
+//! for queries r, items i of a tile:   v = s_r s_i Σ_k q̂_rk ẑ_ik + b_i        does v reach the bar of r?
+//! ```
+//!
+//! The integer sum is exact, so how far v may be from q·z_i + b_i follows from norms alone
+//! (`topk/filter.rs`), and one instruction multiplies four times as many eight-bit numbers as floats.
+//!
+//! 1. Items lie in lanes, four of their K numbers to a lane, so that a step is one load per vector of
+//!    items, one broadcast per query and one `dot4` for each pair of them.
+//! 2. `dot4` wants one side unsigned: items are stored as ẑ + 128 and a sum starts at −128 Σ q̂.
+//! 3. Before VNNI two neighbouring products are added in 16 bits: there |q̂| stays within 64, so that
+//!    2 · 255 · 64 fits.
+//! 4. A row of a tile in which no item reaches the bar costs one comparison and stores nothing.
+
+use crate::simd::{Element, Isa};
+
+/// The most queries of a tile.
+pub const MOST_ROWS: usize = 6;
+
+/// The most items of a tile.
+pub const MOST_ITEMS: usize = 64;
+
+/// The largest K whose sums fit 32 bits: 255 · 127 · K < 2³¹.
+pub const MOST_RANK: usize = 1 << 16;
+
+/// The largest |x̂| of an item.
+pub const ITEM_LIMIT: f32 = 127.0;
+
+/// What is known of a row after rounding: x = s x̂ + e.
+#[derive(Clone, Copy, Default)]
+pub struct Rounded {
+    /// s.
+    pub scale: f32,
+    /// ‖x‖, rounded up.
+    pub norm: f64,
+    /// ‖e‖, rounded up.
+    pub error: f64,
+    /// Whether every |x| is at most 10¹⁵, so that no product of two rows overflows.
+    pub sane: bool,
+}
+
+/// Round a row to integers of at most `limit`; what of `out` is beyond it becomes 0.
+#[inline(always)]
+pub fn round_row<T: Element>(row: &[T], limit: f32, out: &mut [i8]) -> Rounded {
+    const WIDE: usize = 16;
+    let narrow = |x: T| x.to_f64() as f32;
+    // Lanes of their own let the compiler vectorize; comparisons are written so that NaN is not sane.
+    let mut most = [0.0_f32; WIDE];
+    let mut sane = [true; WIDE];
+    for part in row.chunks(WIDE) {
+        for (lane, &x) in part.iter().enumerate() {
+            let size = narrow(x).abs();
+            sane[lane] &= size <= 1e15;
+            most[lane] = if size > most[lane] { size } else { most[lane] };
+        }
+    }
+    let most = most.into_iter().fold(0.0, f32::max);
+    let sane = sane.into_iter().all(|lane| lane);
+    // Smaller rows are all error: their scale could not be inverted.
+    let scale = if sane && most > 1e-30 { most / limit } else { 0.0 };
+    let inverse = if scale > 0.0 { 1.0 / scale } else { 0.0 };
+    let (mut norm, mut error) = ([0.0_f64; WIDE], [0.0_f64; WIDE]);
+    out[row.len()..].fill(0);
+    for (part, out) in row.chunks(WIDE).zip(out.chunks_mut(WIDE)) {
+        for (lane, (&x, out)) in part.iter().zip(out).enumerate() {
+            let x = narrow(x);
+            let whole = (x * inverse).round_ties_even().clamp(-limit, limit);
+            *out = whole as i8;
+            let left = x - whole * scale;
+            norm[lane] += f64::from(x) * f64::from(x);
+            error[lane] += f64::from(left) * f64::from(left);
+        }
+    }
+    // Up: the conversion to float32 and the rounding of `left` are off by 3 · 2⁻²⁴ |x| at most, the
+    // sums by far less.
+    let norm = norm.into_iter().sum::<f64>().sqrt() * (1.0 + 1e-6);
+    let error = error.into_iter().sum::<f64>().sqrt() * (1.0 + 1e-6) + 2.5e-7 * norm;
+    Rounded { scale, norm, error, sane }
+}
+
+/// The queries of a tile.
+pub struct Rows {
+    /// Their `steps` × 4 numbers q̂.
+    pub bytes: [*const i8; MOST_ROWS],
+    /// −128 Σ q̂.
+    pub start: [i32; MOST_ROWS],
+    pub scale: [f32; MOST_ROWS],
+    /// v of at least this is reported.
+    pub bar: [f32; MOST_ROWS],
+}
+
+/// What reached the bar.
+pub struct Reached {
+    /// One bit for each item, for each query.
+    pub items: [u64; MOST_ROWS],
+    /// Their v, where a bit is set.
+    pub value: [[f32; MOST_ITEMS]; MOST_ROWS],
+}
+
+/// One tile of items, its arrays as long as the tile.
+#[derive(Clone, Copy)]
+pub struct Items {
+    /// `steps` × items × 4 numbers ẑ + 128.
+    pub bytes: *const u8,
+    pub scale: *const f32,
+    pub bias: *const f32,
+    pub steps: usize,
+}
+
+type TileFn = unsafe fn(&Rows, Items, &mut Reached) -> bool;
+
+/// The tile of an instruction set.
+#[derive(Clone, Copy)]
+pub struct Tile {
+    /// Queries of a tile.
+    pub rows: usize,
+    /// Items of a tile.
+    pub items: usize,
+    /// The largest |q̂| of a query.
+    pub query_limit: f32,
+    run: TileFn,
+}
+
+impl Tile {
+    /// The best tile of an instruction set; all of them find the same integers.
+    pub fn of(isa: Isa) -> Tile {
+        assert!(isa.is_available(), "this processor has no {}", isa.name());
+        match isa {
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512 if is_x86_feature_detected!("avx512vnni") => {
+                Tile { rows: 6, items: 64, query_limit: 127.0, run: x86::tile_vnni }
+            }
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512 | Isa::Avx2 => {
+                Tile { rows: 4, items: 16, query_limit: 64.0, run: x86::tile_avx2 }
+            }
+            _ => Tile { rows: 2, items: 16, query_limit: 127.0, run: tile_portable },
+        }
+    }
+
+    /// Whether any item reaches any bar, and which.
+    ///
+    /// # Safety
+    /// The pointers of `rows` (the first `self.rows` of them) and of `items` must be valid for what
+    /// their fields say.
+    #[inline(always)]
+    pub unsafe fn run(&self, rows: &Rows, items: Items, reached: &mut Reached) -> bool {
+        // SAFETY: `of` has checked the processor, the caller promises the pointers.
+        unsafe { (self.run)(rows, items, reached) }
+    }
+}
+
+/// Lanes of 32-bit sums, or of the floats made from them.
+///
+/// A value of the type is a proof that the processor has the instructions.
+trait Lanes: Copy {
+    type Bytes: Copy;
+    type Sum: Copy;
+    type Value: Copy;
+    const LANES: usize;
+    fn splat(self, x: i32) -> Self::Sum;
+    fn zero(self) -> Self::Value;
+    /// # Safety
+    /// `p` must be valid for reading 4 · `LANES` bytes.
+    unsafe fn load(self, p: *const u8) -> Self::Bytes;
+    /// In every lane, sum + Σ of four products.
+    fn dot4(self, sum: Self::Sum, items: Self::Bytes, query: [i8; 4]) -> Self::Sum;
+    /// sum · scale · s + bias.
+    ///
+    /// # Safety
+    /// `scale` and `bias` must be valid for reading `LANES` elements.
+    unsafe fn value(self, sum: Self::Sum, scale: *const f32, s: f32, bias: *const f32) -> Self::Value;
+    fn max(self, a: Self::Value, b: Self::Value) -> Self::Value;
+    /// A bit for every lane of at least `bar`.
+    fn reaching(self, v: Self::Value, bar: f32) -> u64;
+    /// # Safety
+    /// `p` must be valid for writing `LANES` elements.
+    unsafe fn store(self, p: *mut f32, v: Self::Value);
+}
+
+/// R queries against C vectors of items.
+///
+/// # Safety
+/// As [`Tile::run`], for R queries and C · `LANES` items.
+#[inline(always)]
+unsafe fn tile<L: Lanes, const R: usize, const C: usize>(
+    l: L,
+    rows: &Rows,
+    items: Items,
+    reached: &mut Reached,
+) -> bool {
+    let mut sum = [[l.splat(0); C]; R];
+    for r in 0..R {
+        sum[r] = [l.splat(rows.start[r]); C];
+    }
+    let mut bytes = items.bytes;
+    for step in 0..items.steps {
+        // SAFETY: step < steps, both of the tile's items and of its queries.
+        unsafe {
+            let mut z = [l.load(bytes); C];
+            for c in 1..C {
+                z[c] = l.load(bytes.add(4 * L::LANES * c));
+            }
+            for r in 0..R {
+                let query = rows.bytes[r].add(4 * step).cast::<[i8; 4]>().read();
+                for c in 0..C {
+                    sum[r][c] = l.dot4(sum[r][c], z[c], query);
+                }
+            }
+            bytes = bytes.add(4 * L::LANES * C);
+        }
+    }
+    let mut any = false;
+    for r in 0..R {
+        let mut values = [l.zero(); C];
+        for c in 0..C {
+            let at = c * L::LANES;
+            // SAFETY: the tile has C · LANES items.
+            values[c] =
+                unsafe { l.value(sum[r][c], items.scale.add(at), rows.scale[r], items.bias.add(at)) };
+        }
+        let mut most = values[0];
+        for c in 1..C {
+            most = l.max(most, values[c]);
+        }
+        reached.items[r] = 0;
+        if l.reaching(most, rows.bar[r]) != 0 {
+            any = true;
+            for c in 0..C {
+                reached.items[r] |= l.reaching(values[c], rows.bar[r]) << (c * L::LANES);
+                // SAFETY: C · LANES are at most MOST_ITEMS.
+                unsafe { l.store(reached.value[r].as_mut_ptr().add(c * L::LANES), values[c]) };
+            }
+        }
+    }
+    any
+}
+
+#[derive(Clone, Copy)]
+struct PortableLanes;
+
+impl Lanes for PortableLanes {
+    type Bytes = [u8; 32];
+    type Sum = [i32; 8];
+    type Value = [f32; 8];
+    const LANES: usize = 8;
+    #[inline(always)]
+    fn splat(self, x: i32) -> [i32; 8] {
+        [x; 8]
+    }
+    #[inline(always)]
+    fn zero(self) -> [f32; 8] {
+        [0.0; 8]
+    }
+    #[inline(always)]
+    unsafe fn load(self, p: *const u8) -> [u8; 32] {
+        // SAFETY: the caller promises 32 readable bytes.
+        unsafe { p.cast::<[u8; 32]>().read() }
+    }
+    #[inline(always)]
+    fn dot4(self, mut sum: [i32; 8], items: [u8; 32], query: [i8; 4]) -> [i32; 8] {
+        for lane in 0..8 {
+            for k in 0..4 {
+                sum[lane] += i32::from(items[4 * lane + k]) * i32::from(query[k]);
+            }
+        }
+        sum
+    }
+    #[inline(always)]
+    unsafe fn value(self, sum: [i32; 8], scale: *const f32, s: f32, bias: *const f32) -> [f32; 8] {
+        let mut v = [0.0; 8];
+        for lane in 0..8 {
+            // SAFETY: the caller promises 8 of each.
+            let (scale, bias) = unsafe { (*scale.add(lane), *bias.add(lane)) };
+            v[lane] = sum[lane] as f32 * scale * s + bias;
+        }
+        v
+    }
+    #[inline(always)]
+    fn max(self, mut a: [f32; 8], b: [f32; 8]) -> [f32; 8] {
+        for lane in 0..8 {
+            a[lane] = if a[lane] > b[lane] { a[lane] } else { b[lane] };
+        }
+        a
+    }
+    #[inline(always)]
+    fn reaching(self, v: [f32; 8], bar: f32) -> u64 {
+        let mut bits = 0;
+        for lane in 0..8 {
+            bits |= u64::from(v[lane] >= bar) << lane;
+        }
+        bits
+    }
+    #[inline(always)]
+    unsafe fn store(self, p: *mut f32, v: [f32; 8]) {
+        // SAFETY: the caller promises 8 writable elements.
+        unsafe { p.cast::<[f32; 8]>().write(v) }
+    }
+}
+
+/// # Safety
+/// As [`Tile::run`].
+unsafe fn tile_portable(rows: &Rows, items: Items, reached: &mut Reached) -> bool {
+    // SAFETY: passed on.
+    unsafe { tile::<_, 2, 2>(PortableLanes, rows, items, reached) }
+}
+
+#[cfg(target_arch = "x86_64")]
+mod x86 {
+    use super::{Items, Lanes, Reached, Rows, tile};
+    use std::arch::x86_64::*;
+
+    #[derive(Clone, Copy)]
+    struct Vnni(());
+
+    // SAFETY of all that is unsafe in here: a value of the type proves that the processor has the
+    // instructions, and callers promise the memory.
+    impl Lanes for Vnni {
+        type Bytes = __m512i;
+        type Sum = __m512i;
+        type Value = __m512;
+        const LANES: usize = 16;
+        #[inline(always)]
+        fn splat(self, x: i32) -> __m512i {
+            // SAFETY: see above.
+            unsafe { _mm512_set1_epi32(x) }
+        }
+        #[inline(always)]
+        fn zero(self) -> __m512 {
+            // SAFETY: see above.
+            unsafe { _mm512_setzero_ps() }
+        }
+        #[inline(always)]
+        unsafe fn load(self, p: *const u8) -> __m512i {
+            // SAFETY: see above.
+            unsafe { _mm512_loadu_si512(p.cast()) }
+        }
+        #[inline(always)]
+        fn dot4(self, sum: __m512i, items: __m512i, query: [i8; 4]) -> __m512i {
+            let query = i32::from_ne_bytes(query.map(|byte| byte as u8));
+            // SAFETY: see above.
+            unsafe { _mm512_dpbusd_epi32(sum, items, _mm512_set1_epi32(query)) }
+        }
+        #[inline(always)]
+        unsafe fn value(self, sum: __m512i, scale: *const f32, s: f32, bias: *const f32) -> __m512 {
+            // SAFETY: see above.
+            unsafe {
+                let scaled = _mm512_mul_ps(_mm512_cvtepi32_ps(sum), _mm512_loadu_ps(scale));
+                _mm512_fmadd_ps(scaled, _mm512_set1_ps(s), _mm512_loadu_ps(bias))
+            }
+        }
+        #[inline(always)]
+        fn max(self, a: __m512, b: __m512) -> __m512 {
+            // SAFETY: see above.
+            unsafe { _mm512_max_ps(a, b) }
+        }
+        #[inline(always)]
+        fn reaching(self, v: __m512, bar: f32) -> u64 {
+            // SAFETY: see above.
+            unsafe { u64::from(_mm512_cmp_ps_mask::<_CMP_GE_OQ>(v, _mm512_set1_ps(bar))) }
+        }
+        #[inline(always)]
+        unsafe fn store(self, p: *mut f32, v: __m512) {
+            // SAFETY: see above.
+            unsafe { _mm512_storeu_ps(p, v) }
+        }
+    }
+
+    #[derive(Clone, Copy)]
+    struct Avx2(());
+
+    // SAFETY of all that is unsafe in here: as above.
+    impl Lanes for Avx2 {
+        type Bytes = __m256i;
+        type Sum = __m256i;
+        type Value = __m256;
+        const LANES: usize = 8;
+        #[inline(always)]
+        fn splat(self, x: i32) -> __m256i {
+            // SAFETY: see above.
+            unsafe { _mm256_set1_epi32(x) }
+        }
+        #[inline(always)]
+        fn zero(self) -> __m256 {
+            // SAFETY: see above.
+            unsafe { _mm256_setzero_ps() }
+        }
+        #[inline(always)]
+        unsafe fn load(self, p: *const u8) -> __m256i {
+            // SAFETY: see above.
+            unsafe { _mm256_loadu_si256(p.cast()) }
+        }
+        #[inline(always)]
+        fn dot4(self, sum: __m256i, items: __m256i, query: [i8; 4]) -> __m256i {
+            let query = i32::from_ne_bytes(query.map(|byte| byte as u8));
+            // SAFETY: see above.
+            unsafe {
+                let pairs = _mm256_maddubs_epi16(items, _mm256_set1_epi32(query));
+                _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)))
+            }
+        }
+        #[inline(always)]
+        unsafe fn value(self, sum: __m256i, scale: *const f32, s: f32, bias: *const f32) -> __m256 {
+            // SAFETY: see above.
+            unsafe {
+                let scaled = _mm256_mul_ps(_mm256_cvtepi32_ps(sum), _mm256_loadu_ps(scale));
+                _mm256_fmadd_ps(scaled, _mm256_set1_ps(s), _mm256_loadu_ps(bias))
+            }
+        }
+        #[inline(always)]
+        fn max(self, a: __m256, b: __m256) -> __m256 {
+            // SAFETY: see above.
+            unsafe { _mm256_max_ps(a, b) }
+        }
+        #[inline(always)]
+        fn reaching(self, v: __m256, bar: f32) -> u64 {
+            // SAFETY: see above.
+            unsafe {
+                let bits = _mm256_movemask_ps(_mm256_cmp_ps::<_CMP_GE_OQ>(v, _mm256_set1_ps(bar)));
+                u64::from(bits.cast_unsigned())
+            }
+        }
+        #[inline(always)]
+        unsafe fn store(self, p: *mut f32, v: __m256) {
+            // SAFETY: see above.
+            unsafe { _mm256_storeu_ps(p, v) }
+        }
+    }
+
+    /// # Safety
+    /// As `Tile::run`; the processor must have AVX-512 F and VNNI.
+    #[target_feature(enable = "avx512f,avx512vnni")]
+    pub unsafe fn tile_vnni(rows: &Rows, items: Items, reached: &mut Reached) -> bool {
+        // SAFETY: passed on.
+        unsafe { tile::<_, 6, 4>(Vnni(()), rows, items, reached) }
+    }
+
+    /// # Safety
+    /// As `Tile::run`; the processor must have AVX2 and FMA.
+    #[target_feature(enable = "avx2,fma")]
+    pub unsafe fn tile_avx2(rows: &Rows, items: Items, reached: &mut Reached) -> bool {
+        // SAFETY: passed on.
+        unsafe { tile::<_, 4, 2>(Avx2(()), rows, items, reached) }
+    }
+}

@@ -1,0 +1,351 @@
+//! A certified filter: eight-bit scores tell which items may be among the best, and only those are scored.
+//!
+//! ```text
+//! items:      z = s_z ẑ + e_z                          rounded to eight bits, once a call, best-looking first
+//! for batches of queries, in parallel:
+//!     q = s_q q̂ + e_q
+//!     for panels of items, for queries:
+//!         bar = worst of the n best so far − δ
+//!         for tiles of items:
+//!             v = s_q s_z (q̂·ẑ) + b                    `bytes.rs`: in registers, compared there
+//!             where v ≥ bar, and the item may be shown:
+//!                 score = q·z + b in full;  among the n best?  then a higher bar
+//! ```
+//!
+//! An item is passed over only where its score is certain to be below the worst of the n best, so the
+//! answers are those of `direct.rs` to the last bit. The certificate: by Cauchy–Schwarz
+//!
+//! ```text
+//! |q·z − s_q s_z q̂·ẑ|  =  |e_q·z + s_q q̂·e_z|  ≤  ‖e_q‖ ‖z‖ + (‖q‖ + ‖e_q‖) ‖e_z‖
+//! ```
+//!
+//! with the norms of what rounding really left; q̂·ẑ is exact. To this δ adds what floats do, with
+//! ε = 2⁻²³ and Q = ‖q‖ + ‖e_q‖, Z = ‖z‖ + ‖e_z‖:
+//!
+//! ```text
+//! (K / lanes + log₂ lanes + 1) ε Q Z + ε (Q Z + |b|)   the score itself: `dot`, then + b
+//! 3 ε (Q Z + |b|)                                      v: q̂·ẑ to float, two products, + b, b to float32
+//! ```
+//!
+//! together below (K + 16) ε (Q Z + |b|), and the smallest normal number for underflow. δ takes the
+//! largest ‖z‖, ‖e_z‖ and |b| of a panel.
+//!
+//! 1. Items in descending order of b + ‖z‖·(mean ‖q‖): the bar rises early, few items pass it, and where
+//!    max b + Q Z of a panel is below it, the whole panel is passed over.
+//! 2. With that order ties need care: `Best` compares items too.
+//! 3. Items that may not be shown to anyone are not packed at all.
+
+use std::ops::Range;
+
+use super::{Problem, best::Best};
+use crate::buffer::Buffer;
+use crate::bytes::{self, ITEM_LIMIT, Items, MOST_ITEMS, MOST_RANK, MOST_ROWS, Reached, Rows, Tile};
+use crate::error::Result;
+use crate::parallel::{Run, Shared};
+use crate::score::dot;
+use crate::simd::{Element, Isa, Kernel, Simd};
+
+/// Queries of a task, a multiple of the rows of every tile.
+const BATCH: usize = 96;
+
+/// Items of a panel, a multiple of the items of every tile.
+const PANEL: usize = 512;
+
+/// Fewer queries do not pay for rounding the items.
+const FEWEST_QUERIES: usize = 16;
+
+/// Whether the filter is faster than scoring everything.
+pub fn pays<T: Element>(p: &Problem<'_, T>) -> bool {
+    p.r.candidates.is_none()
+        && p.queries >= FEWEST_QUERIES
+        && p.room * 16 <= p.items
+        && p.r.rank <= MOST_RANK
+}
+
+/// What a panel's items have at most.
+#[derive(Clone, Copy, Default)]
+struct Panel {
+    /// ‖z‖.
+    norm: f64,
+    /// ‖e_z‖.
+    error: f64,
+    /// |b|.
+    size: f64,
+    /// b.
+    bias: f64,
+}
+
+/// The items, rounded, in tiles.
+pub struct Packed {
+    tile: Tile,
+    /// Groups of four numbers in a row.
+    steps: usize,
+    /// The items by place.
+    order: Vec<u32>,
+    bytes: Buffer<u8>,
+    /// One for every place, whole tiles of them.
+    scale: Vec<f32>,
+    bias: Vec<f32>,
+    panels: Vec<Panel>,
+}
+
+impl Packed {
+    /// Round and pack; none where a number is too large for the bounds, or not finite.
+    pub fn new<T: Element>(isa: Isa, run: Run<'_>, p: &Problem<'_, T>) -> Result<Option<Packed>> {
+        const CHUNK: usize = 1024;
+        let tile = Tile::of(isa);
+        let steps = p.r.rank.div_ceil(4);
+        let width = steps * 4;
+        let mut rounded = vec![0_i8; p.items * width];
+        let mut known = vec![bytes::Rounded::default(); p.items];
+        let chunks = |length: usize, step: usize| -> Vec<Range<usize>> {
+            (0..length).step_by(step).map(|at| at..(at + step).min(length)).collect()
+        };
+        let (out, facts) = (Shared::new(&mut rounded), Shared::new(&mut known));
+        run.for_each(
+            &chunks(p.items, CHUNK),
+            || (),
+            |(), items| {
+                let bytes = items.start * width..items.end * width;
+                // SAFETY: chunks are disjoint.
+                let (out, facts) = unsafe { (out.range(bytes), facts.range(items.clone())) };
+                T::run(isa, RoundItems { p, items: items.clone(), width, out, facts });
+                Ok(())
+            },
+        )?;
+        let sane = |b: T| b.to_f64().abs() <= 1e15;
+        if !known.iter().all(|row| row.sane) || p.r.item_bias.is_some_and(|bias| !bias.iter().all(|&b| sane(b)))
+        {
+            return Ok(None);
+        }
+        let order = order_of(p, &known);
+        let tiles = order.len().div_ceil(tile.items);
+        let mut bytes = Buffer::zeros(tiles * tile.items * width);
+        let (mut scale, mut bias) = (vec![0.0; tiles * tile.items], vec![0.0; tiles * tile.items]);
+        for (place, &i) in order.iter().enumerate() {
+            scale[place] = known[i as usize].scale;
+            bias[place] = p.bias(i as usize).to_f64() as f32;
+        }
+        let out = Shared::new(&mut bytes);
+        run.for_each(
+            &chunks(order.len(), PANEL),
+            || (),
+            |(), places| {
+                let end = places.end.next_multiple_of(tile.items);
+                // SAFETY: panels are disjoint, and so are their whole tiles.
+                let out = unsafe { out.range(places.start * width..end * width) };
+                for (at, &i) in order[places.clone()].iter().enumerate() {
+                    let row = &rounded[i as usize * width..(i as usize + 1) * width];
+                    let lane = at / tile.items * tile.items * width + at % tile.items * 4;
+                    for (step, four) in row.chunks_exact(4).enumerate() {
+                        for k in 0..4 {
+                            out[lane + step * tile.items * 4 + k] = four[k] as u8 ^ 0x80; // + 128
+                        }
+                    }
+                }
+                Ok(())
+            },
+        )?;
+        let panels = order
+            .chunks(PANEL)
+            .map(|items| {
+                items.iter().fold(Panel { bias: f64::NEG_INFINITY, ..Panel::default() }, |most, &i| {
+                    let (row, bias) = (known[i as usize], p.bias(i as usize).to_f64());
+                    Panel {
+                        norm: most.norm.max(row.norm),
+                        error: most.error.max(row.error),
+                        size: most.size.max(bias.abs()),
+                        bias: most.bias.max(bias),
+                    }
+                })
+            })
+            .collect();
+        Ok(Some(Packed { tile, steps, order, bytes, scale, bias, panels }))
+    }
+}
+
+/// The items that may be shown, those first that a query of mean length may score highest.
+fn order_of<T: Element>(p: &Problem<'_, T>, known: &[bytes::Rounded]) -> Vec<u32> {
+    let sample = p.queries.div_ceil(1000);
+    let lengths = (0..p.queries).step_by(sample).map(|u| {
+        p.query(u).iter().map(|&x| x.to_f64() * x.to_f64()).sum::<f64>().sqrt()
+    });
+    let (count, total) =
+        lengths.filter(|x| x.is_finite()).fold((0.0, 0.0), |(count, total), x| (count + 1.0, total + x));
+    let length = total / f64::max(count, 1.0);
+    let mut order: Vec<(f32, u32)> = (0..p.items)
+        .filter(|&i| p.r.allow.is_none_or(|allow| allow[i]))
+        .map(|i| ((p.bias(i).to_f64() + length * known[i].norm) as f32, i as u32))
+        .collect();
+    order.sort_unstable_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
+    order.into_iter().map(|(_, i)| i).collect()
+}
+
+struct RoundItems<'a, T> {
+    p: &'a Problem<'a, T>,
+    items: Range<usize>,
+    width: usize,
+    out: &'a mut [i8],
+    facts: &'a mut [bytes::Rounded],
+}
+
+impl<T: Element> Kernel<T> for RoundItems<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn call<S: Simd<Elem = T>>(self, _: S) {
+        let rows = self.out.chunks_exact_mut(self.width).zip(self.facts);
+        for (i, (out, facts)) in self.items.zip(rows) {
+            *facts = bytes::round_row(self.p.item(i), ITEM_LIMIT, out);
+        }
+    }
+}
+
+/// Rank the packed items for all queries.
+pub fn rank<T: Element>(
+    isa: Isa,
+    run: Run<'_>,
+    p: &Problem<'_, T>,
+    packed: &Packed,
+    index: &Shared<'_, i64>,
+    score: &Shared<'_, T>,
+) -> Result<()> {
+    let batch = p.queries.div_ceil(run.threads()).next_multiple_of(packed.tile.rows).min(BATCH);
+    let batches: Vec<_> =
+        (0..p.queries).step_by(batch).map(|u| u..(u + batch).min(p.queries)).collect();
+    run.for_each(
+        &batches,
+        || Scratch {
+            bytes: vec![0; batch * packed.steps * 4],
+            asked: vec![Query::default(); batch],
+            best: (0..batch).map(|_| Best::new(p.room)).collect(),
+        },
+        |scratch, queries| {
+            T::run(isa, Batch { p, packed, queries: queries.clone(), run, scratch })?;
+            for (best, u) in scratch.best.iter_mut().zip(queries.clone()) {
+                // SAFETY: this query is this task's alone.
+                unsafe { p.write(best, u, index, score) };
+            }
+            Ok(())
+        },
+    )
+}
+
+/// One query of a batch.
+#[derive(Clone, Copy, Default)]
+struct Query {
+    rounded: bytes::Rounded,
+    /// −128 Σ q̂.
+    start: i32,
+    /// How far v may be from the score, in this panel.
+    off: f64,
+}
+
+struct Scratch<T> {
+    bytes: Vec<i8>,
+    asked: Vec<Query>,
+    best: Vec<Best<T>>,
+}
+
+struct Batch<'a, T> {
+    p: &'a Problem<'a, T>,
+    packed: &'a Packed,
+    queries: Range<usize>,
+    run: Run<'a>,
+    scratch: &'a mut Scratch<T>,
+}
+
+impl<T: Element> Kernel<T> for Batch<'_, T> {
+    type Output = Result<()>;
+
+    #[inline(always)]
+    fn call<S: Simd<Elem = T>>(self, simd: S) -> Result<()> {
+        let Packed { tile, steps, ref bytes, ref scale, ref bias, ref panels, .. } = *self.packed;
+        let Scratch { bytes: rounded, asked, best } = self.scratch;
+        let width = steps * 4;
+        let ulps = (self.p.r.rank + 16) as f64 * f64::from(f32::EPSILON);
+        for (at, u) in self.queries.clone().enumerate() {
+            best[at].clear();
+            let row = &mut rounded[at * width..(at + 1) * width];
+            asked[at].rounded = bytes::round_row(self.p.query(u), tile.query_limit, row);
+            asked[at].start = -128 * row.iter().map(|&x| i32::from(x)).sum::<i32>();
+        }
+        let mut reached = Reached { items: [0; MOST_ROWS], value: [[0.0; MOST_ITEMS]; MOST_ROWS] };
+        let mut active = [0_usize; BATCH];
+        for (panel, most) in panels.iter().enumerate() {
+            self.run.check()?;
+            let mut count = 0;
+            for at in 0..self.queries.len() {
+                let q = &mut asked[at];
+                let length = q.rounded.norm + q.rounded.error;
+                let product = length * (most.norm + most.error);
+                let floats = ulps * (product + most.size) + f64::from(f32::MIN_POSITIVE);
+                q.off = if q.rounded.sane {
+                    q.rounded.error * most.norm + length * most.error + floats
+                } else {
+                    f64::INFINITY
+                };
+                active[count] = at;
+                let none = |worst: T| q.rounded.sane && product + most.bias + floats < worst.to_f64();
+                count += usize::from(!best[at].bar().is_some_and(none));
+            }
+            let places = panel * PANEL..((panel + 1) * PANEL).min(self.packed.order.len());
+            for chosen in active[..count].chunks(tile.rows) {
+                // A row without a query has an unreachable bar.
+                let mut rows = Rows {
+                    bytes: [rounded.as_ptr(); MOST_ROWS],
+                    start: [0; MOST_ROWS],
+                    scale: [0.0; MOST_ROWS],
+                    bar: [f32::INFINITY; MOST_ROWS],
+                };
+                for (row, &at) in chosen.iter().enumerate() {
+                    rows.bytes[row] = rounded[at * width..(at + 1) * width].as_ptr();
+                    rows.start[row] = asked[at].start;
+                    rows.scale[row] = asked[at].rounded.scale;
+                    rows.bar[row] = bar_of(&best[at], asked[at].off);
+                }
+                for first in places.clone().step_by(tile.items) {
+                    let items = Items {
+                        bytes: bytes[first * width..(first + tile.items) * width].as_ptr(),
+                        scale: scale[first..first + tile.items].as_ptr(),
+                        bias: bias[first..first + tile.items].as_ptr(),
+                        steps,
+                    };
+                    // SAFETY: every row has `width` bytes, and the tile was just cut out whole.
+                    if unsafe { tile.run(&rows, items, &mut reached) } {
+                        for (row, &at) in chosen.iter().enumerate() {
+                            let (best, off) = (&mut best[at], asked[at].off);
+                            let u = self.queries.start + at;
+                            let mut left = reached.items[row];
+                            while left != 0 {
+                                let lane = left.trailing_zeros() as usize;
+                                left &= left - 1;
+                                // The bar may have risen since.
+                                if reached.value[row][lane] < rows.bar[row] {
+                                    continue;
+                                }
+                                let Some(&i) = self.packed.order.get(first + lane) else { break };
+                                if self.p.excluded(u).binary_search(&i).is_ok() {
+                                    continue;
+                                }
+                                let score = dot(simd, self.p.query(u), self.p.item(i as usize))
+                                    + self.p.bias(i as usize);
+                                if best.wants(score, i) {
+                                    best.insert(score, i);
+                                    rows.bar[row] = bar_of(best, off);
+                                }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What v must reach where it may be `off` from the score, rounded down.
+#[inline(always)]
+fn bar_of<T: Element>(best: &Best<T>, off: f64) -> f32 {
+    best.bar().map_or(f32::NEG_INFINITY, |worst| ((worst.to_f64() - off) as f32).next_down())
+}
