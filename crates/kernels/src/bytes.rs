@@ -13,7 +13,7 @@
 //! 2. `dot4` wants one side unsigned: items are stored as ẑ + 128 and a sum starts at −128 Σ q̂.
 //! 3. Before VNNI two neighbouring products are added in 16 bits: there |q̂| stays within 64, so that
 //!    2 · 255 · 64 fits.
-//! 4. A row of a tile in which no item reaches the bar costs one comparison and stores nothing.
+//! 4. Where no item of a tile reaches its bar, which is nearly always, nothing is stored.
 
 use crate::simd::{Element, Isa};
 
@@ -45,15 +45,13 @@ pub struct Rounded {
 /// Round a row to integers of at most `limit`; what of `out` is beyond it becomes 0.
 #[inline(always)]
 pub fn round_row<T: Element>(row: &[T], limit: f32, out: &mut [i8]) -> Rounded {
-    const WIDE: usize = 16;
-    let narrow = |x: T| x.to_f64() as f32;
-    // Lanes of their own let the compiler vectorize; comparisons are written so that NaN is not sane.
     let mut most = [0.0_f32; WIDE];
     let mut sane = [true; WIDE];
-    for part in row.chunks(WIDE) {
-        for (lane, &x) in part.iter().enumerate() {
-            let size = narrow(x).abs();
-            sane[lane] &= size <= 1e15;
+    for part in 0..row.len().div_ceil(WIDE) {
+        let x = part_of(row, part);
+        for lane in 0..WIDE {
+            let size = x[lane].abs();
+            sane[lane] &= size <= 1e15; // not NaN
             most[lane] = if size > most[lane] { size } else { most[lane] };
         }
     }
@@ -62,23 +60,52 @@ pub fn round_row<T: Element>(row: &[T], limit: f32, out: &mut [i8]) -> Rounded {
     // Smaller rows are all error: their scale could not be inverted.
     let scale = if sane && most > 1e-30 { most / limit } else { 0.0 };
     let inverse = if scale > 0.0 { 1.0 / scale } else { 0.0 };
-    let (mut norm, mut error) = ([0.0_f64; WIDE], [0.0_f64; WIDE]);
+    let (mut norm, mut error) = ([0.0_f32; WIDE], [0.0_f32; WIDE]);
     out[row.len()..].fill(0);
-    for (part, out) in row.chunks(WIDE).zip(out.chunks_mut(WIDE)) {
-        for (lane, (&x, out)) in part.iter().zip(out).enumerate() {
-            let x = narrow(x);
-            let whole = (x * inverse).round_ties_even().clamp(-limit, limit);
-            *out = whole as i8;
-            let left = x - whole * scale;
-            norm[lane] += f64::from(x) * f64::from(x);
-            error[lane] += f64::from(left) * f64::from(left);
+    for part in 0..row.len().div_ceil(WIDE) {
+        let x = part_of(row, part);
+        let mut whole = [0_i8; WIDE];
+        for lane in 0..WIDE {
+            // A sum with 1.5 · 2²³ is rounded to an integer, which its low bits hold.
+            let sum = x[lane] * inverse + 12_582_912.0;
+            whole[lane] = sum.to_bits() as i8;
+            let left = x[lane] - (sum - 12_582_912.0) * scale;
+            norm[lane] += x[lane] * x[lane];
+            error[lane] += left * left;
+        }
+        let rest = (row.len() - part * WIDE).min(WIDE);
+        out[part * WIDE..][..rest].copy_from_slice(&whole[..rest]);
+    }
+    // Up: by what the sums of squares may have lost in rounding and to underflow; and `left` and the
+    // conversion to float32 are off by 3 · 2⁻²⁴ |x| at most.
+    let k = row.len() as f64;
+    let up = |squares: [f32; WIDE]| {
+        let sum: f64 = squares.into_iter().map(f64::from).sum();
+        (sum + k * f64::from(f32::MIN_POSITIVE)).sqrt() * (1.0 + k * f64::from(f32::EPSILON))
+    };
+    let norm = up(norm);
+    let error = up(error) + 2.5e-7 * norm;
+    Rounded { scale, norm, error, sane }
+}
+
+/// Numbers of a row that are rounded together: as many sums as the widest vectors have lanes.
+const WIDE: usize = 16;
+
+/// The numbers from `part` · `WIDE` on, as float32, then zeros.
+#[inline(always)]
+fn part_of<T: Element>(row: &[T], part: usize) -> [f32; WIDE] {
+    let row = &row[part * WIDE..];
+    let mut x = [0.0; WIDE];
+    if let Some(whole) = row.first_chunk::<WIDE>() {
+        for lane in 0..WIDE {
+            x[lane] = whole[lane].to_f64() as f32;
+        }
+    } else {
+        for (x, &value) in x.iter_mut().zip(row) {
+            *x = value.to_f64() as f32;
         }
     }
-    // Up: the conversion to float32 and the rounding of `left` are off by 3 · 2⁻²⁴ |x| at most, the
-    // sums by far less.
-    let norm = norm.into_iter().sum::<f64>().sqrt() * (1.0 + 1e-6);
-    let error = error.into_iter().sum::<f64>().sqrt() * (1.0 + 1e-6) + 2.5e-7 * norm;
-    Rounded { scale, norm, error, sane }
+    x
 }
 
 /// The queries of a tile.
@@ -125,19 +152,19 @@ pub struct Tile {
 }
 
 impl Tile {
-    /// The best tile of an instruction set; all of them find the same integers.
-    pub fn of(isa: Isa) -> Tile {
+    /// The best tile of an instruction set, where eight-bit products are faster than floats.
+    pub fn of(isa: Isa) -> Option<Tile> {
         assert!(isa.is_available(), "this processor has no {}", isa.name());
         match isa {
             #[cfg(target_arch = "x86_64")]
             Isa::Avx512 if is_x86_feature_detected!("avx512vnni") => {
-                Tile { rows: 6, items: 64, query_limit: 127.0, run: x86::tile_vnni }
+                Some(Tile { rows: 6, items: 64, query_limit: 127.0, run: x86::tile_vnni })
             }
             #[cfg(target_arch = "x86_64")]
             Isa::Avx512 | Isa::Avx2 => {
-                Tile { rows: 4, items: 16, query_limit: 64.0, run: x86::tile_avx2 }
+                Some(Tile { rows: 4, items: 16, query_limit: 64.0, run: x86::tile_avx2 })
             }
-            _ => Tile { rows: 2, items: 16, query_limit: 127.0, run: tile_portable },
+            _ => None,
         }
     }
 
@@ -194,7 +221,9 @@ unsafe fn tile<L: Lanes, const R: usize, const C: usize>(
 ) -> bool {
     let mut sum = [[l.splat(0); C]; R];
     for r in 0..R {
-        sum[r] = [l.splat(rows.start[r]); C];
+        for c in 0..C {
+            sum[r][c] = l.splat(rows.start[r]);
+        }
     }
     let mut bytes = items.bytes;
     for step in 0..items.steps {
@@ -213,99 +242,34 @@ unsafe fn tile<L: Lanes, const R: usize, const C: usize>(
             bytes = bytes.add(4 * L::LANES * C);
         }
     }
-    let mut any = false;
+    // Nothing here but values: a branch inside would send the sums through memory.
+    let mut value = [[l.zero(); C]; R];
+    let mut any = 0;
     for r in 0..R {
-        let mut values = [l.zero(); C];
         for c in 0..C {
             let at = c * L::LANES;
             // SAFETY: the tile has C · LANES items.
-            values[c] =
+            value[r][c] =
                 unsafe { l.value(sum[r][c], items.scale.add(at), rows.scale[r], items.bias.add(at)) };
         }
-        let mut most = values[0];
+        let mut most = value[r][0];
         for c in 1..C {
-            most = l.max(most, values[c]);
+            most = l.max(most, value[r][c]);
         }
+        any |= l.reaching(most, rows.bar[r]);
+    }
+    if any == 0 {
+        return false;
+    }
+    for r in 0..R {
         reached.items[r] = 0;
-        if l.reaching(most, rows.bar[r]) != 0 {
-            any = true;
-            for c in 0..C {
-                reached.items[r] |= l.reaching(values[c], rows.bar[r]) << (c * L::LANES);
-                // SAFETY: C · LANES are at most MOST_ITEMS.
-                unsafe { l.store(reached.value[r].as_mut_ptr().add(c * L::LANES), values[c]) };
-            }
+        for c in 0..C {
+            reached.items[r] |= l.reaching(value[r][c], rows.bar[r]) << (c * L::LANES);
+            // SAFETY: C · LANES are at most MOST_ITEMS.
+            unsafe { l.store(reached.value[r].as_mut_ptr().add(c * L::LANES), value[r][c]) };
         }
     }
-    any
-}
-
-#[derive(Clone, Copy)]
-struct PortableLanes;
-
-impl Lanes for PortableLanes {
-    type Bytes = [u8; 32];
-    type Sum = [i32; 8];
-    type Value = [f32; 8];
-    const LANES: usize = 8;
-    #[inline(always)]
-    fn splat(self, x: i32) -> [i32; 8] {
-        [x; 8]
-    }
-    #[inline(always)]
-    fn zero(self) -> [f32; 8] {
-        [0.0; 8]
-    }
-    #[inline(always)]
-    unsafe fn load(self, p: *const u8) -> [u8; 32] {
-        // SAFETY: the caller promises 32 readable bytes.
-        unsafe { p.cast::<[u8; 32]>().read() }
-    }
-    #[inline(always)]
-    fn dot4(self, mut sum: [i32; 8], items: [u8; 32], query: [i8; 4]) -> [i32; 8] {
-        for lane in 0..8 {
-            for k in 0..4 {
-                sum[lane] += i32::from(items[4 * lane + k]) * i32::from(query[k]);
-            }
-        }
-        sum
-    }
-    #[inline(always)]
-    unsafe fn value(self, sum: [i32; 8], scale: *const f32, s: f32, bias: *const f32) -> [f32; 8] {
-        let mut v = [0.0; 8];
-        for lane in 0..8 {
-            // SAFETY: the caller promises 8 of each.
-            let (scale, bias) = unsafe { (*scale.add(lane), *bias.add(lane)) };
-            v[lane] = sum[lane] as f32 * scale * s + bias;
-        }
-        v
-    }
-    #[inline(always)]
-    fn max(self, mut a: [f32; 8], b: [f32; 8]) -> [f32; 8] {
-        for lane in 0..8 {
-            a[lane] = if a[lane] > b[lane] { a[lane] } else { b[lane] };
-        }
-        a
-    }
-    #[inline(always)]
-    fn reaching(self, v: [f32; 8], bar: f32) -> u64 {
-        let mut bits = 0;
-        for lane in 0..8 {
-            bits |= u64::from(v[lane] >= bar) << lane;
-        }
-        bits
-    }
-    #[inline(always)]
-    unsafe fn store(self, p: *mut f32, v: [f32; 8]) {
-        // SAFETY: the caller promises 8 writable elements.
-        unsafe { p.cast::<[f32; 8]>().write(v) }
-    }
-}
-
-/// # Safety
-/// As [`Tile::run`].
-unsafe fn tile_portable(rows: &Rows, items: Items, reached: &mut Reached) -> bool {
-    // SAFETY: passed on.
-    unsafe { tile::<_, 2, 2>(PortableLanes, rows, items, reached) }
+    true
 }
 
 #[cfg(target_arch = "x86_64")]

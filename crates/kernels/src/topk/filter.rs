@@ -51,6 +51,9 @@ const BATCH: usize = 96;
 /// Items of a panel, a multiple of the items of every tile.
 const PANEL: usize = 512;
 
+/// The most that wait while the next tile is computed.
+const MOST_WAITING: usize = 24;
+
 /// Fewer queries do not pay for rounding the items.
 const FEWEST_QUERIES: usize = 16;
 
@@ -93,7 +96,7 @@ impl Packed {
     /// Round and pack; none where a number is too large for the bounds, or not finite.
     pub fn new<T: Element>(isa: Isa, run: Run<'_>, p: &Problem<'_, T>) -> Result<Option<Packed>> {
         const CHUNK: usize = 1024;
-        let tile = Tile::of(isa);
+        let Some(tile) = Tile::of(isa) else { return Ok(None) };
         let steps = p.r.rank.div_ceil(4);
         let width = steps * 4;
         let mut rounded = vec![0_i8; p.items * width];
@@ -138,9 +141,8 @@ impl Packed {
                     let row = &rounded[i as usize * width..(i as usize + 1) * width];
                     let lane = at / tile.items * tile.items * width + at % tile.items * 4;
                     for (step, four) in row.chunks_exact(4).enumerate() {
-                        for k in 0..4 {
-                            out[lane + step * tile.items * 4 + k] = four[k] as u8 ^ 0x80; // + 128
-                        }
+                        let unsigned = [four[0], four[1], four[2], four[3]].map(|x| x as u8 ^ 0x80);
+                        out[lane + step * tile.items * 4..][..4].copy_from_slice(&unsigned);
                     }
                 }
                 Ok(())
@@ -173,12 +175,17 @@ fn order_of<T: Element>(p: &Problem<'_, T>, known: &[bytes::Rounded]) -> Vec<u32
     let (count, total) =
         lengths.filter(|x| x.is_finite()).fold((0.0, 0.0), |(count, total), x| (count + 1.0, total + x));
     let length = total / f64::max(count, 1.0);
-    let mut order: Vec<(f32, u32)> = (0..p.items)
+    let mut order: Vec<u64> = (0..p.items)
         .filter(|&i| p.r.allow.is_none_or(|allow| allow[i]))
-        .map(|i| ((p.bias(i).to_f64() + length * known[i].norm) as f32, i as u32))
+        .map(|i| {
+            let bits = ((p.bias(i).to_f64() + length * known[i].norm) as f32).to_bits();
+            // Integers in the reverse order of the floats, then the item.
+            let descending = if bits >> 31 == 0 { !bits & 0x7fff_ffff } else { bits };
+            u64::from(descending) << 32 | i as u64
+        })
         .collect();
-    order.sort_unstable_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
-    order.into_iter().map(|(_, i)| i).collect()
+    order.sort_unstable();
+    order.into_iter().map(|key| key as u32).collect()
 }
 
 struct RoundItems<'a, T> {
@@ -219,9 +226,11 @@ pub fn rank<T: Element>(
             bytes: vec![0; batch * packed.steps * 4],
             asked: vec![Query::default(); batch],
             best: (0..batch).map(|_| Best::new(p.room)).collect(),
+            waiting: Vec::new(),
         },
         |scratch, queries| {
-            T::run(isa, Batch { p, packed, queries: queries.clone(), run, scratch })?;
+            let task = Batch { p, packed, queries: queries.clone(), run };
+            T::run(isa, Ranked { task, scratch })?;
             for (best, u) in scratch.best.iter_mut().zip(queries.clone()) {
                 // SAFETY: this query is this task's alone.
                 unsafe { p.write(best, u, index, score) };
@@ -241,10 +250,18 @@ struct Query {
     off: f64,
 }
 
+/// An item that reached the bar of a query of the tile.
+struct Waiting {
+    row: usize,
+    item: u32,
+    value: f32,
+}
+
 struct Scratch<T> {
     bytes: Vec<i8>,
     asked: Vec<Query>,
     best: Vec<Best<T>>,
+    waiting: Vec<Waiting>,
 }
 
 struct Batch<'a, T> {
@@ -252,16 +269,27 @@ struct Batch<'a, T> {
     packed: &'a Packed,
     queries: Range<usize>,
     run: Run<'a>,
+}
+
+struct Ranked<'a, T> {
+    task: Batch<'a, T>,
     scratch: &'a mut Scratch<T>,
 }
 
-impl<T: Element> Kernel<T> for Batch<'_, T> {
+impl<T: Element> Kernel<T> for Ranked<'_, T> {
     type Output = Result<()>;
 
     #[inline(always)]
     fn call<S: Simd<Elem = T>>(self, simd: S) -> Result<()> {
+        self.task.rank(simd, self.scratch)
+    }
+}
+
+impl<T: Element> Batch<'_, T> {
+    #[inline(always)]
+    fn rank<S: Simd<Elem = T>>(&self, simd: S, scratch: &mut Scratch<T>) -> Result<()> {
         let Packed { tile, steps, ref bytes, ref scale, ref bias, ref panels, .. } = *self.packed;
-        let Scratch { bytes: rounded, asked, best } = self.scratch;
+        let Scratch { bytes: rounded, asked, best, waiting } = scratch;
         let width = steps * 4;
         let ulps = (self.p.r.rank + 16) as f64 * f64::from(f32::EPSILON);
         for (at, u) in self.queries.clone().enumerate() {
@@ -312,36 +340,80 @@ impl<T: Element> Kernel<T> for Batch<'_, T> {
                         steps,
                     };
                     // SAFETY: every row has `width` bytes, and the tile was just cut out whole.
-                    if unsafe { tile.run(&rows, items, &mut reached) } {
-                        for (row, &at) in chosen.iter().enumerate() {
-                            let (best, off) = (&mut best[at], asked[at].off);
-                            let u = self.queries.start + at;
-                            let mut left = reached.items[row];
-                            while left != 0 {
-                                let lane = left.trailing_zeros() as usize;
-                                left &= left - 1;
-                                // The bar may have risen since.
-                                if reached.value[row][lane] < rows.bar[row] {
-                                    continue;
-                                }
-                                let Some(&i) = self.packed.order.get(first + lane) else { break };
-                                if self.p.excluded(u).binary_search(&i).is_ok() {
-                                    continue;
-                                }
-                                let score = dot(simd, self.p.query(u), self.p.item(i as usize))
-                                    + self.p.bias(i as usize);
-                                if best.wants(score, i) {
-                                    best.insert(score, i);
-                                    rows.bar[row] = bar_of(best, off);
-                                }
-                            }
-                        }
+                    let any = unsafe { tile.run(&rows, items, &mut reached) };
+                    if !waiting.is_empty() {
+                        self.settle(simd, waiting, &mut rows, chosen, asked, best);
+                    }
+                    if any {
+                        self.collect(first, &reached, chosen, waiting);
+                    }
+                    // While bars are low much waits, and raises them.
+                    if waiting.len() > MOST_WAITING {
+                        self.settle(simd, waiting, &mut rows, chosen, asked, best);
                     }
                 }
+                self.settle(simd, waiting, &mut rows, chosen, asked, best);
             }
         }
         Ok(())
     }
+
+    /// Note what reached its bar in the tile of items from `first` on, and have their factors fetched.
+    #[inline(always)]
+    fn collect(&self, first: usize, reached: &Reached, chosen: &[usize], waiting: &mut Vec<Waiting>) {
+        for row in 0..chosen.len() {
+            let mut left = reached.items[row];
+            while left != 0 {
+                let lane = left.trailing_zeros() as usize;
+                left &= left - 1;
+                if let Some(&item) = self.packed.order.get(first + lane) {
+                    fetch(self.p.item(item as usize));
+                    waiting.push(Waiting { row, item, value: reached.value[row][lane] });
+                }
+            }
+        }
+    }
+
+    /// Score what waits, and hold what is among the best.
+    #[inline(always)]
+    fn settle<S: Simd<Elem = T>>(
+        &self,
+        simd: S,
+        waiting: &mut Vec<Waiting>,
+        rows: &mut Rows,
+        chosen: &[usize],
+        asked: &[Query],
+        best: &mut [Best<T>],
+    ) {
+        for &Waiting { row, item, value } in waiting.iter() {
+            let at = chosen[row];
+            let u = self.queries.start + at;
+            // The bar may have risen since.
+            if value < rows.bar[row] || self.p.excluded(u).binary_search(&item).is_ok() {
+                continue;
+            }
+            let score =
+                dot(simd, self.p.query(u), self.p.item(item as usize)) + self.p.bias(item as usize);
+            if best[at].wants(score, item) {
+                best[at].insert(score, item);
+                rows.bar[row] = bar_of(&best[at], asked[at].off);
+            }
+        }
+        waiting.clear();
+    }
+}
+
+/// Ask for a row to be brought near.
+#[inline(always)]
+fn fetch<T>(row: &[T]) {
+    #[cfg(target_arch = "x86_64")]
+    for line in row.chunks(64 / size_of::<T>()) {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        // SAFETY: a hint, which every x86-64 has; it reads nothing.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(line.as_ptr().cast()) };
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = row;
 }
 
 /// What v must reach where it may be `off` from the score, rounded down.
