@@ -50,7 +50,9 @@ impl<'a, T: Element> Problem<'a, T> {
     /// # Errors
     /// `Error::Contract`.
     fn checked(r: Ranking<'a, T>, out_index: &[i64], out_score: &[T]) -> Result<Self> {
-        if r.rank == 0 || !r.queries.len().is_multiple_of(r.rank) || !r.items.len().is_multiple_of(r.rank)
+        if r.rank == 0
+            || !r.queries.len().is_multiple_of(r.rank)
+            || !r.items.len().is_multiple_of(r.rank)
         {
             return Err(Error::contract("queries and items must be rows × K with the same K ≥ 1"));
         }

@@ -46,7 +46,7 @@ pub fn rank<T: Element>(
     } else {
         (p.items * batches).div_ceil(2 * run.threads()).clamp(PART.min(p.items), p.items)
     };
-    let starts = || (0..p.items).step_by(part.max(1));
+    let starts = || (0..p.items.max(1)).step_by(part.max(1));
     let parts = starts().count();
     let tasks: Vec<(usize, Range<usize>)> = (0..batches)
         .flat_map(|batch| starts().map(move |start| (batch, start..(start + part).min(p.items))))
@@ -123,7 +123,8 @@ impl<T: Element> Kernel<T> for Scored<'_, T> {
         for (at, u) in queries.clone().enumerate() {
             best[at].clear();
             let excluded = p.excluded(u);
-            filters[at].excluded = &excluded[excluded.partition_point(|&i| (i as usize) < items.start)..];
+            filters[at].excluded =
+                &excluded[excluded.partition_point(|&i| (i as usize) < items.start)..];
         }
         if let Some(lists) = p.r.candidates {
             for (at, u) in queries.enumerate() {

@@ -117,7 +117,8 @@ impl Packed {
             },
         )?;
         let sane = |b: T| b.to_f64().abs() <= 1e15;
-        if !known.iter().all(|row| row.sane) || p.r.item_bias.is_some_and(|bias| !bias.iter().all(|&b| sane(b)))
+        if !known.iter().all(|row| row.sane)
+            || p.r.item_bias.is_some_and(|bias| !bias.iter().all(|&b| sane(b)))
         {
             return Ok(None);
         }
@@ -169,9 +170,9 @@ impl Packed {
 /// The items that may be shown, those first that a query of mean length may score highest.
 fn order_of<T: Element>(p: &Problem<'_, T>, known: &[bytes::Rounded]) -> Vec<u32> {
     let sample = p.queries.div_ceil(1000);
-    let lengths = (0..p.queries).step_by(sample).map(|u| {
-        p.query(u).iter().map(|&x| x.to_f64() * x.to_f64()).sum::<f64>().sqrt()
-    });
+    let lengths = (0..p.queries)
+        .step_by(sample)
+        .map(|u| p.query(u).iter().map(|&x| x.to_f64() * x.to_f64()).sum::<f64>().sqrt());
     let (count, total) =
         lengths.filter(|x| x.is_finite()).fold((0.0, 0.0), |(count, total), x| (count + 1.0, total + x));
     let length = total / f64::max(count, 1.0);
@@ -218,8 +219,7 @@ pub fn rank<T: Element>(
     score: &Shared<'_, T>,
 ) -> Result<()> {
     let batch = p.queries.div_ceil(run.threads()).next_multiple_of(packed.tile.rows).min(BATCH);
-    let batches: Vec<_> =
-        (0..p.queries).step_by(batch).map(|u| u..(u + batch).min(p.queries)).collect();
+    let batches: Vec<_> = (0..p.queries).step_by(batch).map(|u| u..(u + batch).min(p.queries)).collect();
     run.for_each(
         &batches,
         || Scratch {
@@ -419,5 +419,6 @@ fn fetch<T>(row: &[T]) {
 /// What v must reach where it may be `off` from the score, rounded down.
 #[inline(always)]
 fn bar_of<T: Element>(best: &Best<T>, off: f64) -> f32 {
-    best.bar().map_or(f32::NEG_INFINITY, |worst| ((worst.to_f64() - off) as f32).next_down())
+    let bar = best.bar().map_or(f32::NEG_INFINITY, |worst| ((worst.to_f64() - off) as f32).next_down());
+    bar.max(f32::NEG_INFINITY) // where ∞ − ∞ is NaN
 }
