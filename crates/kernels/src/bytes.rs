@@ -15,7 +15,8 @@
 //!    2 · 255 · 64 fits.
 //! 4. Where no item of a tile reaches its bar, which is nearly always, nothing is stored.
 
-use crate::simd::{Element, Isa};
+use crate::score::dot;
+use crate::simd::{Element, Isa, MOST_LANES, Simd};
 
 /// The most queries of a tile.
 pub const MOST_ROWS: usize = 6;
@@ -29,6 +30,9 @@ pub const MOST_RANK: usize = 1 << 16;
 /// The largest |x̂| of an item.
 pub const ITEM_LIMIT: f32 = 127.0;
 
+/// The longest row that is rounded, so that no product of two of them overflows.
+const LONGEST: f64 = 1e15;
+
 /// What is known of a row after rounding: x = s x̂ + e.
 #[derive(Clone, Copy, Default)]
 pub struct Rounded {
@@ -38,74 +42,77 @@ pub struct Rounded {
     pub norm: f64,
     /// ‖e‖, rounded up.
     pub error: f64,
-    /// Whether every |x| is at most 10¹⁵, so that no product of two rows overflows.
-    pub sane: bool,
 }
+
+impl Rounded {
+    /// Whether the rest means anything: not for rows that are too long or not finite.
+    #[inline(always)]
+    pub fn sane(&self) -> bool {
+        is_sane(self.norm)
+    }
+}
+
+/// Whether a row of this norm may be rounded.
+#[inline(always)]
+pub fn is_sane(norm: f64) -> bool {
+    norm <= LONGEST // not NaN
+}
+
+/// ‖x‖, rounded up.
+#[inline(always)]
+pub fn norm_of<S: Simd>(simd: S, row: &[S::Elem]) -> f64 {
+    length_of(dot(simd, row, row), row.len())
+}
+
+/// The root of a sum of `k` squares, up by what they may have lost in rounding and to underflow.
+#[inline(always)]
+fn length_of<T: Element>(squares: T, k: usize) -> f64 {
+    let k = k as f64;
+    (squares.to_f64() + k * f64::from(f32::MIN_POSITIVE)).sqrt() * (1.0 + (k + 8.0) * EPSILON)
+}
+
+const EPSILON: f64 = f32::EPSILON as f64;
 
 /// Round a row to integers of at most `limit`; what of `out` is beyond it becomes 0.
 #[inline(always)]
-pub fn round_row<T: Element>(row: &[T], limit: f32, out: &mut [i8]) -> Rounded {
-    let mut most = [0.0_f32; WIDE];
-    let mut sane = [true; WIDE];
-    for part in 0..row.len().div_ceil(WIDE) {
-        let x = part_of(row, part);
-        for lane in 0..WIDE {
-            let size = x[lane].abs();
-            sane[lane] &= size <= 1e15; // not NaN
-            most[lane] = if size > most[lane] { size } else { most[lane] };
-        }
-    }
-    let most = most.into_iter().fold(0.0, f32::max);
-    let sane = sane.into_iter().all(|lane| lane);
+pub fn round_row<S: Simd>(simd: S, row: &[S::Elem], limit: f32, out: &mut [i8]) -> Rounded {
+    let norm = norm_of(simd, row);
+    // Floats without their sign are in the order of their bits.
+    let bits = row.iter().map(|x| (x.to_f64() as f32).to_bits() & 0x7fff_ffff).max();
+    let most = f32::from_bits(bits.unwrap_or(0));
+    out.fill(0);
     // Smaller rows are all error: their scale could not be inverted.
-    let scale = if sane && most > 1e-30 { most / limit } else { 0.0 };
-    let inverse = if scale > 0.0 { 1.0 / scale } else { 0.0 };
-    let (mut norm, mut error) = ([0.0_f32; WIDE], [0.0_f32; WIDE]);
-    out[row.len()..].fill(0);
-    for part in 0..row.len().div_ceil(WIDE) {
-        let x = part_of(row, part);
-        let mut whole = [0_i8; WIDE];
-        for lane in 0..WIDE {
-            // A sum with 1.5 · 2²³ is rounded to an integer, which its low bits hold.
-            let sum = x[lane] * inverse + 12_582_912.0;
-            whole[lane] = sum.to_bits() as i8;
-            let left = x[lane] - (sum - 12_582_912.0) * scale;
-            norm[lane] += x[lane] * x[lane];
-            error[lane] += left * left;
-        }
-        let rest = (row.len() - part * WIDE).min(WIDE);
-        out[part * WIDE..][..rest].copy_from_slice(&whole[..rest]);
+    if !is_sane(norm) || most <= 1e-30 {
+        return Rounded { scale: 0.0, norm, error: norm };
     }
-    // Up: by what the sums of squares may have lost in rounding and to underflow; and `left` and the
-    // conversion to float32 are off by 3 · 2⁻²⁴ |x| at most.
-    let k = row.len() as f64;
-    let up = |squares: [f32; WIDE]| {
-        let sum: f64 = squares.into_iter().map(f64::from).sum();
-        (sum + k * f64::from(f32::MIN_POSITIVE)).sqrt() * (1.0 + k * f64::from(f32::EPSILON))
-    };
-    let norm = up(norm);
-    let error = up(error) + 2.5e-7 * norm;
-    Rounded { scale, norm, error, sane }
-}
-
-/// Numbers of a row that are rounded together: as many sums as the widest vectors have lanes.
-const WIDE: usize = 16;
-
-/// The numbers from `part` · `WIDE` on, as float32, then zeros.
-#[inline(always)]
-fn part_of<T: Element>(row: &[T], part: usize) -> [f32; WIDE] {
-    let row = &row[part * WIDE..];
-    let mut x = [0.0; WIDE];
-    if let Some(whole) = row.first_chunk::<WIDE>() {
-        for lane in 0..WIDE {
-            x[lane] = whole[lane].to_f64() as f32;
+    let scale = most / limit;
+    let inverse = simd.splat(S::Elem::ONE / S::Elem::from_f32(scale));
+    let back = simd.splat(-S::Elem::from_f32(scale));
+    // A sum with 1.5 / ε is rounded to an integer.
+    let magic = S::Elem::from_f64(1.5) / S::Elem::EPSILON;
+    let (up, down) = (simd.splat(magic), simd.splat(-magic));
+    let mut squares = simd.splat(S::Elem::ZERO);
+    for (part, out) in row.chunks(S::LANES).zip(out.chunks_mut(S::LANES)) {
+        let mut lanes = [S::Elem::ZERO; MOST_LANES];
+        // SAFETY: a part has at most LANES elements, and no set has more than MOST_LANES.
+        unsafe {
+            let x = if part.len() == S::LANES {
+                simd.load(part.as_ptr())
+            } else {
+                simd.load_first(part.as_ptr(), part.len())
+            };
+            let whole = simd.add(simd.fma(x, inverse, up), down);
+            let left = simd.fma(whole, back, x);
+            squares = simd.fma(left, left, squares);
+            simd.store(lanes.as_mut_ptr(), whole);
         }
-    } else {
-        for (x, &value) in x.iter_mut().zip(row) {
-            *x = value.to_f64() as f32;
+        for (out, whole) in out.iter_mut().zip(lanes) {
+            // The same in float32, whose low bits are the integer.
+            *out = (whole.to_f64() as f32 + 12_582_912.0).to_bits() as i8;
         }
     }
-    x
+    // `left` is off by 2⁻²³ |x| at most.
+    Rounded { scale, norm, error: length_of(simd.sum(squares), row.len()) + 2.0 * EPSILON * norm }
 }
 
 /// The queries of a tile.

@@ -95,91 +95,102 @@ pub struct Packed {
 impl Packed {
     /// Round and pack; none where a number is too large for the bounds, or not finite.
     pub fn new<T: Element>(isa: Isa, run: Run<'_>, p: &Problem<'_, T>) -> Result<Option<Packed>> {
-        const CHUNK: usize = 1024;
         let Some(tile) = Tile::of(isa) else { return Ok(None) };
-        let steps = p.r.rank.div_ceil(4);
-        let width = steps * 4;
-        let mut rounded = vec![0_i8; p.items * width];
-        let mut known = vec![bytes::Rounded::default(); p.items];
-        let chunks = |length: usize, step: usize| -> Vec<Range<usize>> {
-            (0..length).step_by(step).map(|at| at..(at + step).min(length)).collect()
-        };
-        let (out, facts) = (Shared::new(&mut rounded), Shared::new(&mut known));
+        let mut norms = vec![0.0; p.items];
+        let shared = Shared::new(&mut norms);
         run.for_each(
-            &chunks(p.items, CHUNK),
+            &panels_of(p.items),
             || (),
             |(), items| {
-                let bytes = items.start * width..items.end * width;
                 // SAFETY: chunks are disjoint.
-                let (out, facts) = unsafe { (out.range(bytes), facts.range(items.clone())) };
-                T::run(isa, RoundItems { p, items: items.clone(), width, out, facts });
+                let norms = unsafe { shared.range(items.clone()) };
+                T::run(isa, Norms { p, items: items.clone(), norms });
                 Ok(())
             },
         )?;
-        let sane = |b: T| b.to_f64().abs() <= 1e15;
-        if !known.iter().all(|row| row.sane)
-            || p.r.item_bias.is_some_and(|bias| !bias.iter().all(|&b| sane(b)))
-        {
+        let small = |b: &T| bytes::is_sane(b.to_f64().abs());
+        let sane = norms.iter().all(|&norm| bytes::is_sane(norm))
+            && p.r.item_bias.is_none_or(|bias| bias.iter().all(small));
+        if !sane {
             return Ok(None);
         }
-        let order = order_of(p, &known);
-        let tiles = order.len().div_ceil(tile.items);
-        let mut bytes = Buffer::zeros(tiles * tile.items * width);
-        let (mut scale, mut bias) = (vec![0.0; tiles * tile.items], vec![0.0; tiles * tile.items]);
-        for (place, &i) in order.iter().enumerate() {
-            scale[place] = known[i as usize].scale;
-            bias[place] = p.bias(i as usize).to_f64() as f32;
-        }
-        let out = Shared::new(&mut bytes);
+        let order = order_of(p, &norms);
+        let steps = p.r.rank.div_ceil(4);
+        let places = order.len().next_multiple_of(tile.items);
+        let mut packed = Packed {
+            tile,
+            steps,
+            bytes: Buffer::zeros(places * steps * 4),
+            scale: vec![0.0; places],
+            bias: vec![0.0; places],
+            panels: vec![Panel::default(); order.len().div_ceil(PANEL)],
+            order,
+        };
+        let order = &packed.order;
+        let (bytes, scale) = (Shared::new(&mut packed.bytes), Shared::new(&mut packed.scale));
+        let (bias, panels) = (Shared::new(&mut packed.bias), Shared::new(&mut packed.panels));
         run.for_each(
-            &chunks(order.len(), PANEL),
-            || (),
-            |(), places| {
-                let end = places.end.next_multiple_of(tile.items);
-                // SAFETY: panels are disjoint, and so are their whole tiles.
-                let out = unsafe { out.range(places.start * width..end * width) };
-                for (at, &i) in order[places.clone()].iter().enumerate() {
-                    let row = &rounded[i as usize * width..(i as usize + 1) * width];
-                    let lane = at / tile.items * tile.items * width + at % tile.items * 4;
-                    for (step, four) in row.chunks_exact(4).enumerate() {
-                        let unsigned = [four[0], four[1], four[2], four[3]].map(|x| x as u8 ^ 0x80);
-                        out[lane + step * tile.items * 4..][..4].copy_from_slice(&unsigned);
+            &panels_of(order.len()),
+            || vec![0; steps * 4],
+            |row, places| {
+                let (panel, order) = (places.start / PANEL, &order[places.clone()]);
+                let places = places.start..places.end.next_multiple_of(tile.items);
+                let numbers = places.start * steps * 4..places.end * steps * 4;
+                // SAFETY: panels are whole tiles, and disjoint.
+                let task = unsafe {
+                    RoundPanel {
+                        p,
+                        tile,
+                        order,
+                        row,
+                        bytes: bytes.range(numbers),
+                        scale: scale.range(places.clone()),
+                        bias: bias.range(places),
+                        panel: &mut panels.range(panel..panel + 1)[0],
                     }
-                }
+                };
+                T::run(isa, task);
                 Ok(())
             },
         )?;
-        let panels = order
-            .chunks(PANEL)
-            .map(|items| {
-                items.iter().fold(Panel { bias: f64::NEG_INFINITY, ..Panel::default() }, |most, &i| {
-                    let (row, bias) = (known[i as usize], p.bias(i as usize).to_f64());
-                    Panel {
-                        norm: most.norm.max(row.norm),
-                        error: most.error.max(row.error),
-                        size: most.size.max(bias.abs()),
-                        bias: most.bias.max(bias),
-                    }
-                })
-            })
-            .collect();
-        Ok(Some(Packed { tile, steps, order, bytes, scale, bias, panels }))
+        Ok(Some(packed))
+    }
+}
+
+fn panels_of(length: usize) -> Vec<Range<usize>> {
+    (0..length).step_by(PANEL).map(|at| at..(at + PANEL).min(length)).collect()
+}
+
+struct Norms<'a, T> {
+    p: &'a Problem<'a, T>,
+    items: Range<usize>,
+    norms: &'a mut [f64],
+}
+
+impl<T: Element> Kernel<T> for Norms<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn call<S: Simd<Elem = T>>(self, simd: S) {
+        for (i, norm) in self.items.zip(self.norms) {
+            *norm = bytes::norm_of(simd, self.p.item(i));
+        }
     }
 }
 
 /// The items that may be shown, those first that a query of mean length may score highest.
-fn order_of<T: Element>(p: &Problem<'_, T>, known: &[bytes::Rounded]) -> Vec<u32> {
+fn order_of<T: Element>(p: &Problem<'_, T>, norms: &[f64]) -> Vec<u32> {
     let sample = p.queries.div_ceil(1000);
     let lengths = (0..p.queries)
         .step_by(sample)
-        .map(|u| p.query(u).iter().map(|&x| x.to_f64() * x.to_f64()).sum::<f64>().sqrt());
-    let (count, total) =
-        lengths.filter(|x| x.is_finite()).fold((0.0, 0.0), |(count, total), x| (count + 1.0, total + x));
+        .map(|u| p.query(u).iter().map(|&x| x.to_f64() * x.to_f64()).sum::<f64>().sqrt())
+        .filter(|length| length.is_finite());
+    let (count, total) = lengths.fold((0.0, 0.0), |(count, total), x| (count + 1.0, total + x));
     let length = total / f64::max(count, 1.0);
     let mut order: Vec<u64> = (0..p.items)
         .filter(|&i| p.r.allow.is_none_or(|allow| allow[i]))
         .map(|i| {
-            let bits = ((p.bias(i).to_f64() + length * known[i].norm) as f32).to_bits();
+            let bits = ((p.bias(i).to_f64() + length * norms[i]) as f32).to_bits();
             // Integers in the reverse order of the floats, then the item.
             let descending = if bits >> 31 == 0 { !bits & 0x7fff_ffff } else { bits };
             u64::from(descending) << 32 | i as u64
@@ -189,23 +200,46 @@ fn order_of<T: Element>(p: &Problem<'_, T>, known: &[bytes::Rounded]) -> Vec<u32
     order.into_iter().map(|key| key as u32).collect()
 }
 
-struct RoundItems<'a, T> {
+/// Round the items of a panel and lay them in tiles.
+struct RoundPanel<'a, T> {
     p: &'a Problem<'a, T>,
-    items: Range<usize>,
-    width: usize,
-    out: &'a mut [i8],
-    facts: &'a mut [bytes::Rounded],
+    tile: Tile,
+    order: &'a [u32],
+    /// Room for one row.
+    row: &'a mut [i8],
+    bytes: &'a mut [u8],
+    scale: &'a mut [f32],
+    bias: &'a mut [f32],
+    panel: &'a mut Panel,
 }
 
-impl<T: Element> Kernel<T> for RoundItems<'_, T> {
+impl<T: Element> Kernel<T> for RoundPanel<'_, T> {
     type Output = ();
 
     #[inline(always)]
-    fn call<S: Simd<Elem = T>>(self, _: S) {
-        let rows = self.out.chunks_exact_mut(self.width).zip(self.facts);
-        for (i, (out, facts)) in self.items.zip(rows) {
-            *facts = bytes::round_row(self.p.item(i), ITEM_LIMIT, out);
+    fn call<S: Simd<Elem = T>>(self, simd: S) {
+        let RoundPanel { p, tile, order, row, .. } = self;
+        let mut most = Panel { bias: f64::NEG_INFINITY, ..Panel::default() };
+        for (at, &i) in order.iter().enumerate() {
+            if let Some(&next) = order.get(at + 4) {
+                fetch(p.item(next as usize));
+            }
+            let found = bytes::round_row(simd, p.item(i as usize), ITEM_LIMIT, row);
+            let bias = p.bias(i as usize).to_f64();
+            (self.scale[at], self.bias[at]) = (found.scale, bias as f32);
+            most = Panel {
+                norm: most.norm.max(found.norm),
+                error: most.error.max(found.error),
+                size: most.size.max(bias.abs()),
+                bias: most.bias.max(bias),
+            };
+            let lane = at / tile.items * tile.items * row.len() + at % tile.items * 4;
+            for (step, four) in row.chunks_exact(4).enumerate() {
+                let unsigned = [four[0], four[1], four[2], four[3]].map(|x| x as u8 ^ 0x80); // + 128
+                self.bytes[lane + step * tile.items * 4..][..4].copy_from_slice(&unsigned);
+            }
         }
+        *self.panel = most;
     }
 }
 
@@ -295,7 +329,7 @@ impl<T: Element> Batch<'_, T> {
         for (at, u) in self.queries.clone().enumerate() {
             best[at].clear();
             let row = &mut rounded[at * width..(at + 1) * width];
-            asked[at].rounded = bytes::round_row(self.p.query(u), tile.query_limit, row);
+            asked[at].rounded = bytes::round_row(simd, self.p.query(u), tile.query_limit, row);
             asked[at].start = -128 * row.iter().map(|&x| i32::from(x)).sum::<i32>();
         }
         let mut reached = Reached { items: [0; MOST_ROWS], value: [[0.0; MOST_ITEMS]; MOST_ROWS] };
@@ -308,13 +342,13 @@ impl<T: Element> Batch<'_, T> {
                 let length = q.rounded.norm + q.rounded.error;
                 let product = length * (most.norm + most.error);
                 let floats = ulps * (product + most.size) + f64::from(f32::MIN_POSITIVE);
-                q.off = if q.rounded.sane {
+                q.off = if q.rounded.sane() {
                     q.rounded.error * most.norm + length * most.error + floats
                 } else {
                     f64::INFINITY
                 };
                 active[count] = at;
-                let none = |worst: T| q.rounded.sane && product + most.bias + floats < worst.to_f64();
+                let none = |worst: T| q.rounded.sane() && product + most.bias + floats < worst.to_f64();
                 count += usize::from(!best[at].bar().is_some_and(none));
             }
             let places = panel * PANEL..((panel + 1) * PANEL).min(self.packed.order.len());
