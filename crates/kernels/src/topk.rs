@@ -48,8 +48,8 @@ struct Problem<'a, T> {
 
 impl<'a, T: Element> Problem<'a, T> {
     /// # Errors
-    /// `Error::Contract`.
-    fn checked(r: Ranking<'a, T>, out_index: &[i64], out_score: &[T]) -> Result<Self> {
+    /// `Error::Contract`, `Error::Cancelled`.
+    fn checked(run: Run<'_>, r: Ranking<'a, T>, out_index: &[i64], out_score: &[T]) -> Result<Self> {
         if r.rank == 0
             || !r.queries.len().is_multiple_of(r.rank)
             || !r.items.len().is_multiple_of(r.rank)
@@ -69,14 +69,22 @@ impl<'a, T: Element> Problem<'a, T> {
             if lists.0.len() != queries + 1 {
                 return Err(Error::contract("exclude and candidates must have one list per query"));
             }
-            let sorted = (0..queries).all(|q| {
-                let list = &lists.1[row_of(lists.0, q)];
-                list.windows(2).all(|pair| pair[0] < pair[1])
-                    && list.last().is_none_or(|&last| (last as usize) < items)
-            });
-            if !sorted {
-                return Err(Error::contract("exclude and candidates must ascend within the items"));
-            }
+            let parts: Vec<_> = (0..queries).step_by(4096).map(|q| q..(q + 4096).min(queries)).collect();
+            run.for_each(
+                &parts,
+                || (),
+                |(), part| {
+                    let ascends = |q: usize| {
+                        let list = &lists.1[row_of(lists.0, q)];
+                        list.windows(2).all(|pair| pair[0] < pair[1])
+                            && list.last().is_none_or(|&last| (last as usize) < items)
+                    };
+                    if part.clone().all(ascends) {
+                        return Ok(());
+                    }
+                    Err(Error::contract("exclude and candidates must ascend within the items"))
+                },
+            )?;
         }
         Ok(Problem { r, queries, items, room: r.n.min(items) })
     }
@@ -131,7 +139,7 @@ pub fn topk<T: Element>(
     out_index: &mut [i64],
     out_score: &mut [T],
 ) -> Result<()> {
-    let p = Problem::checked(*ranking, out_index, out_score)?;
+    let p = Problem::checked(run, *ranking, out_index, out_score)?;
     if p.r.n == 0 {
         return Ok(());
     }

@@ -55,7 +55,7 @@ const PANEL: usize = 512;
 const MOST_WAITING: usize = 24;
 
 /// Fewer queries do not pay for rounding the items.
-const FEWEST_QUERIES: usize = 16;
+const FEWEST_QUERIES: usize = 32;
 
 /// Whether the filter is faster than scoring everything.
 pub fn pays<T: Element>(p: &Problem<'_, T>) -> bool {
