@@ -12,7 +12,8 @@
 //! | `subspace.rs` | every row's system by blocks of unknowns |
 //! | `gram.rs` | Fᵀ diag(s) F |
 //! | `score.rs` | predictions and their squared error |
-//! | `topk.rs` | the best items of every query |
+//! | `topk.rs` | the best items of every query: in full, or through a filter |
+//! | `bytes.rs` | the tile of eight-bit products under that filter |
 //! | `csr.rs` | sorting and transposing cells |
 //! | `ids.rs` | integer ids as row numbers |
 //! | `take.rs` | an array in another order |
@@ -23,6 +24,7 @@
 
 mod accumulate;
 mod buffer;
+mod bytes;
 mod cells;
 mod cg;
 mod cholesky;

@@ -310,7 +310,8 @@ class FactorModel(Parameters):
 
     def _rows_of(self, history: CSR, rows: Array) -> CSR:
         """Rows of the history, checked: that of a mapped file was not read when it was loaded."""
-        found = take_rows(history, rows)
+        everything = len(rows) == history.n_rows and np.array_equal(rows, np.arange(len(rows)))
+        found = history if everything else take_rows(history, rows)
         if len(found.indices) and int(found.indices.max()) >= len(self.factors_.item_ids):
             raise DataError(
                 "history",
