@@ -64,18 +64,18 @@ def figures_of(
     """Seconds, operations and memory of the rounds."""
     found = []
     for unit, measure in (("s", "sweep"), ("GFLOP/s", "useful operations"), ("MB", "peak memory")):
-        for name, rounds in runs.items():
+        for name, results in runs.items():
             if unit == "GFLOP/s" and "Cholesky" not in name:
                 continue
-            cells, rows = rounds[0]["cells"], rounds[0]["rows"]
-            seconds = [second for run in rounds for second in run["sweep_seconds"]]
+            cells, rows = results[0]["cells"], results[0]["rows"]
+            seconds = [second for run in results for second in run["sweep_seconds"]]
             work = operations(cells, rows, rank) / 1e9
             values = {
                 "s": seconds,
                 "GFLOP/s": [work / second for second in seconds],
-                "MB": [run["peak_rss"] / 1e6 for run in rounds],
+                "MB": [run["peak_rss"] / 1e6 for run in results],
             }[unit]
-            what = {"part": part, "case": case, "engine": name, "version": rounds[0]["version"]}
+            what = {"part": part, "case": case, "engine": name, "version": results[0]["version"]}
             what |= {"K": rank, "threads": threads}
             found.append(Figure.of(values, measure=measure, unit=unit, **what))
     return found

@@ -1,6 +1,7 @@
 """cmfrec's explicit ALS without biases: seconds of a sweep. Runs in an environment of its own.
 
-J = Σ_Ω (r − μ − w·z)² + λ (Σ_u n_u ‖w_u‖² + Σ_i n_i ‖z_i‖²). It tells no times, so they are those of two fits.
+J = Σ_Ω (r − μ − w·z)² + λ (Σ_u n_u ‖w_u‖² + Σ_i n_i ‖z_i‖²). It tells no times: they are those of two
+fits.
 """
 
 from __future__ import annotations

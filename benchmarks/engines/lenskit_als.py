@@ -1,7 +1,7 @@
 """LensKit's explicit ALS: seconds of each sweep. Runs in an environment of its own.
 
-J = Σ_Ω (r' − w·z)² + λ (Σ_u n_u ‖w_u‖² + Σ_i n_i ‖z_i‖²) with r' the ratings less biases that it computes
-once, before the first sweep.
+J = Σ_Ω (r' − w·z)² + λ (Σ_u n_u ‖w_u‖² + Σ_i n_i ‖z_i‖²) with r' the ratings less biases that it
+computes once, before the first sweep.
 """
 
 from __future__ import annotations
