@@ -23,11 +23,12 @@ from sweep import ENGINES, figures_of, run_checked
 
 def recipes(given: argparse.Namespace) -> list[dict[str, Any]]:
     """What to simulate."""
-    if given.netflix:
-        return [NETFLIX]
-    sizes = [10**6, 10**7] + ([10**8] if given.huge else [])
     if given.test:
-        sizes, given.rank, given.sweeps = [20_000, 50_000], 8, 3
+        given.sizes, given.share, given.rank, given.sweeps = [20_000, 50_000], 0.001, 8, 3
+    if given.netflix:
+        sizes = ("n_users", "n_items", "n_draws")
+        return [NETFLIX | {size: max(1, round(NETFLIX[size] * given.share)) for size in sizes}]
+    sizes = given.sizes + ([10**8] if given.huge else [])
     return [scaled(size, items_power=1.0) for size in sizes]
 
 
@@ -62,7 +63,9 @@ if __name__ == "__main__":
     made = parser(__doc__)
     made.add_argument("--rank", type=int, default=64, help="K (default 64)")
     made.add_argument("--sweeps", type=int, default=5, help="timed sweeps a round (default 5)")
+    made.add_argument("--sizes", type=int, nargs="+", default=[10**6, 10**7], help="ratings")
     made.add_argument("--huge", action="store_true", help="10⁸ ratings as well")
     made.add_argument("--netflix", action="store_true", help="the shape of the Netflix prize")
+    made.add_argument("--share", type=float, default=1.0, help="of that shape's users and items")
     made.add_argument("--peers", action="store_true", help="the peers too")
     main(made, measure, "A sweep as the data grow")

@@ -6,7 +6,7 @@ import csv
 import json
 import os
 import platform
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, fields
 from datetime import date
 from pathlib import Path
@@ -55,6 +55,16 @@ class Figure:
         """What figures of different engines must share to be compared."""
         return (self.part, self.case, self.K, self.threads, self.measure)
 
+    @classmethod
+    def from_row(cls, row: dict[str, str]) -> Figure:
+        """From a line of figures.csv."""
+        numbers = {name: float(row[name]) for name in ("value", "low", "high")}
+        whole = {name: int(row[name]) for name in ("threads", "count")}
+        text = {
+            name: row[name] for name in ("part", "case", "engine", "version", "measure", "unit")
+        }
+        return cls(**text, **numbers, **whole, K=int(row["K"]) if row["K"] else None)
+
     def to_dict(self) -> dict[str, Any]:
         """As JSON has it."""
         return asdict(self)
@@ -72,6 +82,14 @@ def ratios(figures: Sequence[Figure]) -> list[float | None]:
     ]
 
 
+def together(figures: Sequence[Figure]) -> list[Figure]:
+    """Answers to the same question side by side, questions in the order in which they are asked."""
+    place: dict[tuple[Any, ...], int] = {}
+    for figure in figures:
+        place.setdefault(figure.question, len(place))
+    return sorted(figures, key=lambda figure: place[figure.question])
+
+
 def number(value: float) -> str:
     """Four significant digits, whole from a thousand on."""
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
@@ -86,8 +104,9 @@ def table(figures: Sequence[Figure], title: str, caption: str = "") -> Table:
         made.add_column(name, justify="right", no_wrap=name == "median")
     made.add_column("unit")
     made.add_column("÷ ours", justify="right", no_wrap=True)
-    before = None
-    for figure, ratio in zip(figures, ratios(figures), strict=True):
+    figures, before = together(figures), None
+    lines = zip(figures, ratios(figures), strict=True)
+    for figure, ratio in lines:
         if before is not None and figure.question != before:
             made.add_section()
         what = " · ".join(word for word in (figure.case, figure.measure) if word)
@@ -168,7 +187,7 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
         return [{name: line.get(name, "") for name in COLUMNS} for line in csv.DictReader(file)]
 
 
-def replace(path: Path, write: Any) -> None:
+def replace(path: Path, write: Callable[[Any], object]) -> None:
     """Write a file beside `path` with `write(open file)`, then take its place."""
     scratch = path.with_name(f".{path.name}.part")
     with scratch.open("w", newline="") as file:
@@ -178,11 +197,12 @@ def replace(path: Path, write: Any) -> None:
     scratch.replace(path)
 
 
-def merge(folder: Path, part: str, figures: Sequence[Figure], where: dict[str, Any]) -> None:
-    """Put a part's figures into figures.csv in place of its earlier ones."""
+def merge(folder: Path, figures: Sequence[Figure], where: dict[str, Any]) -> None:
+    """Put the figures into figures.csv in place of the earlier ones of the same parts."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "figures.csv"
-    kept = [row for row in read_rows(path) if row["part"] != part]
+    parts = {figure.part for figure in figures}
+    kept = [row for row in read_rows(path) if row["part"] not in parts]
 
     def write(file: Any) -> None:
         writer = csv.DictWriter(file, COLUMNS)
