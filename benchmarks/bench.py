@@ -14,6 +14,7 @@ import argparse
 import json
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -76,11 +77,9 @@ def summary(figures: list[Figure], where: str) -> Table:
         made.add_column(name, overflow="fold")
     for name in ("K", "threads", "median", "÷ ours"):
         made.add_column(name, justify="right", no_wrap=True)
-    shown = [
-        (f, r) for f, r in zip(figures, ratios(figures), strict=True) if f.measure in HEADLINES
-    ]
+    shown = together([figure for figure in figures if figure.measure in HEADLINES])
     before = None
-    for figure, ratio in shown:
+    for figure, ratio in zip(shown, ratios(shown), strict=True):
         new = figure.question != before
         if new and before is not None and figure.part != before[0]:
             made.add_section()
@@ -111,6 +110,9 @@ def main() -> None:
         parser.error(f"part {unknown[0]!r} is not known; choose from {', '.join(PARTS)}")
     record: Path = given.record or HERE / ("record-quick" if given.quick else "record")
 
+    drawable = find_spec("matplotlib") is not None
+    if not drawable:
+        print("no picture: pip install --group bench", file=sys.stderr)
     console = Console(width=None if Console().is_terminal else 120)
     failed, summed = [], ""
     for part in given.parts or PARTS:
@@ -129,8 +131,9 @@ def main() -> None:
     if figures:
         figures.sort(key=lambda figure: list(PARTS).index(figure.part))  # stable
         console.print(summary(figures, summed))
-        draw(figures, record)
-        console.print(f"{record}: figures.csv, machine.json, bench.png, bench.svg")
+        if drawable:
+            draw(figures, record)
+        console.print(f"the record is in {record}")
     if failed:
         raise SystemExit(f"failed: {', '.join(failed)}")
 

@@ -133,6 +133,8 @@ def machine(threads: int) -> dict[str, Any]:
         facts = {key.strip(): value.strip() for key, _, value in reversed(lines)}
         name, flags = facts.get("model name", name), facts.get("flags", "")
     widest = next((isa for isa in ("avx512f", "avx2") if isa in flags.split()), "")
+    if pinned := os.environ.get("HALFSTEP_ISA"):
+        widest = f"HALFSTEP_ISA={pinned}"
     count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
     memory = None
