@@ -88,7 +88,10 @@ class Engine:
             raise Failed(f"{self.name}: no answer within {self.hours} hours") from None
         if done.returncode:
             raise Failed(f"{self.name}: exit status {done.returncode}")
-        figures: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+        lines = done.stdout.splitlines()
+        if not lines:
+            raise Failed(f"{self.name}: no answer")
+        figures: dict[str, Any] = json.loads(lines[-1])
         return {**figures, "process_seconds": perf_counter() - begun}
 
 
