@@ -143,3 +143,23 @@ def test_picture(record, figure, tmp_path, monkeypatch):
     picture = (tmp_path / "bench.svg").read_text()
     assert "</svg>" in picture
     assert (tmp_path / "bench.png").stat().st_size > 10_000
+
+
+def test_a_peer_that_is_missing_or_fails_is_left_out(monkeypatch, capsys):
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    from driver import Engine, Failed, available, rounds
+
+    peer = Engine("peer", "none.py", "nowhere", "nothing")
+    ours = Engine("halfstep", "none.py")
+    assert available([ours, peer]) == [ours]
+    assert "setup_peers.sh nowhere" in capsys.readouterr().err
+
+    def only_ours(engine):
+        if engine.peer:
+            raise Failed(f"{engine.name}: exit status 9")
+        return {"value": 1}
+
+    assert rounds([peer, ours], 2, only_ours) == {"halfstep": [{"value": 1}] * 2}
+    assert "peer: exit status 9" in capsys.readouterr().err
+    with pytest.raises(Failed, match="exit status 2"):  # there is no such program
+        rounds([ours], 1, lambda engine: engine.run(BENCHMARKS, 1))
