@@ -83,10 +83,11 @@ def roofline(axes: Any, figures: Sequence[Figure]) -> str:
     )
     for x, y, K in points:
         axes.annotate(
-            f"K = {K}\n{y:.0f} GFLOP/s",
+            f"K = {K}\n{y:.0f}",
             (x, y),
-            xytext=(9, -3),
+            xytext=(0, -9),
             textcoords="offset points",
+            ha="center",
             va="top",
             color=INK,
         )
