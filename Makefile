@@ -1,6 +1,7 @@
-# Two commands do everything from a bare clone:
+# Three commands do everything from a bare clone:
 #   make demo   sets up .venv, builds the native part, runs the main job on simulated ratings
 #   make test   the same set-up plus the test tools; lint, types, Rust tests, Python tests
+#   make bench  the same set-up plus the peers; every benchmark at full size (hours), benchmarks/record
 # What is up to date is not done again.
 
 PYTHON ?= python3
@@ -65,6 +66,17 @@ rust:
 
 pytest: $(VENV)/.test-tools
 	$(BIN)/python -m pytest -q
+
+PEERS := benchmarks/.venv-peers/.installed
+
+$(PEERS): benchmarks/setup_peers.sh $(wildcard benchmarks/peers*.txt)
+	@echo "installing the peers (about 7 GB; minutes)"
+	@PYTHON="$(PYTHON)" sh benchmarks/setup_peers.sh
+	@touch $@
+
+bench: $(VENV)/.built $(PEERS)
+	@$(PIP) install --group bench
+	$(BIN)/python benchmarks/bench.py $(BENCH)
 
 clean:
 	rm -rf $(VENV) target build src/halfstep/*.so

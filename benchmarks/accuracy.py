@@ -18,9 +18,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from driver import Engine, available, check, cores, machine
-from rich.console import Console
-from rich.table import Table
+from driver import Engine, Failed, available, check, main, parser, rounds
+from record import Figure
 
 from halfstep.data.simulate import simulate
 
@@ -45,11 +44,11 @@ def find(data: str) -> Path:
     """The file of ratings of `data` under HALFSTEP_DATA."""
     root = os.environ.get("HALFSTEP_DATA")
     if not root:
-        raise SystemExit("HALFSTEP_DATA is not set: give the folder that holds ml-100k and ml-1m")
+        raise Failed("HALFSTEP_DATA is not set: give the folder that holds ml-100k and ml-1m")
     for name in FILES[data]:
         if (Path(root) / data / name).exists():
             return Path(root) / data / name
-    raise SystemExit(f"HALFSTEP_DATA={root}: holds no {data}/{' or '.join(FILES[data])}")
+    raise Failed(f"HALFSTEP_DATA={root}: holds no {data}/{' or '.join(FILES[data])}")
 
 
 def write_columns(data: str, folder: Path) -> None:
@@ -73,64 +72,62 @@ def write_columns(data: str, folder: Path) -> None:
         np.save(folder / name, column.astype(np.float32 if name == "ratings" else np.int64))
 
 
-def mean(figures: dict[str, Any], *names: str) -> float:
-    """The mean over the folds of the sum of these figures."""
-    return float(np.mean([sum(fold[name] for name in names) for fold in figures["folds"]]))
+def figures_of(data: str, name: str, results: list[dict[str, Any]], threads: int) -> list[Figure]:
+    """Mean errors over the folds, and seconds a fold."""
+    folds = [fold for result in results for fold in result["folds"]]
+    what = {"part": "accuracy", "case": data, "engine": name, "threads": threads}
+    what["version"] = results[0]["version"]
+    found = [
+        Figure.of([np.mean([fold[key] for fold in folds])], measure=key.upper(), unit="", **what)
+        for key in ("rmse", "mae")
+    ]
+    for label, steps in (
+        ("a fold", ("prepare", "fit", "predict")),
+        ("of it the fit", ("fit",)),
+        ("of it the prediction", ("predict",)),
+    ):
+        seconds = [sum(fold[step] for step in steps) for fold in folds]
+        found.append(Figure.of(seconds, measure=label, unit="s", **what))
+    peaks = [result["peak_rss"] / 1e6 for result in results]
+    found.append(Figure.of(peaks, measure="peak memory", unit="MB", **what))
+    return found
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("data", nargs="*", help=f"{' and '.join(FILES)}, the default")
-    parser.add_argument("--ours", type=json.loads, help="ExplicitMF's parameters, a JSON object")
-    parser.add_argument("--threads", type=int, default=cores(), help="default: all cores")
-    parser.add_argument("--only", choices=["halfstep", "surprise"])
-    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
-    parser.add_argument("--test", action="store_true", help="tiny simulated data")
-    given = parser.parse_args()
+def measure(given: argparse.Namespace) -> list[Figure]:
+    """The part's figures."""
     if unknown := [name for name in given.data if name not in FILES]:
-        parser.error(f"data={unknown[0]}: is not known; choose from {', '.join(FILES)}")
-
-    where = machine(given.threads)
-    table = Table(title="Five folds: mean error, and seconds a fold", caption=f"{where}.")
-    for title in ("data", "engine"):
-        table.add_column(title)
-    for title in ("RMSE", "MAE", "prepare", "fit", "predict", "all", "peak MB"):
-        table.add_column(title, justify="right")
-    results: dict[str, dict[str, Any]] = {}
+        raise Failed(f"data={unknown[0]}: is not known; choose from {', '.join(FILES)}")
+    found = []
     for data in ["simulated"] if given.test else given.data or list(FILES):
         engines = [
             Engine("halfstep", "halfstep_mf.py", options=given.ours or OURS[data]),
-            Engine("surprise", "surprise_svd.py", peer=True),
+            Engine("Surprise, SVD", "surprise_svd.py", "peers", "scikit-surprise"),
         ]
-        engines = available([e for e in engines if given.only in (None, e.name)])
-        results[data] = {}
         with tempfile.TemporaryDirectory() as scratch:
-            write_columns(data, Path(scratch))
-            for engine in engines:
-                results[data][engine.name] = engine.run(Path(scratch), given.threads)
-            spread = float(np.load(Path(scratch) / "ratings.npy").std())
-        for name, figures in results[data].items():
-            rmse = mean(figures, "rmse")
-            check(rmse < 0.95 * spread, f"{name} on {data}: RMSE {rmse:.4f}")
-            if name == "surprise" and data in PUBLISHED:
-                off = abs(rmse - PUBLISHED[data])
-                check(off < 0.003, f"surprise on {data}: RMSE {rmse:.4f}, not {PUBLISHED[data]}")
-            seconds = [mean(figures, part) for part in ("prepare", "fit", "predict")]
-            table.add_row(
-                data,
-                f"{name} ({figures['version']})",
-                f"{rmse:.4f}",
-                f"{mean(figures, 'mae'):.4f}",
-                *(f"{part:.2f}" for part in [*seconds, sum(seconds)]),
-                f"{figures['peak_rss'] / 1e6:,.0f}",
-            )
-    if given.json:
-        print(json.dumps({"machine": where, "results": results}))
-    else:
-        Console(width=None if Console().is_terminal else 120).print(table)
+            folder = Path(scratch)
+            write_columns(data, folder)
+            spread = float(np.load(folder / "ratings.npy").std())
+
+            def run(
+                engine: Engine, folder: Path = folder, data: str = data, spread: float = spread
+            ) -> dict[str, Any]:
+                figures = engine.run(folder, given.threads)
+                rmse = float(np.mean([fold["rmse"] for fold in figures["folds"]]))
+                check(rmse < 0.95 * spread, f"{engine.name} on {data}: RMSE {rmse:.4f}")
+                if engine.peer and data in PUBLISHED:
+                    off = abs(rmse - PUBLISHED[data])
+                    message = f"{engine.name} on {data}: RMSE {rmse:.4f}, not {PUBLISHED[data]}"
+                    check(off < 0.003, message)
+                return figures
+
+            runs = rounds(available(engines, given.only), given.repeat, run)
+        for name, results in runs.items():
+            found += figures_of(data, name, results, given.threads)
+    return found
 
 
 if __name__ == "__main__":
-    main()
+    made = parser(__doc__)
+    made.add_argument("data", nargs="*", help=f"{' and '.join(FILES)}, the default")
+    made.add_argument("--ours", type=json.loads, help="ExplicitMF's parameters, a JSON object")
+    main(made, measure, "Five folds")

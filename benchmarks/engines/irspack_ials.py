@@ -1,17 +1,16 @@
 """irspack's implicit ALS: seconds of each sweep. Runs in the peers' environment.
 
 J = ½ Σ_Ω c (w·z − 1)² + ½ α₀ Σ_all (w·z)² + ½ λ (Σ_u (n_u + α₀ n) ‖w_u‖² + Σ_i (n_i + α₀ m) ‖z_i‖²)
-with c the rating. Its work per sweep is that of explicit ALS and one more FᵀF a side.
+with c the rating. Its work per sweep is that of explicit ALS and one more FᵀF a side. The objective
+is told of every sweep with `trace`, else of the first and the last.
 """
 
 from __future__ import annotations
 
-from time import perf_counter
-
 import irspack
 import numpy as np
 import scipy.sparse as sps
-from common import answer, arguments, load, peak_rss, worst_residual
+from common import answer, arguments, load, peak_rss, timed, worst_residual
 from irspack.recommenders.ials import IALSRecommender
 
 ALPHA0, REG = 0.1, 0.003
@@ -19,7 +18,8 @@ ALPHA0, REG = 0.1, 0.003
 
 def main() -> None:
     given = arguments(__doc__)
-    options = {"solver": "CHOLESKY", "rank": 64, "sweeps": 5, "warmup": 1, **given.options}
+    options = {"solver": "CHOLESKY", "rank": 64, "sweeps": 5, "warmup": 1, "trace": False}
+    options |= given.options
     users, items, ratings = load(given.folder)
     shape = (int(users.max()) + 1, int(items.max()) + 1)
     table = sps.csr_matrix((ratings, (users, items)), shape=shape)
@@ -36,13 +36,12 @@ def main() -> None:
         random_seed=0,
     )
     trainer = recommender._create_trainer()
-    seconds, losses = [], []
-    for sweep in range(options["warmup"] + options["sweeps"]):
-        begun = perf_counter()
-        trainer.run_epoch()
-        seconds.append(perf_counter() - begun)
-        if sweep in (options["warmup"] - 1, options["warmup"] + options["sweeps"] - 1):
-            losses.append(trainer.compute_loss())
+    trace = []
+    last = options["warmup"] + options["sweeps"] - 1
+    for sweep in range(last + 1):
+        seconds = timed(trainer.run_epoch)
+        told = options["trace"] or sweep in (options["warmup"] - 1, last)
+        trace.append((seconds, trainer.compute_loss() if told else None))
     peak = peak_rss()
 
     # A sweep ends with the items: their systems must be solved.
@@ -57,11 +56,12 @@ def main() -> None:
     columns = table.tocsc()
     answer(
         version=irspack.__version__,
-        sweep_seconds=seconds[options["warmup"] :],
+        sweep_seconds=[seconds for seconds, _ in trace[options["warmup"] :]],
+        trace=trace,
         peak_rss=peak,
         cells=int(table.nnz),
         rows=sum(shape),
-        objective=losses,
+        objective=[loss for _, loss in trace if loss is not None],
         residual=worst_residual(columns.indptr, columns.indices, columns.data, w, z, system),
     )
 
