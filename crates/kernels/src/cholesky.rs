@@ -20,11 +20,11 @@
 //!    substitution is part of the factorization; y_i and v_i are kept in columns K and K + 1 of row i,
 //!    where the micro-kernel expects the coefficients of those rows.
 //! 3. The panel looks left: a row is loaded and stored once.
-//! 4. The triangle inside each panel is also kept transposed and negated: the back substitution then subtracts
-//!    x_k times a column, with no sum over lanes in the chain from unknown to unknown.
+//! 4. The triangle inside each panel is also kept by columns: the back substitution then subtracts x_k times a
+//!    column, with no sum over lanes in the chain from unknown to unknown.
 
 use crate::buffer::Buffer;
-use crate::simd::{Element, Simd};
+use crate::simd::{Element, MOST_LANES, Simd};
 use crate::tile::{Into, Layout, Operands, RankUpdate, Soon};
 
 /// The most rows of a panel (`Simd::PANEL`).
@@ -34,7 +34,7 @@ const PANEL: usize = 16;
 pub struct Workspace<T> {
     /// The rows r of a panel.
     panel: Buffer<T>,
-    /// The triangles inside the panels, transposed and negated: 16 elements for each row.
+    /// The blocks of the panels on the diagonal, by columns: 16 elements for each.
     inside: Buffer<T>,
     /// The diagonal of A.
     diagonal: Buffer<T>,
@@ -207,12 +207,7 @@ impl<T: Element> Panel<'_, T> {
                     *g.add(i * stride + rank + b) = forward.after[b][i];
                 }
             }
-            for i in 0..end - p {
-                let column = inside.add((p + i) * PANEL);
-                for k in 0..i {
-                    *column.add(k) = -*block.g.add(k * stride + i);
-                }
-            }
+            block.turn(s, inside.add(p * PANEL));
         }
         if border == 2 {
             for i in 0..end - p {
@@ -326,6 +321,31 @@ impl<T: Element> Block<T> {
         }
     }
 
+    /// The columns of w into `inside`, 16 elements for each. Only what is above the diagonal is w.
+    ///
+    /// # Safety
+    /// `g` is valid for `rows` rows of `S::PANEL` elements, `stride` apart, and `inside` for `S::PANEL` columns.
+    #[inline(always)]
+    unsafe fn turn<S: Simd<Elem = T>>(self, s: S, inside: *mut T) {
+        for first in (0..S::PANEL).step_by(S::LANES) {
+            for column in (first..S::PANEL).step_by(S::LANES) {
+                let mut square = [s.splat(T::ZERO); MOST_LANES];
+                // SAFETY: as the caller vouches.
+                unsafe {
+                    for i in 0..S::LANES {
+                        if first + i < self.rows {
+                            square[i] = s.load(self.g.add((first + i) * self.stride + column));
+                        }
+                    }
+                    s.transpose(&mut square);
+                    for i in 0..S::LANES {
+                        s.store(inside.add((column + i) * PANEL + first), square[i]);
+                    }
+                }
+            }
+        }
+    }
+
     /// The same rows in another vector of columns, given w in the block: into `r`, and times the inverse pivots into `g`.
     ///
     /// # Safety
@@ -376,23 +396,32 @@ impl<T: Element> BackSubstitution<'_, T> {
         unsafe {
             for p in (0..rank).step_by(S::PANEL).rev() {
                 let end = (p + S::PANEL).min(rank);
-                // What the unknowns after this panel leave of the right-hand side.
                 let mut rest = [T::ZERO; PANEL];
                 for i in p..end {
-                    let row = g.add(i * stride);
-                    let mut y = *row.add(rank);
-                    if border == 2 {
-                        y -= self.beta * *row.add(rank + 1);
-                    }
-                    if end < rank {
-                        let mut sum = s.splat(T::ZERO);
-                        for j in end / S::LANES..vectors {
-                            let column = j * S::LANES;
-                            sum = s.fma(s.load(row.add(column)), s.load(x.add(column)), sum);
+                    let row = g.add(i * stride + rank);
+                    rest[i - p] = if border == 2 { *row - self.beta * *row.add(1) } else { *row };
+                }
+                // Less what the unknowns after this panel give, the sums of a vector of rows at a time.
+                let later = if end < rank { end / S::LANES..vectors } else { 0..0 };
+                for first in (p..end).step_by(S::LANES).take(PANEL * later.len()) {
+                    let mut sums = [s.splat(T::ZERO); MOST_LANES];
+                    for j in later.clone() {
+                        let x = s.load(x.add(j * S::LANES));
+                        for i in 0..S::LANES {
+                            sums[i] =
+                                s.fma(s.load(g.add((first + i) * stride + j * S::LANES)), x, sums[i]);
                         }
-                        y -= s.sum(sum);
                     }
-                    rest[i - p] = y;
+                    s.transpose(&mut sums);
+                    let mut half = S::LANES / 2;
+                    while half > 0 {
+                        for i in 0..half {
+                            sums[i] = s.add(sums[i], sums[i + half]);
+                        }
+                        half /= 2;
+                    }
+                    let rest = rest.as_mut_ptr().add(first - p);
+                    s.store(rest, s.fnma(s.splat(T::ONE), sums[0], s.load(rest)));
                 }
                 let columns = inside.add(p * PANEL);
                 match S::PANEL / S::LANES {
@@ -429,8 +458,10 @@ unsafe fn substitute<S: Simd, const D: usize>(
                 if k < S::PANEL && k < rows {
                     let x_k = s.broadcast(unknowns[k / S::LANES], k % S::LANES);
                     for d in 0..=k / S::LANES {
-                        let column = s.load(columns.add(k * PANEL + d * S::LANES));
-                        unknowns[d] = s.fma(x_k, column, unknowns[d]);
+                        let column = columns.add(k * PANEL + d * S::LANES);
+                        let above = (k - d * S::LANES).min(S::LANES);
+                        let column = if above < S::LANES { s.load_first(column, above) } else { s.load(column) };
+                        unknowns[d] = s.fnma(x_k, column, unknowns[d]);
                     }
                 }
             })*};

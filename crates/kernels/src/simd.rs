@@ -118,6 +118,23 @@ pub trait Simd: Copy {
         unsafe { self.store(lanes.as_mut_ptr(), v) };
         lanes[0]
     }
+    /// Turn the first `LANES` vectors around: lane j of vector i becomes lane i of vector j.
+    #[inline(always)]
+    fn transpose(self, vectors: &mut [Self::V; MOST_LANES]) {
+        let mut square = [[Self::Elem::ZERO; MOST_LANES]; MOST_LANES];
+        for (row, &vector) in square.iter_mut().zip(&*vectors) {
+            // SAFETY: no instruction set has more lanes than that.
+            unsafe { self.store(row.as_mut_ptr(), vector) };
+        }
+        for (j, vector) in vectors.iter_mut().enumerate().take(Self::LANES) {
+            let mut column = [Self::Elem::ZERO; MOST_LANES];
+            for i in 0..Self::LANES {
+                column[i] = square[i][j];
+            }
+            // SAFETY: as above.
+            *vector = unsafe { self.load(column.as_ptr()) };
+        }
+    }
     /// The sum of the lanes: the upper half is added to the lower half until one lane is left.
     #[inline(always)]
     fn sum(self, v: Self::V) -> Self::Elem {
@@ -278,7 +295,7 @@ impl<T: Element> Simd for Portable<T> {
 macro_rules! simd {
     ($name:ident, $half:ident, $elem:ty, $vector:ty, $lanes:expr, $rows:expr, $vectors:expr, $panel:expr,
      $splat:ident, $load:ident, $store:ident, $fma:expr, $fnma:expr, $add:ident, $mul:ident, $div:ident
-     $(, $sum:ident, $first:ident, $broadcast:ident)?) => {
+     $(, $sum:ident, $first:ident, $broadcast:ident $(, $transpose:ident)?)?) => {
         #[doc = concat!("Vectors of ", stringify!($vector), ".")]
         #[derive(Clone, Copy)]
         pub struct $name(());
@@ -336,6 +353,13 @@ macro_rules! simd {
                 unsafe { $div(a, b) }
             }
             $(
+                $(
+                    #[inline(always)]
+                    fn transpose(self, vectors: &mut [$vector; MOST_LANES]) {
+                        // SAFETY: a value of this type proves that the processor has the instructions.
+                        unsafe { $transpose(vectors) }
+                    }
+                )?
                 #[inline(always)]
                 fn broadcast(self, v: $vector, lane: usize) -> $vector {
                     // SAFETY: a value of this type proves that the processor has the instructions.
@@ -358,7 +382,7 @@ macro_rules! simd {
 
 #[cfg(target_arch = "x86_64")]
 mod x86 {
-    use super::Simd;
+    use super::{MOST_LANES, Simd};
     use std::arch::x86_64::*;
     simd!(
         Avx512F32,
@@ -379,7 +403,8 @@ mod x86 {
         _mm512_div_ps,
         sum_512_ps,
         first_512_ps,
-        broadcast_512_ps
+        broadcast_512_ps,
+        transpose_512_ps
     );
     simd!(
         Avx512F64,
@@ -421,7 +446,8 @@ mod x86 {
         _mm256_div_ps,
         sum_256_ps,
         first_256_ps,
-        broadcast_256_ps
+        broadcast_256_ps,
+        transpose_256_ps
     );
     simd!(
         Avx2F64,
@@ -444,6 +470,50 @@ mod x86 {
         first_256_pd,
         broadcast_256_pd
     );
+
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    fn transpose_512_ps(v: &mut [__m512; MOST_LANES]) {
+        let mut four = [_mm512_setzero_ps(); 16]; // lane block l of vector 4 q + j: column 4 l + j of rows 4 q …
+        for q in 0..4 {
+            let [a, b, c, d] = [v[4 * q], v[4 * q + 1], v[4 * q + 2], v[4 * q + 3]];
+            let low = [_mm512_unpacklo_ps(a, b), _mm512_unpacklo_ps(c, d)];
+            let high = [_mm512_unpackhi_ps(a, b), _mm512_unpackhi_ps(c, d)];
+            four[4 * q] = _mm512_shuffle_ps::<0x44>(low[0], low[1]);
+            four[4 * q + 1] = _mm512_shuffle_ps::<0xee>(low[0], low[1]);
+            four[4 * q + 2] = _mm512_shuffle_ps::<0x44>(high[0], high[1]);
+            four[4 * q + 3] = _mm512_shuffle_ps::<0xee>(high[0], high[1]);
+        }
+        for j in 0..4 {
+            let even = _mm512_shuffle_f32x4::<0x88>(four[j], four[j + 4]);
+            let odd = _mm512_shuffle_f32x4::<0xdd>(four[j], four[j + 4]);
+            let even_below = _mm512_shuffle_f32x4::<0x88>(four[j + 8], four[j + 12]);
+            let odd_below = _mm512_shuffle_f32x4::<0xdd>(four[j + 8], four[j + 12]);
+            v[j] = _mm512_shuffle_f32x4::<0x88>(even, even_below);
+            v[j + 4] = _mm512_shuffle_f32x4::<0x88>(odd, odd_below);
+            v[j + 8] = _mm512_shuffle_f32x4::<0xdd>(even, even_below);
+            v[j + 12] = _mm512_shuffle_f32x4::<0xdd>(odd, odd_below);
+        }
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    fn transpose_256_ps(v: &mut [__m256; MOST_LANES]) {
+        let mut four = [_mm256_setzero_ps(); 8]; // lane block l of vector 4 q + j: column 4 l + j of rows 4 q …
+        for q in 0..2 {
+            let [a, b, c, d] = [v[4 * q], v[4 * q + 1], v[4 * q + 2], v[4 * q + 3]];
+            let low = [_mm256_unpacklo_ps(a, b), _mm256_unpacklo_ps(c, d)];
+            let high = [_mm256_unpackhi_ps(a, b), _mm256_unpackhi_ps(c, d)];
+            four[4 * q] = _mm256_shuffle_ps::<0x44>(low[0], low[1]);
+            four[4 * q + 1] = _mm256_shuffle_ps::<0xee>(low[0], low[1]);
+            four[4 * q + 2] = _mm256_shuffle_ps::<0x44>(high[0], high[1]);
+            four[4 * q + 3] = _mm256_shuffle_ps::<0xee>(high[0], high[1]);
+        }
+        for j in 0..4 {
+            v[j] = _mm256_permute2f128_ps::<0x20>(four[j], four[j + 4]);
+            v[j + 4] = _mm256_permute2f128_ps::<0x31>(four[j], four[j + 4]);
+        }
+    }
 
     #[inline]
     #[target_feature(enable = "avx512f")]
