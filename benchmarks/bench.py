@@ -33,7 +33,10 @@ PARTS: dict[str, tuple[list[str], list[str]]] = {
     "topn": (["topn.py"], ["--ratings", "1000000", "--calls", "3"]),
     "reading": (["reading.py"], ["--ratings", "1000000", "--repeat", "3"]),
     "memory": (["memory.py"], ["--ratings", "1000000"]),
-    "growth": (["growth.py"], ["--sizes", "100000", "1000000"]),
+    "growth": (
+        ["growth.py", "--sizes", "1000000", "10000000", "100000000"],
+        ["--sizes", "100000", "1000000"],
+    ),
     "netflix": (["growth.py", "--netflix"], ["--share", "0.02"]),
     "objective": (["objective.py"], ["--ratings", "100000", "--ranks", "32"]),
     "accuracy": (["accuracy.py"], ["ml-100k"]),

@@ -35,7 +35,7 @@ class Engine:
     """One program to measure: its script, its options, and the peers' environment it runs in.
 
     `peer` is None for halfstep's own environment, else the name of one that setup_peers.sh makes;
-    `needs` is the package it must hold.
+    `needs` is the package it must hold. `isa` pins halfstep's instruction set.
     """
 
     name: str
@@ -43,6 +43,7 @@ class Engine:
     peer: str | None = None
     needs: str | None = None
     options: Mapping[str, Any] | None = None
+    isa: str | None = None
     hours: float = 3.0
 
     @property
@@ -75,6 +76,8 @@ class Engine:
             f"--options={json.dumps({**options, **(self.options or {})})}",
         ]
         environment = os.environ | {name: str(threads) for name in THREADS}
+        if self.isa:
+            environment["HALFSTEP_ISA"] = self.isa
         begun = perf_counter()
         try:
             done = subprocess.run(

@@ -18,7 +18,7 @@ from typing import Any
 from driver import available, main, parser, room_for, rounds
 from instance import NETFLIX, scaled, write_columns
 from record import Figure
-from sweep import ENGINES, figures_of, run_checked
+from sweep import ENGINES, OURS, figures_of, run_checked
 
 
 def recipes(given: argparse.Namespace) -> list[dict[str, Any]]:
@@ -35,7 +35,7 @@ def recipes(given: argparse.Namespace) -> list[dict[str, Any]]:
 def measure(given: argparse.Namespace) -> list[Figure]:
     """The part's figures."""
     part = "netflix" if given.netflix else "growth"
-    engines = available(ENGINES, given.only or (None if given.peers else "halfstep"))
+    engines = available(ENGINES, given.only) if given.peers or given.only else [OURS]
     found = []
     for recipe in recipes(given):
         with tempfile.TemporaryDirectory() as scratch:

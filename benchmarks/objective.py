@@ -1,6 +1,6 @@
 """Time to the objective: seconds of sweeps until J is within 0.1 % of its converged value.
 
-    python benchmarks/objective.py                 4 million ratings, K = 128 and 256
+    python benchmarks/objective.py                 2 million ratings, K = 128 and 256
     python benchmarks/objective.py --solver '{"name": "als"}' --solver ...      our solvers to compare
     python benchmarks/objective.py --traces traces.csv                          every sweep as well
     python benchmarks/objective.py --test          seconds; checks the answers, means nothing else
@@ -23,18 +23,18 @@ from driver import Engine, available, check, main, parser, rounds
 from instance import scaled, write_columns
 from record import Figure, replace
 
-SOLVERS: list[Any] = ["als"]
+SOLVERS: list[Any] = ["als-cholesky", "als-cg", "als-subspace"]
 NEAR = 1e-3
 
 
-def engines(solvers: list[Any], sweeps: int) -> list[tuple[str, Engine]]:
-    """(whose objective, engine) of every solver."""
+def engines(solvers: list[Any], sweeps: int, peers: bool) -> list[tuple[str, Engine]]:
+    """(whose objective, engine) of every solver; the `peers` too."""
     found = []
     for solver in solvers:
         name = solver if isinstance(solver, str) else json.dumps(solver)
         options = {"solver": solver, "sweeps": sweeps, "warmup": 0}
         found.append(("ours", Engine(f"halfstep, {name}", "halfstep_als.py", options=options)))
-    for solver in ("CHOLESKY", "CG", "IALSPP"):
+    for solver in ("CHOLESKY", "CG", "IALSPP") if peers else ():
         options = {"solver": solver, "sweeps": sweeps, "warmup": 0, "trace": True}
         name = f"irspack, implicit, {solver}"
         found.append(("irspack", Engine(name, "irspack_ials.py", "peers", "irspack", options)))
@@ -61,7 +61,8 @@ def measure(given: argparse.Namespace) -> list[Figure]:
         folder = Path(scratch)
         count = write_columns(folder, scaled(given.ratings))
         for rank in given.ranks:
-            pairs = engines([json_or_name(s) for s in given.solver or SOLVERS], given.sweeps)
+            solvers = [json_or_name(solver) for solver in given.solver or SOLVERS]
+            pairs = engines(solvers, given.sweeps, peers=rank == given.ranks[0])
             runs = rounds(
                 available([engine for _, engine in pairs], given.only),
                 given.repeat,
@@ -114,9 +115,9 @@ def figures_of(
 
 if __name__ == "__main__":
     made = parser(__doc__)
-    made.add_argument("--ratings", type=int, default=4_000_000, help="size of the instance")
+    made.add_argument("--ratings", type=int, default=2_000_000, help="size of the instance")
     made.add_argument("--ranks", type=int, nargs="+", default=[128, 256], help="all K")
-    made.add_argument("--sweeps", type=int, default=40, help="sweeps of a fit (default 40)")
+    made.add_argument("--sweeps", type=int, default=30, help="sweeps of a fit (default 30)")
     made.add_argument("--solver", action="append", help="a name or a JSON object; repeatable")
     made.add_argument("--traces", type=Path, help="write every sweep's seconds and J to this CSV")
     main(made, measure, "Time to the objective")

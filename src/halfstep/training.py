@@ -133,6 +133,7 @@ def train(
     """
     listeners = list(listeners)
     current, spare = start, start.empty_like()
+    buffers = [current, spare]  # a third, where an earlier sweep is the best so far
     best: Factors | None = None
     best_rmse, best_sweep = np.inf, 0
     rows: list[TraceRow] = []
@@ -158,14 +159,18 @@ def train(
             seconds["measure"] = perf_counter() - begun
 
             row = TraceRow(sweep, value.objective, value.train_rmse, rmse, seconds)
-            # Whatever takes time comes before the bookkeeping, so that Ctrl-C finds it consistent.
-            better = spare.copy() if rmse is not None and rmse < best_rmse else None
-            current, spare = spare, current
+            # From here to the next sweep nothing takes time, so that Ctrl-C finds it consistent.
+            current = spare
             rows.append(row)
             if rmse is None:
                 best_sweep = sweep
-            elif better is not None:
-                best, best_rmse, best_sweep = better, rmse, sweep
+            elif rmse < best_rmse:
+                best, best_rmse, best_sweep = current, rmse, sweep
+            free = [factors for factors in buffers if factors is not current and factors is not best]
+            if not free:
+                free = [current.empty_like()]
+                buffers += free
+            spare = free[0]
             for listener in listeners:
                 listener.on_sweep(row)
             verdicts = [callback(row) for callback in callbacks]  # all of them are told

@@ -53,7 +53,7 @@ impl Layout {
         self.rank.next_multiple_of(MOST_LANES)
     }
 
-    /// How many k a call sums: about 16 KiB of operand, a power of two from 64 to 256.
+    /// How many k a call sums: about 8 KiB of operand, a power of two from 32 to 256.
     pub fn block<T: Element>(&self) -> usize {
         let fit = 8192 / (self.padded() * size_of::<T>());
         fit.clamp(32, 256).next_power_of_two()
