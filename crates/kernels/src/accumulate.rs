@@ -169,6 +169,12 @@ impl<'a, T: Element> Accumulator<'a, T> {
         }
     }
 
+    /// Where row `index` of the fixed side is, readable up to K rounded up to 16.
+    #[inline(always)]
+    pub fn row(&self, index: usize) -> Result<*const T> {
+        self.fixed.row(index).ok_or_else(|| self.fixed.outside(index))
+    }
+
     /// Sum the cells into `sum`, onto what its `g` holds if `onto`.
     #[inline(always)]
     pub fn accumulate<S: Simd<Elem = T>>(

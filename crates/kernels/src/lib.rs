@@ -7,6 +7,7 @@
 //! | `accumulate.rs` | sums over cells: Σ a f fᵀ, Σ b f |
 //! | `split.rs` | the same for sums too long for one thread |
 //! | `cholesky.rs` | A = WᵀDW and the solves, with checked pivots |
+//! | `dual.rs` | the systems of rows with few cells |
 //! | `cg.rs` | every row's system by conjugate gradients |
 //! | `packed.rs` | the cells of a row, gathered once, and sums over them |
 //! | `subspace.rs` | every row's system by blocks of unknowns |
@@ -29,6 +30,7 @@ mod cells;
 mod cg;
 mod cholesky;
 mod csr;
+mod dual;
 mod error;
 mod gram;
 mod ids;

@@ -14,7 +14,8 @@
 //! 2. Rows are grouped into chunks of about equal work, the heaviest first.
 //! 3. Nothing is allocated per row. A thread's scratch, in elements: G of K + 2 rows of S = K + 2 rounded
 //!    up to 16 or 32, and 16 · S + 19 · K for the solution.
-//! 4. The sum of a row of more than 65,536 cells is split among the threads.
+//! 4. A row of few cells is solved by its dual (dual.rs).
+//! 5. The sum of a row of more than 65,536 cells is split among the threads.
 //!
 //! A row's bits depend on its own cells, the fixed side and the instruction set alone.
 
@@ -23,6 +24,7 @@ use std::ops::Range;
 use crate::accumulate::{Accumulator, SUPER, Source};
 use crate::cells::Cells;
 use crate::cholesky::{self, Corner, Workspace};
+use crate::dual::{self, Dual};
 use crate::error::{Error, Result};
 use crate::parallel::{Run, Shared, chunks_by_cost, worse};
 use crate::simd::{Element, Isa, Kernel, Simd};
@@ -90,6 +92,11 @@ impl<T: Element> RowProblem<'_, T> {
         }
     }
 
+    /// Is a = 1 for all cells?
+    pub(crate) fn unit(&self) -> bool {
+        self.cells.weights.is_none() && self.terms.a0 == 1.0 && self.terms.a1 == 0.0
+    }
+
     /// q of a row, where there is one.
     #[inline(always)]
     pub(crate) fn linear_of(&self, u: usize) -> Option<&[T]> {
@@ -101,6 +108,7 @@ impl<T: Element> RowProblem<'_, T> {
 struct Scratch<'a, T> {
     accumulator: Accumulator<'a, T>,
     workspace: Workspace<T>,
+    dual: Option<(dual::Terms<T>, Dual<T>)>,
 }
 
 /// Solve every row's problem into `out` (rows × K) and `out_bias` (rows; its presence lengthens every f by
@@ -129,8 +137,11 @@ pub fn solve_rows<'p, T: Element>(
     let layout = Layout::new::<T>(p.rank, 1 + usize::from(bias));
     let out = Shared::new(out);
     let out_bias = out_bias.map(Shared::new);
-    let scratch =
-        || Scratch { accumulator: Accumulator::new(layout, p.fixed), workspace: Workspace::new(layout) };
+    let scratch = || Scratch {
+        accumulator: Accumulator::new(layout, p.fixed),
+        workspace: Workspace::new(layout),
+        dual: dual::Terms::of(&p).map(|terms| (terms, Dual::new(p.rank, terms.most))),
+    };
     let solve = |scratch: &mut Scratch<'p, T>, rows: Range<usize>, given: bool| {
         // SAFETY: chunks are disjoint ranges of rows, and leave out the rows that come with a given sum.
         let (x, b) = unsafe {
@@ -177,6 +188,9 @@ impl<T: Element> Kernel<T> for Chunk<'_, '_, T> {
             let own_bias = if cells.is_empty() && self.p.linear.is_none() {
                 x.fill(T::ZERO); // nothing is known of this row
                 T::ZERO
+            } else if let Some(own_bias) = solve_dual(simd, self.p, self.scratch, u)? {
+                x.copy_from_slice(&self.scratch.dual.as_ref().expect("it has solved").1.x[..rank]);
+                own_bias
             } else {
                 if !self.given {
                     assemble(simd, self.p, self.run, &mut self.scratch.accumulator, cells)?;
@@ -191,6 +205,23 @@ impl<T: Element> Kernel<T> for Chunk<'_, '_, T> {
         }
         Ok(())
     }
+}
+
+/// Solve one row by its dual and return its bias; None where the primal system is to be solved.
+#[inline(always)]
+fn solve_dual<S: Simd>(
+    simd: S,
+    p: &RowProblem<'_, S::Elem>,
+    scratch: &mut Scratch<'_, S::Elem>,
+    u: usize,
+) -> Result<Option<S::Elem>> {
+    let Scratch { accumulator, workspace, dual: Some((terms, dual)) } = scratch else { return Ok(None) };
+    let cells = p.cells.row(u);
+    let scale = p.scale.map_or(S::Elem::ONE, |s| s[u]);
+    if cells.len() > terms.most || !(scale > S::Elem::ZERO && scale.is_finite()) {
+        return Ok(None);
+    }
+    dual.solve(simd, &RowCells::new(p, cells), accumulator, (*terms, scale), workspace)
 }
 
 /// P + Σ a f fᵀ, Σ b f and Σ a f of a row, into the accumulator's sum.
@@ -234,7 +265,7 @@ fn finish<S: Simd>(
     u: usize,
     given: bool,
 ) -> std::result::Result<S::Elem, cholesky::Unsolved> {
-    let Scratch { accumulator, workspace } = scratch;
+    let Scratch { accumulator, workspace, .. } = scratch;
     let layout = accumulator.layout;
     let Layout { rank, border, stride } = layout;
     let bias = border == 2;
@@ -284,7 +315,7 @@ impl<'a, T: Element> RowCells<'a, T> {
             range,
             offset: p.offset,
             terms: [a0, a1, b0, b1].map(T::from_f64),
-            unit: p.cells.weights.is_none() && a0 == 1.0 && a1 == 0.0,
+            unit: p.unit(),
         }
     }
 }
