@@ -211,6 +211,22 @@ def test_weight_zero_is_the_row_absent():
     assert ratings.report.dropped == {"weight of 0 (absent)": 1}
 
 
+def test_weights_that_float32_rounds_to_zero_are_zero():
+    ratings = hs.Ratings.from_arrays([1, 2], [4, 5], [1, 2], weight=[1, 1e-50])
+    assert ratings.report.dropped == {"weight of 0 (absent)": 1}
+    assert len(hs.Ratings.from_arrays([1, 2], [4, 5], [1, 2]).with_weights([1e-50, 1])) == 1
+
+
+def test_half_precision_columns():
+    half = np.array([1.0, 2.5, np.inf, np.nan], dtype=np.float16)
+    ratings = hs.Ratings.from_arrays([1, 2], [4, 5], half[:2], weight=half[:2])
+    assert cells(ratings) == [(1, 4, 1.0), (2, 5, 2.5)]
+    with pytest.raises(DataError, match="ratings=inf: infinite in row 3"):
+        hs.Ratings.from_arrays([1, 2, 3], [4, 5, 6], half[:3])
+    ratings = hs.Ratings.from_arrays([1, 2, 3, 4], [4, 5, 6, 7], half, invalid="drop")
+    assert ratings.report.dropped == {"ratings: not a number": 1, "ratings: infinite": 1}
+
+
 @pytest.mark.parametrize(
     ("arguments", "error"),
     [
@@ -311,6 +327,8 @@ def test_means_and_weights():
         ratings.with_weights([1, -1])
     with pytest.raises(DataError, match="weights"):
         ratings.with_weights([0, 0])
+    with pytest.raises(DataError, match="weights"):
+        ratings.with_weights([1, 1e39])
 
 
 # ------------------------------------------------------- large tables, against numpy's way
