@@ -116,6 +116,9 @@ fn by_bits<I: Integer>(run: Run<'_>, values: &[I], low: i64, span: u64) -> Resul
     let mut distinct = Vec::new();
     let mut before = Vec::with_capacity(words.len());
     for (k, &word) in words.iter().enumerate() {
+        if k.is_multiple_of(BLOCK) {
+            run.check()?;
+        }
         before.push(u32::try_from(distinct.len()).map_err(|_| too_many())?);
         let mut rest = word;
         while rest != 0 {
@@ -163,6 +166,9 @@ fn by_hash<I: Integer>(run: Run<'_>, values: &[I]) -> Result<Factorized> {
     u32::try_from(distinct.len()).map_err(|_| too_many())?;
     let mut table = Table::with_room_for(distinct.len());
     for (code, &id) in distinct.iter().enumerate() {
+        if code.is_multiple_of(BLOCK) {
+            run.check()?;
+        }
         table.insert(id, code as u32);
     }
     let codes = numbered(run, values, |value| table.get(value.wide()))?;
