@@ -138,6 +138,13 @@ def test_interactions_are_summed():
     assert cells(ratings) == [(1, 5, 2.0), (2, 5, 1.0)]
 
 
+@pytest.mark.parametrize("policy", ["sum", "merge"])
+def test_sums_beyond_float32_are_refused(policy):
+    most = [3e38, 3e38]
+    with pytest.raises(DataError, match=f"duplicates='{policy}'.*float32"):
+        hs.Ratings.from_arrays([1, 1], [1, 1], most, weight=most, duplicates=policy)
+
+
 def test_last_goes_by_time_where_there_is_one():
     arrays = ([1, 1], [9, 9], [4.0, 2.0])
     assert cells(hs.Ratings.from_arrays(*arrays, time=[20, 10], duplicates="last"))[0][2] == 4.0

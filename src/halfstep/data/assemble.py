@@ -119,7 +119,16 @@ def assemble(
                 f"pair{'s' if repeats > 1 else ''}, the first is {pair[0]!r}, {pair[1]!r}",
                 f"choose a policy: {', '.join(DUPLICATES[1:])}",
             )
-        values, weights, times, order = _merge(duplicates, first, values, weights, times, order)
+        with np.errstate(over="ignore"):  # told below
+            values, weights, times, order = _merge(duplicates, first, values, weights, times, order)
+        for column in (values, weights):
+            if column is not None and not np.isfinite(column).all():
+                raise DataError(
+                    "duplicates",
+                    duplicates,
+                    "adds repeats up to more than float32 holds",
+                    "choose another policy, or scale the column",
+                )
         before = np.concatenate([[0], np.cumsum(first, dtype=np.int64)])
         indptr, indices = before[indptr], indices[first]
     rank = None
