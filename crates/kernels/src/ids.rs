@@ -204,7 +204,7 @@ fn numbered<I: Integer>(
     Ok(codes)
 }
 
-/// A hash table with open addressing, from ids to numbers; at most half full.
+/// A hash table with open addressing, from ids to numbers; a quarter to a half full where it has grown.
 struct Table {
     slots: Vec<(i64, u32)>,
     used: usize,
@@ -251,7 +251,7 @@ impl Table {
         self.slots[slot] = (id, number);
         self.used += 1;
         if 2 * self.used > self.slots.len() {
-            let old = std::mem::replace(self, Table::with_room_for(2 * self.used));
+            let old = std::mem::replace(self, Table::with_room_for(self.used)); // twice the slots
             self.marked = old.marked;
             for (id, number) in old.slots.into_iter().filter(|slot| slot.0 != EMPTY) {
                 self.insert(id, number);
