@@ -12,6 +12,7 @@ use std::ops::Range;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::csr::radix_sort;
 use crate::error::{Error, Result};
 use crate::parallel::{Run, Shared};
 
@@ -152,8 +153,8 @@ fn by_hash<I: Integer>(run: Run<'_>, values: &[I]) -> Result<Factorized> {
                     set.insert(value.wide(), 0);
                 }
             }
-            let mut own = set.keys();
-            own.sort_unstable();
+            let mut own: Vec<u64> = set.keys().into_iter().map(in_order).collect();
+            radix_sort(run, &mut own, &mut Vec::new(), 0..u64::BITS)?; // stops when told
             locked(&found)?.push(own);
             Ok(())
         },
@@ -164,6 +165,7 @@ fn by_hash<I: Integer>(run: Run<'_>, values: &[I]) -> Result<Factorized> {
     distinct.dedup();
     run.check()?;
     u32::try_from(distinct.len()).map_err(|_| too_many())?;
+    let distinct: Vec<i64> = distinct.into_iter().map(from_order).collect();
     let mut table = Table::with_room_for(distinct.len());
     for (code, &id) in distinct.iter().enumerate() {
         if code.is_multiple_of(BLOCK) {
@@ -173,6 +175,16 @@ fn by_hash<I: Integer>(run: Run<'_>, values: &[I]) -> Result<Factorized> {
     }
     let codes = numbered(run, values, |value| table.get(value.wide()))?;
     Ok((distinct, codes))
+}
+
+/// The number without a sign that stands in the same order.
+fn in_order(id: i64) -> u64 {
+    id.wrapping_sub(i64::MIN).cast_unsigned()
+}
+
+/// The inverse of `in_order`.
+fn from_order(number: u64) -> i64 {
+    number.cast_signed().wrapping_add(i64::MIN)
 }
 
 fn too_many() -> Error {
