@@ -138,6 +138,13 @@ def test_interactions_are_summed():
     assert cells(ratings) == [(1, 5, 2.0), (2, 5, 1.0)]
 
 
+@pytest.mark.parametrize("policy", ["sum", "merge"])
+def test_sums_beyond_float32_are_refused(policy):
+    most = [3e38, 3e38]
+    with pytest.raises(DataError, match=f"duplicates='{policy}'.*float32"):
+        hs.Ratings.from_arrays([1, 1], [1, 1], most, weight=most, duplicates=policy)
+
+
 def test_last_goes_by_time_where_there_is_one():
     arrays = ([1, 1], [9, 9], [4.0, 2.0])
     assert cells(hs.Ratings.from_arrays(*arrays, time=[20, 10], duplicates="last"))[0][2] == 4.0
@@ -209,6 +216,22 @@ def test_weight_zero_is_the_row_absent():
     ratings = hs.Ratings.from_arrays([1, 2], [4, 5], [1, 2], weight=[1, 0])
     assert ratings.shape == (1, 1)
     assert ratings.report.dropped == {"weight of 0 (absent)": 1}
+
+
+def test_weights_that_float32_rounds_to_zero_are_zero():
+    ratings = hs.Ratings.from_arrays([1, 2], [4, 5], [1, 2], weight=[1, 1e-50])
+    assert ratings.report.dropped == {"weight of 0 (absent)": 1}
+    assert len(hs.Ratings.from_arrays([1, 2], [4, 5], [1, 2]).with_weights([1e-50, 1])) == 1
+
+
+def test_half_precision_columns():
+    half = np.array([1.0, 2.5, np.inf, np.nan], dtype=np.float16)
+    ratings = hs.Ratings.from_arrays([1, 2], [4, 5], half[:2], weight=half[:2])
+    assert cells(ratings) == [(1, 4, 1.0), (2, 5, 2.5)]
+    with pytest.raises(DataError, match="ratings=inf: infinite in row 3"):
+        hs.Ratings.from_arrays([1, 2, 3], [4, 5, 6], half[:3])
+    ratings = hs.Ratings.from_arrays([1, 2, 3, 4], [4, 5, 6, 7], half, invalid="drop")
+    assert ratings.report.dropped == {"ratings: not a number": 1, "ratings: infinite": 1}
 
 
 @pytest.mark.parametrize(
@@ -311,6 +334,8 @@ def test_means_and_weights():
         ratings.with_weights([1, -1])
     with pytest.raises(DataError, match="weights"):
         ratings.with_weights([0, 0])
+    with pytest.raises(DataError, match="weights"):
+        ratings.with_weights([1, 1e39])
 
 
 # ------------------------------------------------------- large tables, against numpy's way

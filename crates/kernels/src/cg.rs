@@ -145,6 +145,7 @@ impl<T: Element> Kernel<T> for Chunk<'_, '_, T> {
             }
             let own = &mut self.scratch.x;
             own.factors[..rank].copy_from_slice(x);
+            own.factors[rank..].fill(T::ZERO); // a row that failed may have left NaN there
             own.bias = self.b.as_ref().map_or(T::ZERO, |b| b[place]);
             if !improve(simd, self.p, self.cg, self.b.is_some(), self.run, self.scratch, u)? {
                 return Err(Error::Singular { row: u });
@@ -208,6 +209,9 @@ fn improve<S: Simd>(
 
     multiply(d, r, direction);
     let mut rho = r.dot(direction);
+    if !rho.is_finite() {
+        return Ok(false); // else it would seem to be small enough
+    }
     let tol = cg.tol.max(S::Elem::EPSILON.to_f64());
     let nothing = if size_of::<S::Elem>() == 4 { 1e-70 } else { 1e-290 };
     let enough = (tol * tol * rho).max(nothing);

@@ -180,7 +180,7 @@ impl<F: Fn(usize) -> u32 + Sync> Source for ByColumn<'_, F> {
 // ----------------------------------------------------------------------------- the sort
 
 /// A record of 64 or 128 bits: the rest of the key above the payload.
-trait Record: Copy + Ord + Send + Sync {
+pub(crate) trait Record: Copy + Ord + Send + Sync {
     fn new(high: u64, payload: u32, payload_bits: u32) -> Self;
     fn high(self, payload_bits: u32) -> u64;
     fn payload(self, payload_bits: u32) -> u32;
@@ -357,7 +357,7 @@ impl Plan {
 }
 
 /// Sort records, of which the bits below `digits` ascend among equals already.
-fn radix_sort<R: Record>(
+pub(crate) fn radix_sort<R: Record>(
     run: Run<'_>,
     records: &mut [R],
     spare: &mut Vec<R>,

@@ -12,6 +12,7 @@ use std::ops::Range;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::csr::radix_sort;
 use crate::error::{Error, Result};
 use crate::parallel::{Run, Shared};
 
@@ -116,6 +117,9 @@ fn by_bits<I: Integer>(run: Run<'_>, values: &[I], low: i64, span: u64) -> Resul
     let mut distinct = Vec::new();
     let mut before = Vec::with_capacity(words.len());
     for (k, &word) in words.iter().enumerate() {
+        if k.is_multiple_of(BLOCK) {
+            run.check()?;
+        }
         before.push(u32::try_from(distinct.len()).map_err(|_| too_many())?);
         let mut rest = word;
         while rest != 0 {
@@ -149,8 +153,8 @@ fn by_hash<I: Integer>(run: Run<'_>, values: &[I]) -> Result<Factorized> {
                     set.insert(value.wide(), 0);
                 }
             }
-            let mut own = set.keys();
-            own.sort_unstable();
+            let mut own: Vec<u64> = set.keys().into_iter().map(in_order).collect();
+            radix_sort(run, &mut own, &mut Vec::new(), 0..u64::BITS)?; // stops when told
             locked(&found)?.push(own);
             Ok(())
         },
@@ -161,12 +165,26 @@ fn by_hash<I: Integer>(run: Run<'_>, values: &[I]) -> Result<Factorized> {
     distinct.dedup();
     run.check()?;
     u32::try_from(distinct.len()).map_err(|_| too_many())?;
+    let distinct: Vec<i64> = distinct.into_iter().map(from_order).collect();
     let mut table = Table::with_room_for(distinct.len());
     for (code, &id) in distinct.iter().enumerate() {
+        if code.is_multiple_of(BLOCK) {
+            run.check()?;
+        }
         table.insert(id, code as u32);
     }
     let codes = numbered(run, values, |value| table.get(value.wide()))?;
     Ok((distinct, codes))
+}
+
+/// The number without a sign that stands in the same order.
+fn in_order(id: i64) -> u64 {
+    id.wrapping_sub(i64::MIN).cast_unsigned()
+}
+
+/// The inverse of `in_order`.
+fn from_order(number: u64) -> i64 {
+    number.cast_signed().wrapping_add(i64::MIN)
 }
 
 fn too_many() -> Error {
@@ -198,7 +216,7 @@ fn numbered<I: Integer>(
     Ok(codes)
 }
 
-/// A hash table with open addressing, from ids to numbers; at most half full.
+/// A hash table with open addressing, from ids to numbers; a quarter to a half full where it has grown.
 struct Table {
     slots: Vec<(i64, u32)>,
     used: usize,
@@ -245,7 +263,7 @@ impl Table {
         self.slots[slot] = (id, number);
         self.used += 1;
         if 2 * self.used > self.slots.len() {
-            let old = std::mem::replace(self, Table::with_room_for(2 * self.used));
+            let old = std::mem::replace(self, Table::with_room_for(self.used)); // twice the slots
             self.marked = old.marked;
             for (id, number) in old.slots.into_iter().filter(|slot| slot.0 != EMPTY) {
                 self.insert(id, number);

@@ -1,13 +1,13 @@
 //! Sums of a f fᵀ too long for one thread: blocks of cells summed apart, and added in order.
 //!
 //! ```text
-//! for groups of 64 blocks:
+//! for groups of blocks:
 //!     for blocks of the group, in parallel:  G_block ← Σ a f fᵀ, …         accumulate.rs
 //!     total += G_block, in block order
 //! ```
 //!
-//! The blocks are fixed by the number of cells, so the sum is the same for any number of threads; a group bounds
-//! the memory.
+//! The blocks are fixed by the number of cells and added in their order, so the sum is the same for any number of
+//! threads. A group bounds the memory: 64 blocks, fewer where their sums are large, but one for each thread.
 
 use std::ops::Range;
 
@@ -17,8 +17,9 @@ use crate::parallel::{Run, Shared};
 use crate::simd::{Element, Isa, Kernel, Simd};
 use crate::tile::Layout;
 
-/// Blocks whose sums are held at a time.
+/// The most blocks whose sums are held at a time, and about the most bytes.
 const GROUP: usize = 64;
+const BYTES: usize = 256 << 20;
 
 /// The sum of `cells` cells in blocks of `height`; `source` gives the cells of a block.
 pub fn sum_blocks<T: Element, S: Source<T>>(
@@ -31,7 +32,8 @@ pub fn sum_blocks<T: Element, S: Source<T>>(
 ) -> Result<Sum<T>> {
     let mut total = Sum::zero(layout);
     let blocks: Vec<_> = (0..cells).step_by(height).map(|a| a..(a + height).min(cells)).collect();
-    for group in blocks.chunks(GROUP) {
+    let fit = BYTES / (layout.len() * size_of::<T>()).max(1);
+    for group in blocks.chunks(fit.clamp(run.threads().min(GROUP), GROUP)) {
         let mut sums: Vec<Sum<T>> = group.iter().map(|_| Sum::zero(layout)).collect();
         let shared = Shared::new(&mut sums);
         run.for_each(

@@ -15,12 +15,12 @@
 //! 1. The fixed side is copied once per call, block after block, so that a block's columns of a row are
 //!    contiguous: n · K elements.
 //! 2. The block's system is summed and factored by the code of the exact solver, with b − a t in place of b.
-//! 3. Nothing is allocated per row. A thread's scratch is a sum for each block, and two numbers for each cell
-//!    of the longest row.
+//! 3. Nothing is allocated per row, but for rows of more than 65,536 cells, whose sums are put aside. A
+//!    thread's scratch is a sum for each block, and two numbers for each cell of the longest row.
 
 use std::ops::Range;
 
-use crate::accumulate::{Accumulator, Source};
+use crate::accumulate::{Accumulator, SUPER, Source, Sum};
 use crate::cholesky::{self, Corner, Workspace};
 use crate::error::{Error, Result};
 use crate::parallel::{Run, Shared, chunks_by_cost};
@@ -28,6 +28,9 @@ use crate::rows::{RowCells, RowProblem};
 use crate::score::dot;
 use crate::simd::{Element, Isa, Kernel, Simd};
 use crate::tile::Layout;
+
+/// Rows of the fixed side that are copied, and cells of a row, between two looks at the flag to stop.
+const PART: usize = 1 << 14;
 
 /// The columns of a block, of all rows of the fixed side, and how its system lies in memory.
 struct Block<T> {
@@ -66,7 +69,7 @@ pub fn solve_rows_subspace<T: Element>(
     }
     let bias = out_bias.is_some();
     let width = block.min(p.rank);
-    let blocks = blocks_of(p.fixed, p.rank, width, bias);
+    let blocks = blocks_of(run, p.fixed, p.rank, width, bias)?;
     let (b, k) = (width as f64, p.rank as f64);
     let cost = |u: usize| p.cells.row(u).len() as f64 * k * (b + 16.0) + k * b * (b / 3.0 + 16.0);
     let chunks = chunks_by_cost(rows, run.threads(), cost);
@@ -93,16 +96,41 @@ pub fn solve_rows_subspace<T: Element>(
     )
 }
 
-fn blocks_of<T: Element>(fixed: &[T], rank: usize, width: usize, bias: bool) -> Vec<Block<T>> {
-    let block = |first: usize| {
+fn blocks_of<T: Element>(
+    run: Run<'_>,
+    fixed: &[T],
+    rank: usize,
+    width: usize,
+    bias: bool,
+) -> Result<Vec<Block<T>>> {
+    let fixed_rows = fixed.len() / rank;
+    let empty = |first: usize| {
         let columns = first..(first + width).min(rank);
         Block {
-            fixed: fixed.chunks_exact(rank).flat_map(|f| &f[columns.clone()]).copied().collect(),
+            fixed: vec![T::ZERO; fixed_rows * columns.len()],
             layout: Layout::new::<T>(columns.len(), 1 + usize::from(bias)),
             columns,
         }
     };
-    (0..rank).step_by(width).map(block).collect()
+    let mut blocks: Vec<_> = (0..rank).step_by(width).map(empty).collect();
+    let parts: Vec<_> = (0..fixed_rows).step_by(PART).map(|a| a..(a + PART).min(fixed_rows)).collect();
+    for Block { columns, fixed: copy, .. } in &mut blocks {
+        let (width, copy) = (columns.len(), Shared::new(copy));
+        run.for_each(
+            &parts,
+            || (),
+            |(), part| {
+                // SAFETY: parts are disjoint ranges of rows.
+                let copy = unsafe { copy.range(part.start * width..part.end * width) };
+                let rows = fixed[part.start * rank..part.end * rank].chunks_exact(rank);
+                for (to, from) in copy.chunks_exact_mut(width).zip(rows) {
+                    to.copy_from_slice(&from[columns.clone()]);
+                }
+                Ok(())
+            },
+        )?;
+    }
+    Ok(blocks)
 }
 
 struct Chunk<'a, 'p, 'f, T> {
@@ -176,6 +204,9 @@ impl<T: Element> Row<'_, '_, T> {
         }
         cells.terms(0, terms);
         for (cell, [b, a]) in terms.iter_mut().enumerate() {
+            if cell.is_multiple_of(PART) {
+                run.check()?;
+            }
             let index = cells.index(cell);
             let t = dot(simd, x, &p.fixed[index * rank..(index + 1) * rank]) + bias.unwrap_or(T::ZERO);
             *b -= *a * t;
@@ -185,7 +216,7 @@ impl<T: Element> Row<'_, '_, T> {
             let Block { columns, fixed, layout } = block;
             let width = columns.len();
             let Layout { stride, .. } = *layout;
-            accumulator.accumulate(simd, &Residuals { cells: &cells, terms }, false, run)?;
+            accumulate(simd, p, u, terms, accumulator, run)?;
             let sum = &mut accumulator.sum;
             let g = &mut sum.g;
             let unknowns = rank + usize::from(bias.is_some());
@@ -240,6 +271,9 @@ impl<T: Element> Row<'_, '_, T> {
             }
             if columns.end < rank {
                 for (cell, [b, a]) in terms.iter_mut().enumerate() {
+                    if cell.is_multiple_of(PART) {
+                        run.check()?;
+                    }
                     let index = cells.index(cell);
                     let t = dot(simd, delta, &fixed[index * width..(index + 1) * width]) + beta;
                     *b -= *a * t;
@@ -248,6 +282,33 @@ impl<T: Element> Row<'_, '_, T> {
         }
         Ok(x.iter().all(|x| x.is_finite()) && bias.is_none_or(|b| b.is_finite()))
     }
+}
+
+/// The sums over a row's cells, those of a long row a part after the other.
+#[inline(always)]
+fn accumulate<S: Simd>(
+    simd: S,
+    p: &RowProblem<'_, S::Elem>,
+    u: usize,
+    terms: &[[S::Elem; 2]],
+    accumulator: &mut Accumulator<'_, S::Elem>,
+    run: Run<'_>,
+) -> Result<()> {
+    let row = p.cells.row(u);
+    let mut total = (terms.len() > SUPER).then(|| Sum::zero(accumulator.layout));
+    for first in (0..terms.len().max(1)).step_by(SUPER) {
+        let end = (first + SUPER).min(terms.len());
+        let cells = RowCells::new(p, row.start + first..row.start + end);
+        let part = Residuals { cells: &cells, terms: &terms[first..end] };
+        accumulator.accumulate(simd, &part, false, run)?;
+        if let Some(total) = &mut total {
+            total.add(&accumulator.sum);
+        }
+    }
+    if let Some(total) = total {
+        accumulator.sum = total;
+    }
+    Ok(())
 }
 
 /// The cells of a row with b − a t in place of b.

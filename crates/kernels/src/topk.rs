@@ -57,6 +57,9 @@ impl<'a, T: Element> Problem<'a, T> {
             return Err(Error::contract("queries and items must be rows × K with the same K ≥ 1"));
         }
         let (queries, items) = (r.queries.len() / r.rank, r.items.len() / r.rank);
+        if u32::try_from(items).is_err() {
+            return Err(Error::contract("more than 2³² − 1 items"));
+        }
         let fits = out_index.len() == queries * r.n
             && out_score.len() == queries * r.n
             && r.item_bias.is_none_or(|b| b.len() == items)

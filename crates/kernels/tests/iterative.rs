@@ -372,6 +372,32 @@ fn a_matrix_that_is_not_positive_definite_names_the_smallest_row() {
     }
 }
 
+/// Conjugate gradients on rows of K = 3 in float32, from zero, on one thread; the cells of a row are zeros.
+fn small_rows(lengths: &[usize], prior: &[f32], linear: &[f32], ridge: f32) -> Result<Vec<f32>, Error> {
+    let mut instance = Instance::<f32>::new(3, lengths, 0);
+    instance.fixed.fill(0.0);
+    instance.prior = Some(prior.to_vec());
+    instance.linear = Some(linear.to_vec());
+    instance.ridge.fill(ridge);
+    instance.start.0.fill(0.0);
+    Ok(instance.solve(Isa::available()[0], 1, cg(3, 0.0))?.0)
+}
+
+#[test]
+fn a_row_that_overflows_leaves_nothing_to_the_next() {
+    // The second row's curvature is 1e-40, its step beyond float32; it is the longer one and comes first.
+    let prior = [1.0, -1.0, 0.0, -1.0, 1.0, 0.0, 0.0, 0.0, 1.0];
+    let linear = [0.0, 0.0, 1.0, 1.0, 1.0, 1e-20];
+    let found = small_rows(&[1, 1000], &prior, &linear, 0.0);
+    assert_eq!(found, Err(Error::Singular { row: 1 }));
+}
+
+#[test]
+fn a_residual_that_overflows_is_no_solution() {
+    let found = small_rows(&[1], &[0.0; 9], &[1e20, 0.0, 0.0], 1e-30);
+    assert_eq!(found, Err(Error::Singular { row: 0 }));
+}
+
 #[test]
 fn broken_contracts_and_cancelling_are_told() {
     for method in [cg(3, 0.0), Method::Subspace(2), Method::Subspace(0)] {

@@ -30,6 +30,7 @@ DUPLICATES = ("error", "mean", "sum", "first", "last", "merge")
 INVALID = ("error", "drop")
 
 _MOST_FLOAT32 = float(np.finfo(np.float32).max)
+_ZERO_FLOAT32 = 2.0**-150  # the largest number that float32 rounds to 0
 _MOST_ROWS = 2**32 - 1
 
 
@@ -71,7 +72,7 @@ def assemble(
     columns = {n: _numbers(n, c) for n, c in columns.items()}
     dropped, keep = _find_invalid(users, items, columns, invalid, found.bad_text)
     if columns["weight"] is not None:
-        present = columns["weight"] > 0
+        present = columns["weight"] > _ZERO_FLOAT32
         if not present.all():
             zero = int(np.count_nonzero(~present if keep is None else ~present & keep))
             if zero:
@@ -118,7 +119,16 @@ def assemble(
                 f"pair{'s' if repeats > 1 else ''}, the first is {pair[0]!r}, {pair[1]!r}",
                 f"choose a policy: {', '.join(DUPLICATES[1:])}",
             )
-        values, weights, times, order = _merge(duplicates, first, values, weights, times, order)
+        with np.errstate(over="ignore"):  # told below
+            values, weights, times, order = _merge(duplicates, first, values, weights, times, order)
+        for column in (values, weights):
+            if column is not None and not np.isfinite(column).all():
+                raise DataError(
+                    "duplicates",
+                    duplicates,
+                    "adds repeats up to more than float32 holds",
+                    "choose another policy, or scale the column",
+                )
         before = np.concatenate([[0], np.cumsum(first, dtype=np.int64)])
         indptr, indices = before[indptr], indices[first]
     rank = None
@@ -144,6 +154,8 @@ def _numbers(name: str, column: Array | None) -> Array | None:
     kind = column.dtype.kind
     if kind == "b":
         return column.astype(np.float64)
+    if column.dtype == np.float16:  # limits of float32 are infinite in it
+        return column.astype(np.float32)
     if kind in "iuf":
         return column.astype(column.dtype.newbyteorder("="), copy=False)
     if kind == "M":

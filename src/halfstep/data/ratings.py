@@ -305,18 +305,21 @@ class Ratings:
             raise DataError(
                 "weights", given.shape, f"must have shape ({len(self)},)", "pass one per rating"
             )
-        wrong = ~np.isfinite(given) | (given < 0)
+        with np.errstate(over="ignore"):
+            stored = given.astype(np.float32)
+        wrong = ~np.isfinite(stored) | (given < 0)
         if wrong.any():
             raise DataError(
                 "weights",
                 float(given[np.argmax(wrong)]),
-                "must be finite and not negative",
+                "must be finite in float32 and not negative",
                 "remove those rows",
             )
-        if not (given > 0).any():
+        present = stored > 0
+        if not present.any():
             raise DataError("weights", 0.0, "must not all be 0", "give some row a weight")
         old = self.by_user
-        cells = CSR(old.indptr, old.indices, old.values, given.astype(np.float32))
+        cells = CSR(old.indptr, old.indices, old.values, stored)
         whole = Ratings(
             self.users,
             self.items,
@@ -325,7 +328,7 @@ class Ratings:
             file_rank=self.file_rank,
             report=self.report,
         )
-        return whole if (given > 0).all() else whole.select(given > 0)
+        return whole if present.all() else whole.select(present)
 
     def rows_of(self, user_rows: Array) -> CSR:
         """The cells of these users (row numbers), as rows of their own."""

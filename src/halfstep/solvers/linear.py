@@ -100,8 +100,12 @@ def linear_from_dict(saved: Any) -> Linear:
     return LINEAR[options.pop("name")](**options)
 
 
+_MOST = 1_000_000
+
+
 def _integer(name: str, value: Any, example: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
+    whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+    if not whole or not 1 <= value <= _MOST:
         raise ParameterError(
-            name, value, "must be an integer of at least 1", f"try {name}={example}"
+            name, value, f"must be an integer from 1 to {_MOST}", f"try {name}={example}"
         )
