@@ -166,7 +166,9 @@ def train(
                 best_sweep = sweep
             elif rmse < best_rmse:
                 best, best_rmse, best_sweep = current, rmse, sweep
-            free = [factors for factors in buffers if factors is not current and factors is not best]
+            free = [
+                factors for factors in buffers if factors is not current and factors is not best
+            ]
             if not free:
                 free = [current.empty_like()]
                 buffers += free

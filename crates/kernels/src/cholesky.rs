@@ -389,7 +389,7 @@ impl<T: Element> BackSubstitution<'_, T> {
     #[inline(always)]
     fn run<S: Simd<Elem = T>>(self, s: S) {
         let Layout { rank, stride, border } = self.layout;
-        let vectors = rank.div_ceil(S::LANES);
+        let (vectors, whole) = (rank.div_ceil(S::LANES), rank / S::LANES);
         let (g, inside, x) = (self.g.as_ptr(), self.inside.as_ptr(), self.x.as_mut_ptr());
         // SAFETY: `solve` asserted the lengths: `g` has `rank` rows of `stride` elements, `inside`
         // 16 elements for each row, and `x` holds rank elements rounded up to 16.
@@ -401,27 +401,32 @@ impl<T: Element> BackSubstitution<'_, T> {
                     let row = g.add(i * stride + rank);
                     rest[i - p] = if border == 2 { *row - self.beta * *row.add(1) } else { *row };
                 }
-                // Less what the unknowns after this panel give, the sums of a vector of rows at a time.
-                let later = if end < rank { end / S::LANES..vectors } else { 0..0 };
-                for first in (p..end).step_by(S::LANES).take(PANEL * later.len()) {
-                    let mut sums = [s.splat(T::ZERO); MOST_LANES];
-                    for j in later.clone() {
-                        let x = s.load(x.add(j * S::LANES));
-                        for i in 0..S::LANES {
-                            sums[i] =
-                                s.fma(s.load(g.add((first + i) * stride + j * S::LANES)), x, sums[i]);
+                if end < rank {
+                    // Less what the unknowns after this panel give, the sums of a vector of rows at a time.
+                    for first in (p..end).step_by(S::LANES) {
+                        let mut sums = [s.splat(T::ZERO); MOST_LANES];
+                        for j in end / S::LANES..vectors {
+                            let column = j * S::LANES;
+                            let x = s.load(x.add(column));
+                            for i in 0..S::LANES {
+                                let w = g.add((first + i) * stride + column);
+                                // From column K on there may be anything, infinities too.
+                                let w =
+                                    if j < whole { s.load(w) } else { s.load_first(w, rank - column) };
+                                sums[i] = s.fma(w, x, sums[i]);
+                            }
                         }
-                    }
-                    s.transpose(&mut sums);
-                    let mut half = S::LANES / 2;
-                    while half > 0 {
-                        for i in 0..half {
-                            sums[i] = s.add(sums[i], sums[i + half]);
+                        s.transpose(&mut sums);
+                        let mut half = S::LANES / 2;
+                        while half > 0 {
+                            for i in 0..half {
+                                sums[i] = s.add(sums[i], sums[i + half]);
+                            }
+                            half /= 2;
                         }
-                        half /= 2;
+                        let rest = rest.as_mut_ptr().add(first - p);
+                        s.store(rest, s.fnma(s.splat(T::ONE), sums[0], s.load(rest)));
                     }
-                    let rest = rest.as_mut_ptr().add(first - p);
-                    s.store(rest, s.fnma(s.splat(T::ONE), sums[0], s.load(rest)));
                 }
                 let columns = inside.add(p * PANEL);
                 match S::PANEL / S::LANES {

@@ -132,7 +132,10 @@ impl<T: Element> Dual<T> {
     #[inline(always)]
     fn turn<S: Simd<Elem = T>>(&mut self, simd: S, rank: usize, stride: usize) {
         let padded = rank.next_multiple_of(MOST_LANES);
-        assert!(self.turned.len() >= padded * stride && self.rows.len() + 1 <= stride);
+        assert!(
+            self.turned.len() >= padded * stride
+                && self.rows.len().next_multiple_of(MOST_LANES) <= stride
+        );
         for first in (0..self.rows.len()).step_by(S::LANES) {
             for k in (0..rank).step_by(S::LANES) {
                 let mut square = [simd.splat(T::ZERO); MOST_LANES];
