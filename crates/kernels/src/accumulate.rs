@@ -120,6 +120,7 @@ unsafe impl<T: Element, const SCALED: bool> Operands<T> for Rows<'_, T, SCALED> 
 }
 
 /// Σ a f fᵀ, and with border rows Σ b f, then Σ a f.
+#[derive(Clone)]
 pub struct Sum<T> {
     /// The upper triangle, then the border rows.
     pub g: Buffer<T>,

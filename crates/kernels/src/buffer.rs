@@ -20,6 +20,7 @@ unsafe impl<T: Element> Bits for T {}
 unsafe impl Bits for u8 {}
 
 /// `len` elements, zero at first, at an address that is a multiple of 64.
+#[derive(Clone)]
 pub struct Buffer<T> {
     lines: Vec<Line>,
     len: usize,

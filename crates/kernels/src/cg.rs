@@ -21,14 +21,13 @@
 //! 4. Nothing is allocated per row. A thread's scratch: the gathered cells (at most 512 KiB, or 32 cells),
 //!    P with padded rows, and nine vectors.
 
-use std::ops::Range;
-
-use crate::error::{Error, Result};
+use crate::each_row::{RowSolver, each_row};
+use crate::error::Result;
 use crate::packed::{Packed, Start, Vector, add_rows};
-use crate::parallel::{Run, Shared, chunks_by_cost};
+use crate::parallel::{Run, chunks_by_cost};
 use crate::rows::{RowCells, RowProblem};
 use crate::score::dot;
-use crate::simd::{Element, Isa, Kernel, MOST_LANES, Simd};
+use crate::simd::{Element, Isa, MOST_LANES, Simd};
 
 /// How far to go.
 #[derive(Clone, Copy, Debug)]
@@ -75,19 +74,9 @@ pub fn solve_rows_cg<T: Element>(
     let longest = (0..rows).map(|u| p.cells.row(u).len()).max().unwrap_or(0);
     let bias = out_bias.is_some();
     let prior = p.prior.map_or(Vec::new(), |prior| padded(prior, p.rank, bias));
-    let (out, out_bias) = (Shared::new(out), out_bias.map(Shared::new));
-    run.for_each(
-        &chunks,
-        || Scratch::new(p.rank, bias, longest, prior.clone()),
-        |scratch, chunk| {
-            // SAFETY: chunks are disjoint ranges of rows.
-            let (x, b) = unsafe {
-                let x = out.range(chunk.start * p.rank..chunk.end * p.rank);
-                (x, out_bias.as_ref().map(|b| b.range(chunk.clone())))
-            };
-            T::run(isa, Chunk { p: &p, cg, run, scratch, rows: chunk.clone(), x, b })
-        },
-    )
+    let solver =
+        || Solver { p: &p, cg, run, scratch: Scratch::new(p.rank, bias, longest, prior.clone()) };
+    each_row(isa, run, &p, &chunks, solver, (out, out_bias))
 }
 
 /// The first K columns of P's rows, each padded with zeros.
@@ -118,44 +107,33 @@ impl<T: Element> Scratch<T> {
     }
 }
 
-struct Chunk<'a, 'p, T> {
+struct Solver<'a, 'p, T> {
     p: &'a RowProblem<'p, T>,
     cg: Cg,
     run: Run<'a>,
-    scratch: &'a mut Scratch<T>,
-    rows: Range<usize>,
-    x: &'a mut [T],
-    b: Option<&'a mut [T]>,
+    scratch: Scratch<T>,
 }
 
-impl<T: Element> Kernel<T> for Chunk<'_, '_, T> {
-    type Output = Result<()>;
-
+impl<T: Element> RowSolver<T> for Solver<'_, '_, T> {
     #[inline(always)]
-    fn call<S: Simd<Elem = T>>(mut self, simd: S) -> Result<()> {
-        let rank = self.p.rank;
-        for (place, u) in self.rows.clone().enumerate() {
-            let x = &mut self.x[place * rank..(place + 1) * rank];
-            if self.p.cells.row(u).is_empty() && self.p.linear.is_none() {
-                x.fill(T::ZERO); // nothing is known of this row
-                if let Some(b) = &mut self.b {
-                    b[place] = T::ZERO;
-                }
-                continue;
-            }
-            let own = &mut self.scratch.x;
-            own.factors[..rank].copy_from_slice(x);
-            own.factors[rank..].fill(T::ZERO); // a row that failed may have left NaN there
-            own.bias = self.b.as_ref().map_or(T::ZERO, |b| b[place]);
-            if !improve(simd, self.p, self.cg, self.b.is_some(), self.run, self.scratch, u)? {
-                return Err(Error::Singular { row: u });
-            }
-            x.copy_from_slice(&self.scratch.x.factors[..rank]);
-            if let Some(b) = &mut self.b {
-                b[place] = self.scratch.x.bias;
-            }
+    fn solve<S: Simd<Elem = T>>(
+        &mut self,
+        simd: S,
+        u: usize,
+        x: &mut [T],
+        bias: &mut Option<T>,
+    ) -> Result<bool> {
+        let own = &mut self.scratch.x;
+        let (factors, padding) = own.factors.split_at_mut(x.len());
+        factors.copy_from_slice(x);
+        padding.fill(T::ZERO); // a row that failed may have left NaN there
+        own.bias = bias.unwrap_or(T::ZERO);
+        if !improve(simd, self.p, self.cg, bias.is_some(), self.run, &mut self.scratch, u)? {
+            return Ok(false);
         }
-        Ok(())
+        x.copy_from_slice(&self.scratch.x.factors[..x.len()]);
+        *bias = bias.map(|_| self.scratch.x.bias);
+        Ok(true)
     }
 }
 

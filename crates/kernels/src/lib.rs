@@ -7,6 +7,7 @@
 //! | `accumulate.rs` | sums over cells: Σ a f fᵀ, Σ b f |
 //! | `split.rs` | the same for sums too long for one thread |
 //! | `cholesky.rs` | A = WᵀDW and the solves, with checked pivots |
+//! | `each_row.rs` | all rows, by a solver of one |
 //! | `dual.rs` | the systems of rows with few cells |
 //! | `cg.rs` | every row's system by conjugate gradients |
 //! | `packed.rs` | the cells of a row, gathered once, and sums over them |
@@ -25,12 +26,14 @@
 
 mod accumulate;
 mod buffer;
+#[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))] // its tiles are for x86
 mod bytes;
 mod cells;
 mod cg;
 mod cholesky;
 mod csr;
 mod dual;
+mod each_row;
 mod error;
 mod gram;
 mod ids;

@@ -27,6 +27,7 @@ use crate::error::{Error, Result};
 use crate::parallel::Run;
 use crate::score::dots;
 use crate::simd::{Element, MOST_LANES, Simd};
+use crate::tile::prefetch;
 
 /// Cells after which a sum is put aside.
 const BLOCK: usize = 256;
@@ -213,7 +214,8 @@ impl<T: Element> Packed<T> {
         let fixed_rows = fixed.len() / self.rank;
         let (whole, rest) = (self.rank / S::LANES * S::LANES, self.rank % S::LANES);
         for &index in source.ahead(piece.end, piece.len()) {
-            prefetch(fixed, index as usize * self.rank, self.rank);
+            let row = fixed.as_ptr().wrapping_add(index as usize * self.rank);
+            prefetch(row.cast(), self.rank * size_of::<T>());
         }
         for (slot, cell) in place.clone().zip(piece.clone()) {
             let index = source.index(cell);
@@ -426,20 +428,4 @@ pub fn add_rows<S: Simd>(s: S, matrix: &[S::Elem], c: &[S::Elem], to: &mut [S::E
         }
         k += left;
     }
-}
-
-/// Ask for the cache lines of a row that will be gathered soon.
-#[inline(always)]
-fn prefetch<T>(fixed: &[T], start: usize, length: usize) {
-    #[cfg(target_arch = "x86_64")]
-    if start + length <= fixed.len() {
-        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        let line = 64 / size_of::<T>();
-        for j in (0..length).step_by(line) {
-            // SAFETY: the address is inside the array, and a prefetch has no effect but on the cache.
-            unsafe { _mm_prefetch::<_MM_HINT_T0>(fixed.as_ptr().add(start + j).cast()) };
-        }
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = (fixed, start, length);
 }

@@ -20,14 +20,16 @@
 //! A row's bits depend on its own cells, the fixed side and the instruction set alone.
 
 use std::ops::Range;
+use std::slice::from_ref;
 
-use crate::accumulate::{Accumulator, SUPER, Source};
+use crate::accumulate::{Accumulator, SUPER, Source, Sum};
 use crate::cells::Cells;
 use crate::cholesky::{self, Corner, Workspace};
 use crate::dual::{self, Dual};
+use crate::each_row::{RowSolver, each_row};
 use crate::error::{Error, Result};
-use crate::parallel::{Run, Shared, chunks_by_cost, worse};
-use crate::simd::{Element, Isa, Kernel, Simd};
+use crate::parallel::{Run, chunks_by_cost, worse};
+use crate::simd::{Element, Isa, Simd};
 use crate::split::sum_blocks;
 use crate::tile::Layout;
 
@@ -105,12 +107,6 @@ impl<T: Element> RowProblem<'_, T> {
     }
 }
 
-struct Scratch<'a, T> {
-    accumulator: Accumulator<'a, T>,
-    workspace: Workspace<T>,
-    dual: Option<(dual::Terms<T>, Dual<T>)>,
-}
-
 /// Solve every row's problem into `out` (rows × K) and `out_bias` (rows; its presence lengthens every f by
 /// a constant 1).
 ///
@@ -135,110 +131,137 @@ pub fn solve_rows<'p, T: Element>(
     let chunks = chunks_by_cost(rows, run.threads(), cost);
     let bias = out_bias.is_some();
     let layout = Layout::new::<T>(p.rank, 1 + usize::from(bias));
-    let out = Shared::new(out);
-    let out_bias = out_bias.map(Shared::new);
-    let scratch = || Scratch {
+    let solver = |given: Option<&Sum<T>>| Exact {
+        p: &p,
+        run,
         accumulator: Accumulator::new(layout, p.fixed),
         workspace: Workspace::new(layout),
         dual: dual::Terms::of(&p).map(|terms| (terms, Dual::new(p.rank, terms.most))),
+        given: given.cloned(),
     };
-    let solve = |scratch: &mut Scratch<'p, T>, rows: Range<usize>, given: bool| {
-        // SAFETY: chunks are disjoint ranges of rows, and leave out the rows that come with a given sum.
-        let (x, b) = unsafe {
-            let x = out.range(rows.start * p.rank..rows.end * p.rank);
-            (x, out_bias.as_ref().map(|b| b.range(rows.clone())))
-        };
-        T::run(isa, Chunk { p: &p, run, scratch, rows, given, x, b })
-    };
+    let mut out_bias = out_bias;
     let mut outcome = Ok(());
     for u in (0..rows).filter(|&u| p.cells.row(u).len() > SUPER) {
         let cells = p.cells.row(u);
-        let row =
-            |block: Range<usize>| RowCells::new(&p, cells.start + block.start..cells.start + block.end);
-        let mut own = scratch();
-        own.accumulator.sum = sum_blocks(isa, run, layout, p.fixed, (cells.len(), SUPER), row)?;
-        outcome = worse(outcome, solve(&mut own, u..u + 1, true));
+        let block = |b: Range<usize>| RowCells::new(&p, cells.start + b.start..cells.start + b.end);
+        let sum = sum_blocks(isa, run, layout, p.fixed, (cells.len(), SUPER), block)?;
+        let out = (&mut *out, out_bias.as_deref_mut());
+        outcome =
+            worse(outcome, each_row(isa, run, &p, from_ref(&(u..u + 1)), || solver(Some(&sum)), out));
     }
-    worse(outcome, run.for_each(&chunks, scratch, |scratch, chunk| solve(scratch, chunk.clone(), false)))
+    worse(outcome, each_row(isa, run, &p, &chunks, || solver(None), (out, out_bias)))
 }
 
-struct Chunk<'a, 'p, T> {
+/// One thread's scratch.
+struct Exact<'a, 'p, T> {
     p: &'a RowProblem<'p, T>,
     run: Run<'a>,
-    scratch: &'a mut Scratch<'p, T>,
-    rows: Range<usize>,
-    /// Whether the sum of the (one) row is in the scratch already.
-    given: bool,
-    x: &'a mut [T],
-    b: Option<&'a mut [T]>,
+    accumulator: Accumulator<'p, T>,
+    workspace: Workspace<T>,
+    dual: Option<(dual::Terms<T>, Dual<T>)>,
+    /// The sum over the cells of the one row to be solved, made before.
+    given: Option<Sum<T>>,
 }
 
-impl<T: Element> Kernel<T> for Chunk<'_, '_, T> {
-    type Output = Result<()>;
-
+impl<T: Element> RowSolver<T> for Exact<'_, '_, T> {
     #[inline(always)]
-    fn call<S: Simd<Elem = T>>(mut self, simd: S) -> Result<()> {
-        let rank = self.p.rank;
-        for (place, u) in self.rows.clone().enumerate() {
-            let cells = self.p.cells.row(u);
-            if cells.len() > SUPER && !self.given {
-                continue;
-            }
-            let x = &mut self.x[place * rank..(place + 1) * rank];
-            let own_bias = if cells.is_empty() && self.p.linear.is_none() {
-                x.fill(T::ZERO); // nothing is known of this row
-                T::ZERO
-            } else if let Some(own_bias) = solve_dual(simd, self.p, self.scratch, u)? {
-                x.copy_from_slice(&self.scratch.dual.as_ref().expect("it has solved").1.x[..rank]);
-                own_bias
-            } else {
-                if !self.given {
-                    assemble(simd, self.p, self.run, &mut self.scratch.accumulator, cells)?;
-                }
-                let solved = finish(simd, self.p, self.scratch, u, self.given);
-                x.copy_from_slice(&self.scratch.workspace.x[..rank]);
-                solved.map_err(|cholesky::Unsolved| Error::Singular { row: u })?
-            };
-            if let Some(b) = &mut self.b {
-                b[place] = own_bias;
+    fn solve<S: Simd<Elem = T>>(
+        &mut self,
+        simd: S,
+        u: usize,
+        x: &mut [T],
+        bias: &mut Option<T>,
+    ) -> Result<bool> {
+        let cells = self.p.cells.row(u);
+        let given = self.given.take();
+        if cells.len() > SUPER && given.is_none() {
+            return Ok(true); // has been solved
+        }
+        if let Some(own) = self.by_dual(simd, u)? {
+            let (_, dual) = self.dual.as_ref().expect("it has solved the row");
+            x.copy_from_slice(&dual.x[..x.len()]);
+            *bias = bias.map(|_| own);
+            return Ok(true);
+        }
+        self.assemble(simd, cells, given)?;
+        let solved = self.finish(simd, u);
+        x.copy_from_slice(&self.workspace.x[..x.len()]);
+        *bias = bias.map(|_| solved.unwrap_or(T::ZERO));
+        Ok(solved.is_ok())
+    }
+}
+
+impl<T: Element> Exact<'_, '_, T> {
+    /// Solve one row by its dual and return its bias; None where the primal system is to be solved.
+    #[inline(always)]
+    fn by_dual<S: Simd<Elem = T>>(&mut self, simd: S, u: usize) -> Result<Option<T>> {
+        let Exact { p, accumulator, workspace, dual: Some((terms, dual)), .. } = self else {
+            return Ok(None);
+        };
+        let cells = p.cells.row(u);
+        let scale = p.scale.map_or(T::ONE, |s| s[u]);
+        if cells.len() > terms.most || !(scale > T::ZERO && scale.is_finite()) {
+            return Ok(None);
+        }
+        dual.solve(simd, &RowCells::new(p, cells), accumulator, (*terms, scale), workspace)
+    }
+
+    /// P + Σ a f fᵀ, Σ b f and Σ a f of a row, into the accumulator's sum.
+    #[inline(always)]
+    fn assemble<S: Simd<Elem = T>>(
+        &mut self,
+        simd: S,
+        cells: Range<usize>,
+        given: Option<Sum<T>>,
+    ) -> Result<()> {
+        let Exact { p, run, accumulator, .. } = self;
+        let layout = accumulator.layout;
+        if let Some(sum) = given {
+            accumulator.sum = sum;
+        } else if p.prior.is_some() {
+            accumulator.sum.g.fill(T::ZERO);
+        }
+        if let Some(prior) = p.prior {
+            add_prior(layout, prior, &mut accumulator.sum.g);
+        }
+        if cells.len() > SUPER {
+            return Ok(());
+        }
+        accumulator.accumulate(simd, &RowCells::new(p, cells), p.prior.is_some(), *run)
+    }
+
+    /// Add what is left of the system, solve it into the workspace and return its bias.
+    #[inline(always)]
+    fn finish<S: Simd<Elem = T>>(
+        &mut self,
+        simd: S,
+        u: usize,
+    ) -> std::result::Result<T, cholesky::Unsolved> {
+        let Exact { p, accumulator, workspace, .. } = self;
+        let layout = accumulator.layout;
+        let Layout { rank, border, stride } = layout;
+        let bias = border == 2;
+        let unknowns = rank + usize::from(bias);
+        let sum = &mut accumulator.sum;
+
+        let s = p.scale.map_or(T::ONE, |s| s[u]);
+        let q = p.linear_of(u);
+        for k in 0..rank {
+            sum.g[k * stride + k] += s * p.ridge[k];
+        }
+        if let Some(q) = q {
+            for (sum, &q) in sum.g[rank * stride..][..rank].iter_mut().zip(q) {
+                *sum += q;
             }
         }
-        Ok(())
+        let corner = bias.then(|| {
+            let prior = p.prior.map_or(0.0, |prior| prior[rank * unknowns + rank].to_f64());
+            let ridge = (s * p.ridge[rank]).to_f64();
+            let linear = q.map_or(0.0, |q| q[rank].to_f64());
+            Corner { sigma: T::from_f64(sum.a + prior + ridge), rho: T::from_f64(sum.b + linear) }
+        });
+        cholesky::solve(simd, layout, &mut sum.g, corner, workspace)
     }
-}
-
-/// Solve one row by its dual and return its bias; None where the primal system is to be solved.
-#[inline(always)]
-fn solve_dual<S: Simd>(
-    simd: S,
-    p: &RowProblem<'_, S::Elem>,
-    scratch: &mut Scratch<'_, S::Elem>,
-    u: usize,
-) -> Result<Option<S::Elem>> {
-    let Scratch { accumulator, workspace, dual: Some((terms, dual)) } = scratch else { return Ok(None) };
-    let cells = p.cells.row(u);
-    let scale = p.scale.map_or(S::Elem::ONE, |s| s[u]);
-    if cells.len() > terms.most || !(scale > S::Elem::ZERO && scale.is_finite()) {
-        return Ok(None);
-    }
-    dual.solve(simd, &RowCells::new(p, cells), accumulator, (*terms, scale), workspace)
-}
-
-/// P + Σ a f fᵀ, Σ b f and Σ a f of a row, into the accumulator's sum.
-#[inline(always)]
-fn assemble<S: Simd>(
-    simd: S,
-    p: &RowProblem<'_, S::Elem>,
-    run: Run<'_>,
-    accumulator: &mut Accumulator<'_, S::Elem>,
-    cells: Range<usize>,
-) -> Result<()> {
-    if let Some(prior) = p.prior {
-        let layout = accumulator.layout;
-        accumulator.sum.g.fill(S::Elem::ZERO);
-        add_prior(layout, prior, &mut accumulator.sum.g);
-    }
-    accumulator.accumulate(simd, &RowCells::new(p, cells), p.prior.is_some(), run)
 }
 
 /// G += P, of which a bias column goes to the second border row.
@@ -254,47 +277,6 @@ fn add_prior<T: Element>(layout: Layout, prior: &[T], g: &mut [T]) {
             g[(rank + 1) * stride + k] += prior[rank * unknowns + k];
         }
     }
-}
-
-/// Add what is left of the system, solve it into the workspace and return its bias. A sum `given` lacks the prior.
-#[inline(always)]
-fn finish<S: Simd>(
-    simd: S,
-    p: &RowProblem<'_, S::Elem>,
-    scratch: &mut Scratch<'_, S::Elem>,
-    u: usize,
-    given: bool,
-) -> std::result::Result<S::Elem, cholesky::Unsolved> {
-    let Scratch { accumulator, workspace, .. } = scratch;
-    let layout = accumulator.layout;
-    let Layout { rank, border, stride } = layout;
-    let bias = border == 2;
-    let unknowns = rank + usize::from(bias);
-    let sum = &mut accumulator.sum;
-    if let (Some(prior), true) = (p.prior, given) {
-        add_prior(layout, prior, &mut sum.g);
-    }
-
-    let s = p.scale.map_or(S::Elem::ONE, |s| s[u]);
-    let q = p.linear_of(u);
-    for k in 0..rank {
-        sum.g[k * stride + k] += s * p.ridge[k];
-    }
-    if let Some(q) = q {
-        for (sum, &q) in sum.g[rank * stride..][..rank].iter_mut().zip(q) {
-            *sum += q;
-        }
-    }
-    let corner = bias.then(|| {
-        let prior = p.prior.map_or(0.0, |prior| prior[rank * unknowns + rank].to_f64());
-        let ridge = (s * p.ridge[rank]).to_f64();
-        let linear = q.map_or(0.0, |q| q[rank].to_f64());
-        Corner {
-            sigma: S::Elem::from_f64(sum.a + prior + ridge),
-            rho: S::Elem::from_f64(sum.b + linear),
-        }
-    });
-    cholesky::solve(simd, layout, &mut sum.g, corner, workspace)
 }
 
 /// The cells of one row as terms of its system.

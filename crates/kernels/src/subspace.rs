@@ -22,11 +22,12 @@ use std::ops::Range;
 
 use crate::accumulate::{Accumulator, SUPER, Source, Sum};
 use crate::cholesky::{self, Corner, Workspace};
+use crate::each_row::{RowSolver, each_row};
 use crate::error::{Error, Result};
 use crate::parallel::{Run, Shared, chunks_by_cost};
 use crate::rows::{RowCells, RowProblem};
 use crate::score::dot;
-use crate::simd::{Element, Isa, Kernel, Simd};
+use crate::simd::{Element, Isa, Simd};
 use crate::tile::Layout;
 
 /// Rows of the fixed side that are copied, and cells of a row, between two looks at the flag to stop.
@@ -74,26 +75,13 @@ pub fn solve_rows_subspace<T: Element>(
     let cost = |u: usize| p.cells.row(u).len() as f64 * k * (b + 16.0) + k * b * (b / 3.0 + 16.0);
     let chunks = chunks_by_cost(rows, run.threads(), cost);
     let longest = (0..rows).map(|u| p.cells.row(u).len()).max().unwrap_or(0);
-    let (out, out_bias) = (Shared::new(out), out_bias.map(Shared::new));
-    run.for_each(
-        &chunks,
-        || Scratch {
-            accumulators: blocks
-                .iter()
-                .map(|block| Accumulator::new(block.layout, &block.fixed))
-                .collect(),
-            workspace: Workspace::new(blocks[0].layout),
-            terms: vec![[T::ZERO; 2]; longest],
-        },
-        |scratch, chunk| {
-            // SAFETY: chunks are disjoint ranges of rows.
-            let (x, b) = unsafe {
-                let x = out.range(chunk.start * p.rank..chunk.end * p.rank);
-                (x, out_bias.as_ref().map(|b| b.range(chunk.clone())))
-            };
-            T::run(isa, Chunk { p: &p, blocks: &blocks, run, scratch, rows: chunk.clone(), x, b })
-        },
-    )
+    let scratch = || Scratch {
+        accumulators: blocks.iter().map(|block| Accumulator::new(block.layout, &block.fixed)).collect(),
+        workspace: Workspace::new(blocks[0].layout),
+        terms: vec![[T::ZERO; 2]; longest],
+    };
+    let solver = || Solver { p: &p, blocks: &blocks, run, scratch: scratch() };
+    each_row(isa, run, &p, &chunks, solver, (out, out_bias))
 }
 
 fn blocks_of<T: Element>(
@@ -133,39 +121,23 @@ fn blocks_of<T: Element>(
     Ok(blocks)
 }
 
-struct Chunk<'a, 'p, 'f, T> {
+struct Solver<'a, 'p, 'f, T> {
     p: &'a RowProblem<'p, T>,
     blocks: &'a [Block<T>],
     run: Run<'a>,
-    scratch: &'a mut Scratch<'f, T>,
-    rows: Range<usize>,
-    x: &'a mut [T],
-    b: Option<&'a mut [T]>,
+    scratch: Scratch<'f, T>,
 }
 
-impl<T: Element> Kernel<T> for Chunk<'_, '_, '_, T> {
-    type Output = Result<()>;
-
+impl<T: Element> RowSolver<T> for Solver<'_, '_, '_, T> {
     #[inline(always)]
-    fn call<S: Simd<Elem = T>>(mut self, simd: S) -> Result<()> {
-        let rank = self.p.rank;
-        for (place, u) in self.rows.clone().enumerate() {
-            let x = &mut self.x[place * rank..(place + 1) * rank];
-            let mut own_bias = self.b.as_ref().map(|b| b[place]);
-            if self.p.cells.row(u).is_empty() && self.p.linear.is_none() {
-                x.fill(T::ZERO); // nothing is known of this row
-                own_bias = own_bias.map(|_| T::ZERO);
-            } else {
-                let row = Row { p: self.p, u, x, bias: &mut own_bias };
-                if !row.improve(simd, self.blocks, self.run, self.scratch)? {
-                    return Err(Error::Singular { row: u });
-                }
-            }
-            if let (Some(b), Some(own)) = (&mut self.b, own_bias) {
-                b[place] = own;
-            }
-        }
-        Ok(())
+    fn solve<S: Simd<Elem = T>>(
+        &mut self,
+        simd: S,
+        u: usize,
+        x: &mut [T],
+        bias: &mut Option<T>,
+    ) -> Result<bool> {
+        Row { p: self.p, u, x, bias }.improve(simd, self.blocks, self.run, &mut self.scratch)
     }
 }
 

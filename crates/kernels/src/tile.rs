@@ -287,18 +287,23 @@ impl<'a, T: Element> Soon<'a, T> {
 
     #[inline(always)]
     fn ask(&mut self) {
-        #[cfg(target_arch = "x86_64")]
-        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
         let end = (self.next + self.share).min(self.rows.len());
-        for row in &self.rows[self.next..end] {
-            for byte in (0..self.bytes).step_by(64) {
-                // SAFETY: a prefetch has no effect but on the cache, whatever the address.
-                #[cfg(target_arch = "x86_64")]
-                unsafe {
-                    _mm_prefetch::<_MM_HINT_T0>(row.cast::<i8>().wrapping_add(byte));
-                }
-            }
+        for &row in &self.rows[self.next..end] {
+            prefetch(row.cast(), self.bytes);
         }
         self.next = self.next.max(end);
     }
+}
+
+/// Ask for the cache lines of `length` bytes.
+#[inline(always)]
+pub fn prefetch(start: *const u8, length: usize) {
+    #[cfg(target_arch = "x86_64")]
+    for byte in (0..length).step_by(64) {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        // SAFETY: a prefetch has no effect but on the cache, whatever the address.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(start.cast::<i8>().wrapping_add(byte)) };
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = (start, length);
 }

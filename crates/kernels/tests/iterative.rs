@@ -1,5 +1,7 @@
 //! The cheaper half-steps against naive float64 twins, on every instruction set of this machine.
 
+mod common;
+
 use std::sync::atomic::AtomicBool;
 
 use halfstep_kernels::{
@@ -7,20 +9,7 @@ use halfstep_kernels::{
     solve_rows_subspace,
 };
 
-static GO: AtomicBool = AtomicBool::new(false);
-
-/// A small deterministic generator: uniform in [-1, 1).
-struct Noise(u64);
-
-impl Noise {
-    fn next(&mut self) -> f64 {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 11) as f64 / (1_u64 << 52) as f64 - 1.0
-    }
-    fn many<T: Element>(&mut self, n: usize) -> Vec<T> {
-        (0..n).map(|_| T::from_f64(self.next())).collect()
-    }
-}
+use common::{Noise, run};
 
 #[derive(Clone, Copy, Debug)]
 enum Method {
@@ -105,7 +94,7 @@ impl<T: Element> Instance<T> {
     fn solve(&self, isa: Isa, threads: usize, method: Method) -> Result<(Vec<T>, Vec<T>), Error> {
         let (mut x, mut b) = self.start.clone();
         let bias = self.bias.then_some(&mut b[..]);
-        let (run, problem) = (Run::new(threads, &GO), self.problem());
+        let (run, problem) = (run(threads), self.problem());
         match method {
             Method::Exact => solve_rows(isa, run, &problem, &mut x, bias)?,
             Method::Cg(cg) => solve_rows_cg(isa, run, &problem, cg, &mut x, bias)?,
@@ -418,7 +407,7 @@ fn broken_contracts_and_cancelling_are_told() {
         assert_eq!(found, Err(Error::Cancelled));
         assert!(x == instance.start.0);
         let short = &mut x[1..];
-        let run = Run::new(1, &GO);
+        let run = common::run(1);
         let found = match method {
             Method::Cg(cg) => solve_rows_cg(Isa::available()[0], run, &problem, cg, short, None),
             _ => solve_rows_subspace(Isa::available()[0], run, &problem, 2, short, None),

@@ -1,5 +1,7 @@
 //! Every kernel against a naive float64 twin, on every instruction set of this machine.
 
+mod common;
+
 use std::sync::atomic::AtomicBool;
 
 use halfstep_kernels::{
@@ -8,27 +10,7 @@ use halfstep_kernels::{
 };
 use proptest::prelude::*;
 
-static GO: AtomicBool = AtomicBool::new(false);
-
-fn run(threads: usize) -> Run<'static> {
-    Run::new(threads, &GO)
-}
-
-/// A small deterministic generator: uniform in [-1, 1).
-struct Noise(u64);
-
-impl Noise {
-    fn next(&mut self) -> f64 {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 11) as f64 / (1_u64 << 52) as f64 - 1.0
-    }
-    fn below(&mut self, n: usize) -> usize {
-        ((self.next() + 1.0) / 2.0 * n as f64) as usize % n
-    }
-    fn many<T: Element>(&mut self, n: usize) -> Vec<T> {
-        (0..n).map(|_| T::from_f64(self.next())).collect()
-    }
-}
+use common::{Noise, run};
 
 /// One random problem, owning its arrays.
 struct Instance<T> {

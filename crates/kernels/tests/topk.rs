@@ -1,36 +1,22 @@
 //! Top-N against a full sort of the predicted scores, to the last bit, on every instruction set.
 
+mod common;
+
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use halfstep_kernels::{Element, Error, Isa, Model, Ranking, Run, predict, topk};
 use proptest::prelude::*;
 
-static GO: AtomicBool = AtomicBool::new(false);
+use common::{Noise, run};
 
-fn run(threads: usize) -> Run<'static> {
-    Run::new(threads, &GO)
-}
-
-/// A small deterministic generator: uniform in [-1, 1).
-struct Noise(u64);
-
-impl Noise {
-    fn next(&mut self) -> f64 {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 11) as f64 / (1_u64 << 52) as f64 - 1.0
+/// An ascending list with each of `items` at this probability, for every query.
+fn lists(noise: &mut Noise, queries: usize, items: usize, share: f64) -> (Vec<i64>, Vec<u32>) {
+    let (mut offsets, mut listed) = (vec![0], Vec::new());
+    for _ in 0..queries {
+        listed.extend((0..items as u32).filter(|_| noise.next() < 2.0 * share - 1.0));
+        offsets.push(listed.len() as i64);
     }
-    fn many<T: Element>(&mut self, n: usize) -> Vec<T> {
-        (0..n).map(|_| T::from_f64(self.next())).collect()
-    }
-    /// An ascending list with each of `items` at this probability, for every query.
-    fn lists(&mut self, queries: usize, items: usize, share: f64) -> (Vec<i64>, Vec<u32>) {
-        let (mut offsets, mut listed) = (vec![0], Vec::new());
-        for _ in 0..queries {
-            listed.extend((0..items as u32).filter(|_| self.next() < 2.0 * share - 1.0));
-            offsets.push(listed.len() as i64);
-        }
-        (offsets, listed)
-    }
+    (offsets, listed)
 }
 
 /// Factors and filters that own their arrays.
@@ -52,7 +38,7 @@ impl<T: Element> Instance<T> {
             queries: noise.many(queries * rank),
             items: noise.many(items * rank),
             item_bias: Some(noise.many(items)),
-            exclude: Some(noise.lists(queries, items, 0.1)),
+            exclude: Some(lists(&mut noise, queries, items, 0.1)),
             candidates: None,
             allow: None,
         }
@@ -174,12 +160,13 @@ fn masks_and_lists() {
         let mut noise = Noise(options);
         let mut instance = Instance::<f32>::new(8, queries, items, options);
         instance.item_bias = None;
-        instance.exclude = Some(noise.lists(queries, items, if options & 1 == 1 { 0.995 } else { 0.5 }));
+        instance.exclude =
+            Some(lists(&mut noise, queries, items, if options & 1 == 1 { 0.995 } else { 0.5 }));
         if options & 2 == 2 {
             instance.allow = Some((0..items).map(|i| i % 20 == 3 || i > 650).collect());
         }
         if options & 4 == 4 {
-            instance.candidates = Some(noise.lists(queries, items, 0.2));
+            instance.candidates = Some(lists(&mut noise, queries, items, 0.2));
         }
         instance.check(7);
         instance.allow = Some(vec![false; items]);

@@ -1,0 +1,29 @@
+//! What the tests of several files share.
+#![allow(dead_code)] // no file uses all of it
+
+use std::sync::atomic::AtomicBool;
+
+use halfstep_kernels::{Element, Run};
+
+pub static GO: AtomicBool = AtomicBool::new(false);
+
+/// A run on so many threads that nobody stops.
+pub fn run(threads: usize) -> Run<'static> {
+    Run::new(threads, &GO)
+}
+
+/// A small deterministic generator: uniform in [-1, 1).
+pub struct Noise(pub u64);
+
+impl Noise {
+    pub fn next(&mut self) -> f64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 11) as f64 / (1_u64 << 52) as f64 - 1.0
+    }
+    pub fn below(&mut self, n: usize) -> usize {
+        ((self.next() + 1.0) / 2.0 * n as f64) as usize % n
+    }
+    pub fn many<T: Element>(&mut self, n: usize) -> Vec<T> {
+        (0..n).map(|_| T::from_f64(self.next())).collect()
+    }
+}
