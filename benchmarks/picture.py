@@ -43,7 +43,7 @@ def bars(axes: Any, figures: Sequence[Figure]) -> str:
     first = sweeps[0]
     axes.set_title(f"{first.case}, K = {first.K}, {threads} threads", loc="left", fontsize=12)
     legend = [
-        Patch(color=OURS, label="halfstep, exact"),
+        Patch(color=OURS, label="halfstep"),
         Patch(color=EXACT, label="exact"),
         Patch(color=OTHER, label="approximate, or an SGD epoch"),
     ]
