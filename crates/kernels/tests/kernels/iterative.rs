@@ -1,7 +1,5 @@
 //! The cheaper half-steps against naive float64 twins, on every instruction set of this machine.
 
-mod common;
-
 use std::sync::atomic::AtomicBool;
 
 use halfstep_kernels::{
@@ -9,7 +7,7 @@ use halfstep_kernels::{
     solve_rows_subspace,
 };
 
-use common::{Noise, run};
+use crate::common::{Noise, run};
 
 #[derive(Clone, Copy, Debug)]
 enum Method {
@@ -407,7 +405,7 @@ fn broken_contracts_and_cancelling_are_told() {
         assert_eq!(found, Err(Error::Cancelled));
         assert!(x == instance.start.0);
         let short = &mut x[1..];
-        let run = common::run(1);
+        let run = crate::common::run(1);
         let found = match method {
             Method::Cg(cg) => solve_rows_cg(Isa::available()[0], run, &problem, cg, short, None),
             _ => solve_rows_subspace(Isa::available()[0], run, &problem, 2, short, None),

@@ -1,5 +1,4 @@
 //! What the tests of several files share.
-#![allow(dead_code)] // no file uses all of it
 
 use std::sync::atomic::AtomicBool;
 

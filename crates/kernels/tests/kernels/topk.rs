@@ -1,13 +1,11 @@
 //! Top-N against a full sort of the predicted scores, to the last bit, on every instruction set.
 
-mod common;
-
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use halfstep_kernels::{Element, Error, Isa, Model, Ranking, Run, predict, topk};
 use proptest::prelude::*;
 
-use common::{Noise, run};
+use crate::common::{Noise, run};
 
 /// An ascending list with each of `items` at this probability, for every query.
 fn lists(noise: &mut Noise, queries: usize, items: usize, share: f64) -> (Vec<i64>, Vec<u32>) {

@@ -1,7 +1,5 @@
 //! Every kernel against a naive float64 twin, on every instruction set of this machine.
 
-mod common;
-
 use std::sync::atomic::AtomicBool;
 
 use halfstep_kernels::{
@@ -10,7 +8,7 @@ use halfstep_kernels::{
 };
 use proptest::prelude::*;
 
-use common::{Noise, run};
+use crate::common::{Noise, run};
 
 /// One random problem, owning its arrays.
 struct Instance<T> {
