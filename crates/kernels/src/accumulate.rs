@@ -20,7 +20,7 @@
 use crate::buffer::Buffer;
 use crate::error::{Error, Result};
 use crate::parallel::Run;
-use crate::simd::{Element, Simd};
+use crate::simd::{Element, MOST_LANES, Simd};
 use crate::tile::{Into, Layout, Operands, RankUpdate, Soon};
 
 /// The most cells that are summed in one go.
@@ -76,7 +76,7 @@ impl<'a, T: Element> Fixed<'a, T> {
             Some(self.rows.as_ptr().wrapping_add(index * self.rank))
         } else {
             let start = (index - self.safe) * self.rank;
-            (start + self.rank <= self.last.len() - self.rank.next_multiple_of(16))
+            (start + self.rank <= self.last.len() - self.rank.next_multiple_of(MOST_LANES))
                 .then(|| self.last[start..].as_ptr())
         }
     }

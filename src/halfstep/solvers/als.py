@@ -66,12 +66,15 @@ class ALS:
 
     def at_rank(self, rank: int) -> ALS:
         """The same with "auto" replaced by what it means for K = `rank`."""
-        return replace(self, linear=linear_for(rank)) if self.linear == "auto" else self
+        return replace(self, linear=self._at(rank))
+
+    def _at(self, rank: int) -> Linear:
+        return linear_for(rank) if self.linear == "auto" else self.linear
 
     def sweep(
         self, problem: Problem, current: Factors, out: Factors, backend: Backend
     ) -> Iterator[str]:
-        linear = linear_for(current.rank) if self.linear == "auto" else self.linear
+        linear = self._at(current.rank)
         items = (out.item_factors, out.item_bias)
         users = (out.user_factors, out.user_bias)
         if not linear.exact:
