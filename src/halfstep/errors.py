@@ -16,6 +16,7 @@ from __future__ import annotations
 __all__ = [
     "BackendError",
     "DataError",
+    "DivergedError",
     "DuplicatesError",
     "HalfstepError",
     "HistoryRequiredError",
@@ -98,6 +99,10 @@ class SingularSystemError(HalfstepError, ArithmeticError):
     def __init__(self, message: str, side: str | None = None, row: int | None = None) -> None:
         self.side, self.row = side, row
         super().__init__(message)
+
+
+class DivergedError(HalfstepError, ArithmeticError):
+    """J is no longer a number: the steps of the solver were too long for these ratings."""
 
 
 class BackendError(HalfstepError):

@@ -100,13 +100,15 @@ class SquaredError:
     the weighted-λ regularization of Zhou, Wilkinson, Schreiber and Pan (2008, «Large-scale Parallel
     Collaborative Filtering for the Netflix Prize», eq. 3). The biases are those of Koren, Bell and
     Volinsky (2009, «Matrix Factorization Techniques for Recommender Systems», eq. 4 and 5), solved
-    jointly with the factors of their row.
+    jointly with the factors of their row. With `nonnegative`, J is minimized over W ≥ 0 and Z ≥ 0
+    (biases are free).
     """
 
     mean: float
     reg: Reg
     reg_scaling: Literal["count", "none"]
     biases: bool
+    nonnegative: bool = False
 
     def row_problem(self, side: Side, cells: CSR, rank: int, dtype: str) -> RowProblem:
         penalty = self.reg.user if side == "user" else self.reg.item

@@ -317,8 +317,9 @@ def _sweeps(case: Case, ratings: Ratings, start: Factors, sweeps: int) -> Factor
     backend = get_backend(case.backend, dtype=case.dtype)
     problem = Problem.of(ratings, _objective(case, ratings), case.rank, case.dtype)
     current, spare = start.copy(), start.empty_like()
+    sweep = case.solver.begin(problem, current, backend)
     for _ in range(sweeps):
-        for _step in case.solver.sweep(problem, current, spare, backend):
+        for _step in sweep(current, spare):
             pass
         current, spare = spare, current
     return current

@@ -1,16 +1,19 @@
 """The one training loop: sweep, measure, validate, tell, stop.
 
 current ← start
+sweep ← solver.begin(current)
 repeat
-    next ← solver.sweep(current)            (current is untouched: Ctrl-C loses nothing)
+    next ← sweep(current)                   (current is untouched: Ctrl-C loses nothing)
     trace ← J, train RMSE, validation RMSE, seconds of each step
-    stop when J's relative decrease ≤ tol, when validation has stopped improving, when a callback
+    stop when J's relative decrease ≤ tol (and J has not risen, where the solver may raise it), when
+    validation has stopped improving, when a callback
     says so, or after max_iter sweeps
 return the last factors, or those of the best validation RMSE
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from time import perf_counter
@@ -19,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from halfstep.backends.base import Array, Backend
+from halfstep.errors import DivergedError
 from halfstep.evaluation.metrics import root_mean_squared_error
 from halfstep.factors import Factors
 from halfstep.solvers.base import Problem, Solver
@@ -129,10 +133,11 @@ def train(
 ) -> Outcome:
     """Run the loop; see the module's first lines. The arrays of `start` are overwritten.
 
-    Raises `Interrupted` (a `KeyboardInterrupt`) with the outcome so far.
+    Raises `Interrupted` (a `KeyboardInterrupt`) with the outcome so far, and `DivergedError`.
     """
     listeners = list(listeners)
     current, spare = start, start.empty_like()
+    run = solver.begin(problem, start, backend)
     buffers = [current, spare]  # a third, where an earlier sweep is the best so far
     best: Factors | None = None
     best_rmse, best_sweep = np.inf, 0
@@ -147,7 +152,7 @@ def train(
         for sweep in range(1, stopping.max_iter + 1):
             seconds: dict[str, float] = {}
             begun = perf_counter()
-            for step in solver.sweep(problem, current, spare, backend):
+            for step in run(current, spare):
                 seconds[step] = perf_counter() - begun
                 for listener in listeners:
                     listener.on_step(sweep, step)
@@ -155,6 +160,11 @@ def train(
             value = problem.objective.value(
                 problem.ratings.by_user, problem.ratings.by_item, spare, backend
             )
+            if not math.isfinite(value.objective):
+                raise DivergedError(
+                    f"solver={solver.name!r}: J is {value.objective} after sweep {sweep}; "
+                    "lower the solver's step, or raise reg"
+                )
             rmse = None if validation is None else validation.rmse(spare, backend)
             seconds["measure"] = perf_counter() - begun
 
@@ -182,11 +192,11 @@ def train(
             if rmse is not None and sweep - best_sweep >= stopping.patience:
                 stopped = "validation"
                 break
-            if len(rows) > 1 and rows[-2].objective - row.objective <= (
-                stopping.tol * abs(rows[-2].objective)
-            ):
-                stopped = "converged"
-                break
+            if len(rows) > 1:
+                fell, before = rows[-2].objective - row.objective, abs(rows[-2].objective)
+                if fell <= stopping.tol * before and (solver.descends or fell >= 0):
+                    stopped = "converged"
+                    break
     except KeyboardInterrupt:
         stopped = "interrupted"
         raise Interrupted(outcome() if rows else None) from None

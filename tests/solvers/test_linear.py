@@ -166,7 +166,7 @@ def test_a_sweep_leaves_its_start_alone(solver):
     start = case.fit(ratings, max_iter=1).factors_
     before, out = start.copy(), start.empty_like()
     problem = Problem.of(ratings, testing._objective(case, ratings), 3, "float64")
-    for _ in case.solver.sweep(problem, start, out, get_backend("native")):
+    for _ in case.solver.begin(problem, start, get_backend("native"))(start, out):
         pass
     testing.assert_same_bits(start, before)
 

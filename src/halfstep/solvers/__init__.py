@@ -11,7 +11,7 @@ import numpy as np
 
 from halfstep.errors import ParameterError
 from halfstep.solvers.als import ALS
-from halfstep.solvers.base import Problem, Solver
+from halfstep.solvers.base import Problem, Solver, Sweep
 from halfstep.solvers.linear import CG, Cholesky, Linear, Subspace, linear_for, linear_from_dict
 
 __all__ = [
@@ -22,6 +22,7 @@ __all__ = [
     "Problem",
     "Solver",
     "Subspace",
+    "Sweep",
     "get_solver",
     "linear_for",
     "solver_from_dict",
@@ -44,7 +45,7 @@ def get_solver(solver: str | Solver, rank: int) -> Solver:
                 "solver", solver, "is not known", f"choose one of {', '.join(_BY_NAME)}"
             )
         solver = _BY_NAME[solver]()
-    if not hasattr(solver, "sweep") or isinstance(solver, type):
+    if not hasattr(solver, "begin") or isinstance(solver, type):
         raise ParameterError(
             "solver", solver, "is not a solver", "pass a name or an object such as ALS()"
         )

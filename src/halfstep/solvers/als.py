@@ -19,7 +19,7 @@ from halfstep.backends.base import Array, Backend
 from halfstep.errors import ParameterError, SingularSystemError
 from halfstep.factors import Factors
 from halfstep.objectives import Side
-from halfstep.solvers.base import Problem
+from halfstep.solvers.base import Problem, Sweep
 from halfstep.solvers.linear import CG, Cholesky, Linear, Subspace, linear_for
 
 __all__ = ["ALS", "half_step"]
@@ -49,6 +49,7 @@ class ALS:
     linear: Linear | Literal["auto"] = "auto"
 
     name: ClassVar[str] = "als"
+    descends: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if self.linear != "auto" and not isinstance(self.linear, (Cholesky, CG, Subspace)):
@@ -71,20 +72,24 @@ class ALS:
     def _at(self, rank: int) -> Linear:
         return linear_for(rank) if self.linear == "auto" else self.linear
 
-    def sweep(
-        self, problem: Problem, current: Factors, out: Factors, backend: Backend
-    ) -> Iterator[str]:
-        linear = self._at(current.rank)
-        items = (out.item_factors, out.item_bias)
-        users = (out.user_factors, out.user_bias)
-        if not linear.exact:
-            _copy((current.item_factors, current.item_bias), items)
-            _copy((current.user_factors, current.user_bias), users)
-        fixed = (current.user_factors, current.user_bias)
-        half_step(problem, "item", fixed, items, backend, linear)
-        yield "items"
-        half_step(problem, "user", items, users, backend, linear)
-        yield "users"
+    def begin(self, problem: Problem, start: Factors, backend: Backend) -> Sweep:
+        linear = self._at(start.rank)
+        return lambda current, out: _sweep(problem, current, out, backend, linear)
+
+
+def _sweep(
+    problem: Problem, current: Factors, out: Factors, backend: Backend, linear: Linear
+) -> Iterator[str]:
+    items = (out.item_factors, out.item_bias)
+    users = (out.user_factors, out.user_bias)
+    if not linear.exact:
+        _copy((current.item_factors, current.item_bias), items)
+        _copy((current.user_factors, current.user_bias), users)
+    fixed = (current.user_factors, current.user_bias)
+    half_step(problem, "item", fixed, items, backend, linear)
+    yield "items"
+    half_step(problem, "user", items, users, backend, linear)
+    yield "users"
 
 
 def _copy(start: tuple[Array, Array | None], out: tuple[Array, Array | None]) -> None:

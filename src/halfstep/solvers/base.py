@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -11,7 +11,7 @@ from halfstep.data.ratings import Ratings
 from halfstep.factors import Factors
 from halfstep.objectives import Objective, RowProblem, Side
 
-__all__ = ["Problem", "Solver"]
+__all__ = ["Problem", "Solver", "Sweep"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,11 +40,19 @@ class Problem:
         return self.ratings.by_item, self.item_rows
 
 
+Sweep = Callable[[Factors, Factors], Iterator[str]]
+"""`sweep(current, out)`: write the next factors into `out`, yielding each step's name when it is done.
+
+`current` is not changed, so that an interrupted sweep loses nothing.
+"""
+
+
 class Solver(Protocol):
-    """A frozen dataclass of options with one method.
+    """A frozen dataclass of options that begins fits.
 
     `ends_with_users` says whether the last step of a sweep solves every user exactly, so that stored
-    user factors equal `fold_in` of the same ratings.
+    user factors equal `fold_in` of the same ratings. `descends` says whether a sweep never raises J (but
+    for rounding): where it is True, a sweep that does not lower J is the end of the fit.
     """
 
     @property
@@ -55,10 +63,12 @@ class Solver(Protocol):
     def ends_with_users(self) -> bool:
         """Whether stored user factors are exact."""
 
-    def sweep(
-        self, problem: Problem, current: Factors, out: Factors, backend: Backend
-    ) -> Iterator[str]:
-        """Write the next factors into `out`, yielding the name of each step when it is done.
+    @property
+    def descends(self) -> bool:
+        """Whether no sweep raises J."""
 
-        `current` is not changed, so that an interrupted sweep loses nothing.
+    def begin(self, problem: Problem, start: Factors, backend: Backend) -> Sweep:
+        """The sweeps of one fit, with whatever they remember from one to the next.
+
+        `start` may be changed: it is the first `current`.
         """
