@@ -104,11 +104,14 @@ def solve_rows(
 def sgd_epoch(
     grid: Grid,
     diagonals: _I64,
-    step: tuple[float, float, float, tuple[float, float, float], float, bool],
+    step: tuple[float, float, float, tuple[float, float, float], float, bool, bool],
     users: _Rows[_T],
     items: _Rows[_T],
 ) -> None:
-    """`step` is (μ, η, η', (λ_w, λ_z, λ_b), g, nonnegative); rows are (factors, bias, share, sums)."""
+    """`step` is (μ, η, η', (λ_w, λ_z, λ_b), g, head_only, nonnegative).
+
+    Rows are (factors, bias, share, sums); sums are rows × 2.
+    """
 
 def squared_error(
     indptr: _I64,

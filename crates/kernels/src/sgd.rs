@@ -7,8 +7,11 @@
 //! b_u ← (b_u + η_u' c e) / (1 + η_u' c λ_b s_u / n_u)      b_i likewise
 //! ```
 //!
-//! The penalty is taken implicitly, so no λ is too large for a rate. Rates are η, or with AdaGrad η / √G_u, where
-//! G_u ← G_u + g (c e)² after the step: one sum for a row, which is that of its bias.
+//! The penalty is taken implicitly, so no λ is too large for a rate. Rates are the same for all rows, or AdaGrad's
+//! with two sums for a row, one of its first 16 factors (the head) and one of the others (the rest), as in
+//! Chin, Zhuang, Juan and Lin (2015, «A Learning-Rate Schedule for Stochastic Gradient Methods to Matrix
+//! Factorization»): η_u = η / √G_u, and after the step G_u ← G_u + g (c e)² · mean of z² over those factors.
+//! Biases go by the sum of the head.
 //!
 //! The steps of a block (`grid.rs`) are strictly sequential, those of the blocks of a diagonal touch
 //! disjoint rows: the result is that of one order, for any number of threads. w and z stay in registers
@@ -35,6 +38,8 @@ pub struct Step {
     pub reg: [f64; 3],
     /// g: how fast the sums of AdaGrad grow.
     pub growth: f64,
+    /// Whether only the first 16 factors are changed.
+    pub head_only: bool,
     /// Whether factors are kept ≥ 0.
     pub nonnegative: bool,
 }
@@ -47,15 +52,16 @@ pub struct Rows<'a, T> {
     pub bias: Option<&'a mut [T]>,
     /// s / n of every row; none means 1.
     pub share: Option<&'a [T]>,
-    /// G of every row; none means that rates do not adapt.
+    /// Rows × 2: G of the head and of the rest; none means that rates do not adapt.
     pub sums: Option<&'a mut [T]>,
 }
 
 impl<T> Rows<'_, T> {
     fn check(&self, rows: usize, rank: usize) -> Result<()> {
         let lengths = [self.bias.as_ref().map(|b| b.len()), self.share.map(<[T]>::len)];
-        let sums = self.sums.as_ref().map(|s| s.len());
+        let sums = self.sums.as_ref().map(|s| s.len().div_ceil(2));
         if self.factors.len() != rows * rank
+            || self.sums.as_ref().is_some_and(|s| !s.len().is_multiple_of(2))
             || lengths.into_iter().chain([sums]).flatten().any(|length| length != rows)
         {
             return Err(Error::contract("factors, bias, share and sums must have one row per row"));
@@ -89,7 +95,7 @@ pub fn sgd_epoch<T: Element>(
     }
     let stride = rank.next_multiple_of(T::run(isa, Lanes));
     if stride == rank {
-        return all_diagonals(isa, run, grid, diagonals, stride, step, (users, items));
+        return all_diagonals(isa, run, grid, diagonals, (rank, stride), step, (users, items));
     }
     let mut w = widened(users.factors, rank, stride);
     let mut z = widened(items.factors, rank, stride);
@@ -98,7 +104,7 @@ pub fn sgd_epoch<T: Element>(
         run,
         grid,
         diagonals,
-        stride,
+        (rank, stride),
         step,
         (Rows { factors: &mut w, ..users }, Rows { factors: &mut z, ..items }),
     );
@@ -140,11 +146,12 @@ fn all_diagonals<T: Element>(
     run: Run<'_>,
     grid: &Grid,
     diagonals: &[usize],
-    stride: usize,
+    (rank, stride): (usize, usize),
     step: Step,
     (users, items): (Rows<'_, T>, Rows<'_, T>),
 ) -> Result<()> {
-    let (users, items) = (Side::new(users, step.reg[0], step), Side::new(items, step.reg[1], step));
+    let (users, items) =
+        (Side::new(users, step.reg[0], rank, step), Side::new(items, step.reg[1], rank, step));
     let parts: Vec<usize> = (0..grid.parts()).collect();
     for &d in diagonals {
         run.for_each(
@@ -170,11 +177,18 @@ struct Side<'a, T> {
     bias_rate: T,
     reg: T,
     bias_reg: T,
+    /// g over the number of factors of the head, and of the rest.
+    growth: [T; 2],
+    head_only: bool,
 }
 
 impl<'a, T: Element> Side<'a, T> {
-    fn new(rows: Rows<'a, T>, reg: f64, step: Step) -> Self {
+    fn new(rows: Rows<'a, T>, reg: f64, rank: usize, step: Step) -> Self {
+        let head = rank.min(HEAD);
+        let growth = |factors: usize| T::from_f64(step.growth / factors.max(1) as f64);
         Side {
+            growth: [growth(head), if step.head_only { T::ZERO } else { growth(rank - head) }],
+            head_only: step.head_only,
             factors: Shared::new(rows.factors),
             bias: rows.bias.map(Shared::new),
             share: rows.share,
@@ -192,11 +206,11 @@ impl<'a, T: Element> Side<'a, T> {
     }
 }
 
-/// What a step needs of one row besides its factors, and what it makes of it.
+/// What a step needs of one row besides its factors.
 #[derive(Clone, Copy)]
 struct Row<T> {
-    /// √G, or 1.
-    root: T,
+    /// √G of the head and of the rest, or 1.
+    roots: [T; 2],
     /// s / n.
     share: T,
     bias: T,
@@ -207,10 +221,15 @@ impl<T: Element> Side<'_, T> {
     /// No other thread may write to the row, and `u` is one of the side's.
     #[inline(always)]
     unsafe fn row(&self, u: usize) -> Row<T> {
+        let mut roots = [T::ONE; 2];
         // SAFETY: every array has this row.
         unsafe {
+            if let Some(sums) = &self.sums {
+                let sums = sums.pointer().add(2 * u);
+                roots = [(*sums).sqrt(), (*sums.add(1)).sqrt()];
+            }
             Row {
-                root: self.sums.as_ref().map_or(T::ONE, |sums| (*sums.pointer().add(u)).sqrt()),
+                roots,
                 share: self.share.map_or(T::ONE, |share| *share.get_unchecked(u)),
                 bias: self.bias.as_ref().map_or(T::ZERO, |bias| *bias.pointer().add(u)),
             }
@@ -219,30 +238,38 @@ impl<T: Element> Side<'_, T> {
 
     /// (what is left of the factors, what of the other side's is added) by a step of gradient g = c e.
     #[inline(always)]
-    fn factor_step(&self, row: Row<T>, c: T, g: T) -> (T, T) {
-        let inverse = T::ONE / (row.root + self.rate * c * self.reg * row.share);
-        (row.root * inverse, self.rate * g * inverse)
+    fn steps(&self, row: Row<T>, half: usize, c: T, g: T) -> (T, T) {
+        if half == 1 && self.head_only {
+            return (T::ONE, T::ZERO);
+        }
+        let root = row.roots[half];
+        let inverse = T::ONE / (root + self.rate * c * self.reg * row.share);
+        (root * inverse, self.rate * g * inverse)
     }
 
-    /// Write what a step changes besides the factors.
+    /// Write what a step changes besides the factors; `squares` are those of the other side's factors.
     ///
     /// # Safety
     /// As for `row`.
     #[inline(always)]
-    unsafe fn learn(&self, u: usize, row: Row<T>, c: T, g: T, growth: T) {
+    unsafe fn learn(&self, u: usize, row: Row<T>, c: T, g: T, squares: [T; 2]) {
         // SAFETY: every array has this row, and no other thread looks at it.
         unsafe {
             if let Some(bias) = &self.bias {
-                let weight = row.root + self.bias_rate * c * self.bias_reg * row.share;
-                *bias.pointer().add(u) = (row.root * row.bias + self.bias_rate * g) / weight;
+                let weight = row.roots[0] + self.bias_rate * c * self.bias_reg * row.share;
+                *bias.pointer().add(u) = (row.roots[0] * row.bias + self.bias_rate * g) / weight;
             }
             if let Some(sums) = &self.sums {
-                *sums.pointer().add(u) += growth * g * g;
+                let sums = sums.pointer().add(2 * u);
+                *sums += self.growth[0] * g * g * squares[0];
+                *sums.add(1) += self.growth[1] * g * g * squares[1];
             }
         }
     }
 }
 
+/// Factors of the head.
+const HEAD: usize = 16;
 /// How many cells ahead rows are fetched.
 const AHEAD: usize = 12;
 /// Cells between two looks at the flag to stop.
@@ -267,11 +294,7 @@ impl<T: Element> Kernel<T> for Block<'_, T> {
         match self.stride / S::LANES {
             1 => self.visit::<S, 1>(simd),
             2 => self.visit::<S, 2>(simd),
-            3 => self.visit::<S, 3>(simd),
             4 => self.visit::<S, 4>(simd),
-            5 => self.visit::<S, 5>(simd),
-            6 => self.visit::<S, 6>(simd),
-            7 => self.visit::<S, 7>(simd),
             8 => self.visit::<S, 8>(simd),
             _ => self.visit::<S, 0>(simd),
         }
@@ -282,8 +305,12 @@ impl<T: Element> Block<'_, T> {
     /// One cell after the other; N vectors of a row in registers, or 0 where they are too many.
     #[inline(always)]
     fn visit<S: Simd<Elem = T>, const N: usize>(&self, simd: S) -> Result<()> {
-        let (mean, growth) = (T::from_f64(self.step.mean), T::from_f64(self.step.growth));
+        let mean = T::from_f64(self.step.mean);
         let (users, items) = (self.users, self.items);
+        let adaptive = users.sums.is_some();
+        let vectors = if N > 0 { N } else { self.stride / S::LANES };
+        let head = vectors.min(HEAD / S::LANES);
+        let zero = simd.splat(T::ZERO);
         for (p, &[u, i, value]) in self.cells.iter().enumerate() {
             if p % BETWEEN == 0 {
                 self.run.check()?;
@@ -301,42 +328,40 @@ impl<T: Element> Block<'_, T> {
                 let w = users.factors.pointer().add(u * self.stride);
                 let z = items.factors.pointer().add(i * self.stride);
                 let rest = T::from_f32(f32::from_bits(value)) - mean - (user.bias + item.bias);
-                let g;
-                if N > 0 {
-                    let mut wv = [simd.splat(T::ZERO); N];
-                    let mut zv = wv;
-                    for k in 0..N {
-                        wv[k] = simd.load(w.add(k * S::LANES));
-                        zv[k] = simd.load(z.add(k * S::LANES));
+                let (mut wv, mut zv) = ([zero; N], [zero; N]);
+                let mut sums = [zero; 2];
+                for k in 0..vectors {
+                    let (a, b) = (simd.load(w.add(k * S::LANES)), simd.load(z.add(k * S::LANES)));
+                    if N > 0 {
+                        (wv[k], zv[k]) = (a, b);
                     }
-                    let mut sum = simd.mul(wv[0], zv[0]);
-                    for k in 1..N {
-                        sum = simd.fma(wv[k], zv[k], sum);
+                    sums[k % 2] = simd.fma(a, b, sums[k % 2]);
+                }
+                let g = c * (rest - simd.sum(simd.add(sums[0], sums[1])));
+                let (mut keep_w, mut add_z) = ([zero; 2], [zero; 2]);
+                let (mut keep_z, mut add_w) = ([zero; 2], [zero; 2]);
+                for half in 0..2 {
+                    let (of_w, of_z) = (users.steps(user, half, c, g), items.steps(item, half, c, g));
+                    (keep_w[half], add_z[half]) = (simd.splat(of_w.0), simd.splat(of_w.1));
+                    (keep_z[half], add_w[half]) = (simd.splat(of_z.0), simd.splat(of_z.1));
+                }
+                let (mut of_w, mut of_z) = ([zero; 2], [zero; 2]);
+                for k in 0..vectors {
+                    let half = usize::from(k >= head);
+                    let (to_w, to_z) = (w.add(k * S::LANES), z.add(k * S::LANES));
+                    let (a, b) = if N > 0 { (wv[k], zv[k]) } else { (simd.load(to_w), simd.load(to_z)) };
+                    simd.store(to_w, simd.fma(add_z[half], b, simd.mul(keep_w[half], a)));
+                    simd.store(to_z, simd.fma(add_w[half], a, simd.mul(keep_z[half], b)));
+                    if adaptive {
+                        of_w[half] = simd.fma(a, a, of_w[half]);
+                        of_z[half] = simd.fma(b, b, of_z[half]);
                     }
-                    g = c * (rest - simd.sum(sum));
-                    let (keep_w, add_z) = users.factor_step(user, c, g);
-                    let (keep_z, add_w) = items.factor_step(item, c, g);
-                    let (keep_w, add_z) = (simd.splat(keep_w), simd.splat(add_z));
-                    let (keep_z, add_w) = (simd.splat(keep_z), simd.splat(add_w));
-                    for k in 0..N {
-                        simd.store(w.add(k * S::LANES), simd.fma(add_z, zv[k], simd.mul(keep_w, wv[k])));
-                        simd.store(z.add(k * S::LANES), simd.fma(add_w, wv[k], simd.mul(keep_z, zv[k])));
-                    }
-                } else {
-                    let mut sums = [simd.splat(T::ZERO); 2];
-                    for k in (0..self.stride).step_by(S::LANES) {
-                        let half = k / S::LANES % 2;
-                        sums[half] = simd.fma(simd.load(w.add(k)), simd.load(z.add(k)), sums[half]);
-                    }
-                    g = c * (rest - simd.sum(simd.add(sums[0], sums[1])));
-                    let (keep_w, add_z) = users.factor_step(user, c, g);
-                    let (keep_z, add_w) = items.factor_step(item, c, g);
-                    let (keep_w, add_z) = (simd.splat(keep_w), simd.splat(add_z));
-                    let (keep_z, add_w) = (simd.splat(keep_z), simd.splat(add_w));
-                    for k in (0..self.stride).step_by(S::LANES) {
-                        let (wv, zv) = (simd.load(w.add(k)), simd.load(z.add(k)));
-                        simd.store(w.add(k), simd.fma(add_z, zv, simd.mul(keep_w, wv)));
-                        simd.store(z.add(k), simd.fma(add_w, wv, simd.mul(keep_z, zv)));
+                }
+                let (mut squares_w, mut squares_z) = ([T::ZERO; 2], [T::ZERO; 2]);
+                if adaptive {
+                    for half in 0..2 {
+                        squares_w[half] = simd.sum(of_w[half]);
+                        squares_z[half] = simd.sum(of_z[half]);
                     }
                 }
                 if self.step.nonnegative {
@@ -349,8 +374,8 @@ impl<T: Element> Block<'_, T> {
                         }
                     }
                 }
-                users.learn(u, user, c, g, growth);
-                items.learn(i, item, c, g, growth);
+                users.learn(u, user, c, g, squares_z);
+                items.learn(i, item, c, g, squares_w);
             }
         }
         Ok(())

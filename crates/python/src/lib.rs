@@ -529,12 +529,12 @@ fn sgd_epoch<'py>(
     py: Python<'py>,
     grid: &Bound<'py, Grid>,
     diagonals: I64<'py>,
-    step: (f64, f64, f64, (f64, f64, f64), f64, bool),
+    step: (f64, f64, f64, (f64, f64, f64), f64, bool, bool),
     users: RowsArrays<'py>,
     items: RowsArrays<'py>,
 ) -> PyResult<()> {
-    let (mean, rate, bias_rate, reg, growth, nonnegative) = step;
-    let step = Step { mean, rate, bias_rate, reg: reg.into(), growth, nonnegative };
+    let (mean, rate, bias_rate, reg, growth, head_only, nonnegative) = step;
+    let step = Step { mean, rate, bias_rate, reg: reg.into(), growth, head_only, nonnegative };
     let diagonals: Vec<usize> = contiguous(py, "diagonals", &diagonals)?
         .iter()
         .map(|&d| usize::try_from(d).map_err(|_| internal(py, "diagonals must be ≥ 0")))
@@ -571,14 +571,14 @@ struct BorrowedRows<'py, T: Element + numpy::Element> {
 
 impl<'py, T: Element + numpy::Element> BorrowedRows<'py, T> {
     fn of((factors, bias, share, sums): &RowsArrays<'py>, rows: usize, rank: usize) -> PyResult<Self> {
-        let out = |name: &str, array: &Option<Any<'py>>| {
-            array.as_ref().map(|a| Out::<T>::of(name, a, &[rows])).transpose()
+        let out = |name: &str, array: &Option<Any<'py>>, shape: &[usize]| {
+            array.as_ref().map(|a| Out::<T>::of(name, a, shape)).transpose()
         };
         Ok(BorrowedRows {
             factors: Out::of("factors", factors, &[rows, rank])?,
-            bias: out("bias", bias)?,
+            bias: out("bias", bias, &[rows])?,
             share: share.as_ref().map(|s| In::of("share", s, &[rows])).transpose()?,
-            sums: out("sums", sums)?,
+            sums: out("sums", sums, &[rows, 2])?,
         })
     }
 

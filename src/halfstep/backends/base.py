@@ -83,8 +83,9 @@ class Parts:
 class StepTerms:
     """What all steps of an epoch of stochastic gradient descent share.
 
-    μ, the rates η of factors and η' of biases, (λ_w, λ_z, λ_b), the growth g of the sums of AdaGrad, and
-    whether factors are kept ≥ 0.
+    μ, the rates η of factors and η' of biases, (λ_w, λ_z, λ_b), the growth g of the sums of AdaGrad,
+    whether only the head (the first 16 factors) and the biases are changed, and whether factors are kept
+    ≥ 0.
     """
 
     mean: float
@@ -92,6 +93,7 @@ class StepTerms:
     bias_rate: float
     reg: tuple[float, float, float]
     growth: float
+    head_only: bool
     nonnegative: bool
 
 
@@ -100,7 +102,7 @@ class StepRows:
     """The arrays of users, or of items, that steps of stochastic gradient descent change.
 
     `factors` (rows × K) and `bias` (or None); `share` is s / n of every row (None: 1) and is only read;
-    `sums` is G of every row (None: rates do not adapt).
+    `sums` (rows × 2) is G of every row, for its head and for the rest (None: rates do not adapt).
     """
 
     factors: Array
@@ -170,8 +172,10 @@ class Backend(Protocol):
             w ← (w + η_u c e z) / (1 + η_u c λ_w s_u / n_u)              z likewise, with the old w
             b_u ← (b_u + η'_u c e) / (1 + η'_u c λ_b s_u / n_u)          b_i likewise
 
-        η_u = η and η'_u = η', or with `sums` η / √G_u and η' / √G_u, where G_u ← G_u + g (c e)² after the
-        step. With `nonnegative`, negative entries of w and z become 0 after every step.
+        η_u = η and η'_u = η'. With `sums`, the head (the first 16 factors) and the rest have rates
+        η / √G_u of their own, where G_u ← G_u + g (c e)² · mean of z² over these factors after the step;
+        biases go by the G of the head. With `nonnegative`, negative entries of w and z become 0 after
+        every step.
         """
 
     def squared_error(

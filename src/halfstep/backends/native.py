@@ -88,7 +88,15 @@ class NativeBackend:
         _native.sgd_epoch(
             grid,
             diagonals,
-            (step.mean, step.rate, step.bias_rate, step.reg, step.growth, step.nonnegative),
+            (
+                step.mean,
+                step.rate,
+                step.bias_rate,
+                step.reg,
+                step.growth,
+                step.head_only,
+                step.nonnegative,
+            ),
             (users.factors, users.bias, users.share, users.sums),
             (items.factors, items.bias, items.share, items.sums),
         )

@@ -113,7 +113,8 @@ class NumpyBackend:
         Z, b_i, s_i, G_i = _wide(items)
         learned = users.bias is not None
         adaptive = users.sums is not None
-        B = math.isqrt(len(grid.starts) - 1)
+        B, K = math.isqrt(len(grid.starts) - 1), W.shape[1]
+        parts = [slice(0, 16), slice(16, K)][: 1 if step.head_only or K <= 16 else 2]
         for d in diagonals:
             for p in range(B):
                 block = p * B + (p + int(d)) % B
@@ -122,20 +123,24 @@ class NumpyBackend:
                     c = 1.0 if grid.weights is None else float(grid.weights[t])
                     w, z = W[u].copy(), Z[i].copy()
                     g = c * (float(grid.values[t]) - step.mean - b_u[u] - b_i[i] - w @ z)
-                    slow_u, slow_i = np.sqrt(G_u[u]), np.sqrt(G_i[i])
-                    η_u, η_i = step.rate / slow_u, step.rate / slow_i
-                    W[u] = (w + η_u * g * z) / (1 + η_u * c * λ_w * s_u[u])
-                    Z[i] = (z + η_i * g * w) / (1 + η_i * c * λ_z * s_i[i])
+                    root_u, root_i = np.sqrt(G_u[u]), np.sqrt(G_i[i])
+                    for part, k in enumerate(parts):
+                        η_u, η_i = step.rate / root_u[part], step.rate / root_i[part]
+                        W[u, k] = (w[k] + η_u * g * z[k]) / (1 + η_u * c * λ_w * s_u[u])
+                        Z[i, k] = (z[k] + η_i * g * w[k]) / (1 + η_i * c * λ_z * s_i[i])
+                        if adaptive:
+                            G_u[u, part] += step.growth * g**2 * np.mean(z[k] ** 2)
+                            G_i[i, part] += step.growth * g**2 * np.mean(w[k] ** 2)
                     if step.nonnegative:
                         W[u], Z[i] = np.maximum(W[u], 0), np.maximum(Z[i], 0)
                     if learned:
-                        η_u, η_i = step.bias_rate / slow_u, step.bias_rate / slow_i
+                        η_u, η_i = step.bias_rate / root_u[0], step.bias_rate / root_i[0]
                         b_u[u] = (b_u[u] + η_u * g) / (1 + η_u * c * λ_b * s_u[u])
                         b_i[i] = (b_i[i] + η_i * g) / (1 + η_i * c * λ_b * s_i[i])
-                    if adaptive:
-                        G_u[u] += step.growth * g * g
-                        G_i[i] += step.growth * g * g
-        for rows, (factors, bias, _, sums) in ((users, (W, b_u, s_u, G_u)), (items, (Z, b_i, s_i, G_i))):
+        for rows, (factors, bias, _, sums) in (
+            (users, (W, b_u, s_u, G_u)),
+            (items, (Z, b_i, s_i, G_i)),
+        ):
             rows.factors[...] = factors
             if rows.bias is not None:
                 rows.bias[...] = bias
@@ -241,12 +246,16 @@ def _dealt(side: Parts) -> tuple[Array, Array]:
 
 def _wide(rows: StepRows) -> tuple[Array, Array, Array, Array]:
     """Factors, biases, s / n and G in float64; 0, 1 and 1 where there are none."""
-    arrays = (rows.bias, 0.0), (rows.share, 1.0), (rows.sums, 1.0)
-    one, two, three = (
-        np.full(len(rows.factors), none) if array is None else array.astype(np.float64)
-        for array, none in arrays
+    m = len(rows.factors)
+    b, s, G = (
+        none if array is None else array.astype(np.float64)
+        for array, none in (
+            (rows.bias, np.zeros(m)),
+            (rows.share, np.ones(m)),
+            (rows.sums, np.ones((m, 2))),
+        )
     )
-    return rows.factors.astype(np.float64), one, two, three
+    return rows.factors.astype(np.float64), b, s, G
 
 
 def _solve(A: Array, rhs: Array, tolerance: float) -> Array | None:

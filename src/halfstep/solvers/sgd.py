@@ -5,9 +5,9 @@ For a rating r_ui of weight c, with e = r − μ − b_u − b_i − w·z before
     w_u ← (w_u + η_u c e z_i) / (1 + η_u c λ_w s_u / n_u)        z_i likewise, with the old w_u
     b_u ← (b_u + η'_u c e) / (1 + η'_u c λ_b s_u / n_u)          b_i likewise
 
-To first order in η this is w_u + η_u c (e z_i − λ_w (s_u / n_u) w_u), the stochastic gradient of J: the terms
-of all ratings sum to J. The penalty is taken where the step ends, not where it begins (a proximal step), so
-that no λ is too large for a rate.
+To first order in η this is w_u + η_u c (e z_i − λ_w (s_u / n_u) w_u), the stochastic gradient of J: the
+terms of all ratings sum to J. The penalty is taken where the step ends, not where it begins (a proximal
+step), so that no λ is too large for a rate.
 """
 
 from __future__ import annotations
@@ -32,16 +32,18 @@ __all__ = ["SGD"]
 class SGD:
     """Stochastic gradient descent. A sweep is an epoch: every rating once.
 
-    Rates are those of ratings in units of σ, their standard deviation around μ, so that they do not depend on
-    the scale: η_u = η_t / σ for factors, and η'_u = η_t for biases, with t = 1, 2, … the epoch.
+    Rates are those of ratings in units of σ, their standard deviation, so that they do not depend on the
+    scale: η = η_t / σ for factors, and η' = η_t for biases, with t = 1, 2, … the epoch.
 
     Parameters
     ----------
     rate : float, optional
         η_1. By default 0.1 with "adagrad", else 0.02.
     schedule : {"adagrad", "decay", "constant"}
-        "constant": η_t = η_1. "decay": η_t = η_1 / (1 + `decay` (t − 1)). "adagrad": every row has a rate of
-        its own, η_1 / √G, where G = 1 + Σ (c e)² / (σ² √K) over the steps of the row so far.
+        "constant": η_t = η_1. "decay": η_t = η_1 / (1 + `decay` (t − 1)). "adagrad": every row divides
+        its rates by √G, with G = 1 + Σ (c e)² mean(z²) / σ³ over its steps so far, and another G for its
+        first 16 factors (and bias) than for the rest, which stays where it is in the first epoch of a
+        fresh fit (Chin, Zhuang, Juan and Lin 2015).
     decay : float
         How fast "decay" lowers the rate.
     seed : int
@@ -95,19 +97,20 @@ class SGD:
             )
         ratings = problem.ratings
         by_user, by_item = ratings.by_user, ratings.by_item
-        σ = deviation(by_user, objective.mean)
-        _prepare(start, (by_user, by_item), σ, self.seed, objective.nonnegative)
+        σ = deviation(by_user, ratings.mean())
+        fresh = not start.item_factors.any()
+        if fresh:
+            _spread(start, σ, deviation(by_user, objective.mean), self.seed)
+        _clean(start, (by_user, by_item), objective.nonnegative)
         parts = _parts(start.rank, *ratings.shape, by_user.nnz)
         deal = np.random.default_rng(self.seed)
-        grid = backend.sgd_grid(
-            by_user, _dealt(by_user, parts, deal), _dealt(by_item, parts, deal)
-        )
+        grid = backend.sgd_grid(by_user, _dealt(by_user, parts, deal), _dealt(by_item, parts, deal))
         dtype = start.user_factors.dtype
         adaptive = self.schedule == "adagrad"
         kept = [
             (
                 _shares(cells, dtype) if objective.reg_scaling == "none" else None,
-                np.ones(cells.n_rows, dtype=dtype) if adaptive else None,
+                np.ones((cells.n_rows, 2), dtype=dtype) if adaptive else None,
             )
             for cells in (by_user, by_item)
         ]
@@ -119,8 +122,15 @@ class SGD:
             current.copy_to(out)
             η = self.rate_at(epoch)
             reg = (objective.reg.user, objective.reg.item, objective.reg.bias)
-            growth = 1 / (σ * σ * math.sqrt(start.rank))
-            step = StepTerms(objective.mean, η / σ, η, reg, growth, objective.nonnegative)
+            step = StepTerms(
+                mean=objective.mean,
+                rate=η / σ,
+                bias_rate=η,
+                reg=reg,
+                growth=σ**-3,
+                head_only=adaptive and fresh and epoch == 1,
+                nonnegative=objective.nonnegative,
+            )
             users = StepRows(out.user_factors, out.user_bias, *kept[0])
             items = StepRows(out.item_factors, out.item_bias, *kept[1])
             diagonals = np.random.default_rng([self.seed, epoch]).permutation(parts)
@@ -130,16 +140,22 @@ class SGD:
         return sweep
 
 
-def _prepare(
-    start: Factors, sides: tuple[CSR, CSR], σ: float, seed: int, nonnegative: bool
-) -> None:
-    """Items that are all zero become random, as users are; rows without ratings become zero."""
-    if not start.item_factors.any():
-        spread = np.float32(math.sqrt(σ / math.sqrt(start.rank)))
-        generator = np.random.default_rng([seed, 0])
-        start.item_factors[...] = spread * generator.standard_normal(
-            start.item_factors.shape, dtype=np.float32
-        )
+def _spread(start: Factors, σ: float, around: float, seed: int) -> None:
+    """A start for both sides from `Factors.random`, whose users have the deviation √`around` / K^¼.
+
+    Small and of one sign: ¼ √(σ / K) |x| with x normal. The noise of large factors would have to be
+    unlearned.
+    """
+    K = start.rank
+    np.abs(start.user_factors, out=start.user_factors)
+    start.user_factors[...] *= 0.25 * math.sqrt(σ / around) * K**-0.25
+    generator = np.random.default_rng([seed, 0])
+    items = np.abs(generator.standard_normal(start.item_factors.shape, dtype=np.float32))
+    start.item_factors[...] = np.float32(0.25 * math.sqrt(σ / K)) * items
+
+
+def _clean(start: Factors, sides: tuple[CSR, CSR], nonnegative: bool) -> None:
+    """Rows without ratings become zero; what is negative where it may not be becomes positive."""
     for cells, factors, bias in (
         (sides[0], start.user_factors, start.user_bias),
         (sides[1], start.item_factors, start.item_bias),
