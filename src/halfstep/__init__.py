@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from halfstep.factors import Factors
     from halfstep.models import ExplicitMF
     from halfstep.models.saving import load
-    from halfstep.solvers import ALS, CG, Cholesky, Subspace
+    from halfstep.solvers import ALS, CG, SGD, Cholesky, Subspace
     from halfstep.threads import get_num_threads, set_num_threads
 
 _HOME = {
@@ -44,6 +44,7 @@ _HOME = {
     "Factors": "factors",
     "HalfstepError": "errors",
     "Ratings": "data.ratings",
+    "SGD": "solvers",
     "Subspace": "solvers",
     "available_backends": "backends",
     "baseline_rmse": "evaluation",
@@ -63,6 +64,7 @@ _HOME = {
 __all__ = [
     "ALS",
     "CG",
+    "SGD",
     "Cholesky",
     "ExplicitMF",
     "Factors",

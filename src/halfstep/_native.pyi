@@ -20,7 +20,12 @@ _I64 = npt.NDArray[np.int64]
 _U32 = npt.NDArray[np.uint32]
 _F32 = npt.NDArray[np.float32]
 
+_Rows = tuple[
+    npt.NDArray[_T], npt.NDArray[_T] | None, npt.NDArray[_T] | None, npt.NDArray[_T] | None
+]
+
 __all__ = [
+    "Grid",
     "SingularSystem",
     "__version__",
     "available_isas",
@@ -30,6 +35,7 @@ __all__ = [
     "isa",
     "predict",
     "set_num_threads",
+    "sgd_epoch",
     "solve_rows",
     "sort_pairs",
     "squared_error",
@@ -41,6 +47,21 @@ __all__ = [
 __version__: str
 
 class SingularSystem(ArithmeticError): ...
+
+class Grid:
+    """Cells in the order of stochastic gradient descent; see `backends.base.Backend.sgd_grid`."""
+
+    def __new__(
+        cls,
+        indptr: _I64,
+        indices: _U32,
+        values: _F32,
+        weights: _F32 | None,
+        users: tuple[_U32, _I64],
+        items: tuple[_U32, _I64],
+    ) -> Grid: ...
+    def arrays(self) -> tuple[_I64, _U32, _U32, _F32, _F32 | None]:
+        """Offsets by block (block (p, q) is number p B + q), users, items, values, weights."""
 
 def isa() -> str: ...
 def available_isas() -> list[str]: ...
@@ -80,6 +101,18 @@ def solve_rows(
     out_bias: npt.NDArray[_T] | None,
     method: tuple[str, int, float] | None = None,
 ) -> None: ...
+def sgd_epoch(
+    grid: Grid,
+    diagonals: _I64,
+    step: tuple[float, float, float, tuple[float, float, float], float, bool, bool],
+    users: _Rows[_T],
+    items: _Rows[_T],
+) -> None:
+    """`step` is (μ, η, η', (λ_w, λ_z, λ_b), g, head_only, nonnegative).
+
+    Rows are (factors, bias, share, sums); sums are rows × 2.
+    """
+
 def squared_error(
     indptr: _I64,
     indices: _U32,

@@ -16,7 +16,7 @@ from halfstep.backends.base import CSR, Array
 from halfstep.data.ids import IdMap
 from halfstep.data.ratings import Ratings
 
-__all__ = ["Factors"]
+__all__ = ["Factors", "deviation"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,7 @@ class Factors:
         Only W is random: the first half-step solves the items from it.
         """
         m, n = ratings.shape
-        spread = np.float32(math.sqrt(_deviation(ratings.by_user, mean) / math.sqrt(rank)))
+        spread = np.float32(math.sqrt(deviation(ratings.by_user, mean) / math.sqrt(rank)))
         users = _empty((m, rank), np.float32)
         np.random.default_rng(seed).standard_normal(dtype=np.float32, out=users)
         users *= spread
@@ -86,9 +86,13 @@ class Factors:
     def copy(self) -> Factors:
         """The same factors in arrays of their own."""
         fresh = self.empty_like()
-        for into, array in zip(fresh._arrays(), self._arrays(), strict=True):
-            into[...] = array
+        self.copy_to(fresh)
         return fresh
+
+    def copy_to(self, out: Factors) -> None:
+        """Write these factors into the arrays of `out`, of the same shapes."""
+        for into, array in zip(out._arrays(), self._arrays(), strict=True):
+            into[...] = array
 
     def _arrays(self) -> list[Array]:
         arrays = (self.user_factors, self.item_factors, self.user_bias, self.item_bias)
@@ -130,7 +134,7 @@ def _empty(shape: tuple[int, ...], dtype: npt.DTypeLike) -> Array:
     return memory[first : first + size].view(dtype).reshape(shape)
 
 
-def _deviation(cells: CSR, mean: float) -> float:
+def deviation(cells: CSR, mean: float) -> float:
     """The (weighted) standard deviation of the values around `mean`, or 1 where it is 0."""
     squares = weights = 0.0
     step = 1 << 20  # a bounded amount of float64

@@ -124,6 +124,37 @@ def test_the_lectures_stochastic_gradients_sum_to_the_gradient(ratings):
     np.testing.assert_allclose(found["item_factors"], dZ, atol=1e-12)
 
 
+@pytest.mark.parametrize("backend", testing.BACKENDS)
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float64", 1e-12), ("float32", 1e-5)])
+def test_an_epoch_is_the_lectures_stochastic_gradient_descent(ratings, backend, dtype, tolerance):
+    """w_d ← w_d + η [x_dn − (W Zᵀ)_dn] z_n, z_n likewise with the old w_d, one cell at a time."""
+    objective, f = plain(ratings, lam=0.0)
+    start = replace(
+        f,
+        user_factors=0.5 * f.user_factors.astype(dtype),
+        item_factors=0.5 * f.item_factors.astype(dtype),
+    )
+    W, Z = start.user_factors.astype(float), start.item_factors.astype(float)
+    solver = hs.SGD(schedule="constant", rate=0.05, seed=3)
+    sweep = solver.begin(Problem.of(ratings, objective, 3, dtype), start, get_backend(backend))
+    out = start.empty_like()
+    list(sweep(start, out))
+
+    R, _ = observed(ratings)
+    eta = 0.05 / np.std(ratings.by_user.values.astype(float))
+    users = np.random.default_rng(3).permutation(14)  # as they are dealt: eight at a time
+    for group in (users[:8], users[8:]):
+        cells = [np.flatnonzero(observed(ratings)[1][d]) for d in group]
+        for turn in range(max(map(len, cells))):
+            for d, items in zip(group, cells, strict=True):
+                if turn < len(items):
+                    n = items[turn]
+                    residual = R[d, n] - W[d] @ Z[n]
+                    W[d], Z[n] = W[d] + eta * residual * Z[n], Z[n] + eta * residual * W[d]
+    np.testing.assert_allclose(out.user_factors, W, atol=tolerance)
+    np.testing.assert_allclose(out.item_factors, Z, atol=tolerance)
+
+
 def test_the_notes_matrix_gradient_needs_the_mask(ratings):
     """∂L/∂U = E V with E = R̂ − R on Ω only. The trap: zeros for the missing cells of R alone."""
     objective, f = plain(ratings, lam=0.0)

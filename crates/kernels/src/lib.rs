@@ -13,6 +13,8 @@
 //! | `packed.rs` | the cells of a row, gathered once, and sums over them |
 //! | `subspace.rs` | every row's system by blocks of unknowns |
 //! | `gram.rs` | Fᵀ diag(s) F |
+//! | `sgd.rs` | an epoch of stochastic gradient descent |
+//! | `grid.rs` | the order in which it visits the cells |
 //! | `score.rs` | predictions and their squared error |
 //! | `topk.rs` | the best items of every query: in full, or through a filter |
 //! | `bytes.rs` | the tile of eight-bit products under that filter |
@@ -36,11 +38,13 @@ mod dual;
 mod each_row;
 mod error;
 mod gram;
+mod grid;
 mod ids;
 mod packed;
 mod parallel;
 mod rows;
 mod score;
+mod sgd;
 mod simd;
 mod split;
 mod subspace;
@@ -53,10 +57,12 @@ pub use cg::{Cg, solve_rows_cg};
 pub use csr::{Sorted, Transposed, sort_pairs, transpose};
 pub use error::{Error, Result};
 pub use gram::gram;
+pub use grid::{Grid, Parts};
 pub use ids::{Factorized, Integer, factorize};
 pub use parallel::Run;
 pub use rows::{RowProblem, Terms, solve_rows};
 pub use score::{Model, predict, squared_error};
+pub use sgd::{Rows, Step, sgd_epoch};
 pub use simd::{Element, Isa};
 pub use subspace::solve_rows_subspace;
 pub use take::take;

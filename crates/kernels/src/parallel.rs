@@ -137,6 +137,12 @@ impl<'a, T> Shared<'a, T> {
         Shared { start: array.as_mut_ptr(), length: array.len(), _array: std::marker::PhantomData }
     }
 
+    /// Where the array begins, for threads that keep to elements of their own.
+    #[inline(always)]
+    pub fn pointer(&self) -> *mut T {
+        self.start
+    }
+
     /// The elements of a range, to write to.
     ///
     /// # Safety

@@ -55,6 +55,12 @@ impl<'py, T: Element + numpy::Element> Out<'py, T> {
     pub fn slice(&mut self) -> &mut [T] {
         self.0.as_slice_mut().unwrap_or(&mut [])
     }
+
+    /// The extents of a matrix.
+    pub fn extents(&self) -> (usize, usize) {
+        let shape = self.0.shape();
+        (shape[0], shape[1])
+    }
 }
 
 fn typed<'py, T: Element + numpy::Element>(

@@ -6,7 +6,8 @@ mod args;
 mod door;
 
 use halfstep_kernels::{
-    self as kernels, Cells, Cg, Element, Isa, Lists, Model, Ranking, RowProblem, Terms,
+    self as kernels, Cells, Cg, Element, Isa, Lists, Model, Parts, Ranking, RowProblem, Rows, Step,
+    Terms,
 };
 use numpy::{IntoPyArray, PyArray1, PyReadonlyArray1, PyUntypedArrayMethods};
 use pyo3::prelude::*;
@@ -470,6 +471,127 @@ impl Filters<'_> {
     }
 }
 
+/// The rows of a side: what `sgd_epoch` takes of users, and of items.
+type RowsArrays<'py> = (Any<'py>, Option<Any<'py>>, Option<Any<'py>>, Option<Any<'py>>);
+
+/// Cells in the order of stochastic gradient descent.
+#[pyclass(frozen)]
+struct Grid(kernels::Grid);
+
+#[pymethods]
+impl Grid {
+    #[new]
+    #[allow(clippy::too_many_arguments)] // one per array of `_native.pyi`
+    fn new<'py>(
+        py: Python<'py>,
+        indptr: I64<'py>,
+        indices: U32<'py>,
+        values: F32<'py>,
+        weights: Option<F32<'py>>,
+        users: (U32<'py>, I64<'py>),
+        items: (U32<'py>, I64<'py>),
+    ) -> PyResult<Self> {
+        let cells = cells_of(py, &indptr, &indices, &values, weights.as_ref())?;
+        let users = Parts {
+            order: contiguous(py, "users", &users.0)?,
+            cuts: contiguous(py, "users", &users.1)?,
+        };
+        let items = Parts {
+            order: contiguous(py, "items", &items.0)?,
+            cuts: contiguous(py, "items", &items.1)?,
+        };
+        let work = cells.indices.len() as f64 * 20.0;
+        Ok(Grid(run(py, work, |r| kernels::Grid::new(r, &cells, users, items))?))
+    }
+
+    /// The cells in the order of the blocks: offsets by block, users, items, values, weights.
+    #[allow(clippy::type_complexity)]
+    fn arrays<'py>(
+        &self,
+        py: Python<'py>,
+    ) -> (Array<'py, i64>, Array<'py, u32>, Array<'py, u32>, Array<'py, f32>, Option<Array<'py, f32>>)
+    {
+        let column = |at: usize| self.0.cells().iter().map(move |cell| cell[at]);
+        let starts: Vec<i64> = self.0.starts().iter().map(|&start| start as i64).collect();
+        (
+            starts.into_pyarray(py),
+            column(0).collect::<Vec<_>>().into_pyarray(py),
+            column(1).collect::<Vec<_>>().into_pyarray(py),
+            column(2).map(f32::from_bits).collect::<Vec<_>>().into_pyarray(py),
+            self.0.weights().map(|w| w.to_vec().into_pyarray(py)),
+        )
+    }
+}
+
+/// An epoch of stochastic gradient descent.
+#[pyfunction]
+fn sgd_epoch<'py>(
+    py: Python<'py>,
+    grid: &Bound<'py, Grid>,
+    diagonals: I64<'py>,
+    step: (f64, f64, f64, (f64, f64, f64), f64, bool, bool),
+    users: RowsArrays<'py>,
+    items: RowsArrays<'py>,
+) -> PyResult<()> {
+    let (mean, rate, bias_rate, reg, growth, head_only, nonnegative) = step;
+    let step = Step { mean, rate, bias_rate, reg: reg.into(), growth, head_only, nonnegative };
+    let diagonals: Vec<usize> = contiguous(py, "diagonals", &diagonals)?
+        .iter()
+        .map(|&d| usize::try_from(d).map_err(|_| internal(py, "diagonals must be ≥ 0")))
+        .collect::<PyResult<_>>()?;
+    let call = if is_f64(&users.0) { sgd_epoch_of::<f64> } else { sgd_epoch_of::<f32> };
+    call(py, &grid.get().0, &diagonals, step, &users, &items)
+}
+
+fn sgd_epoch_of<'py, T: Element + numpy::Element>(
+    py: Python<'py>,
+    grid: &kernels::Grid,
+    diagonals: &[usize],
+    step: Step,
+    users: &RowsArrays<'py>,
+    items: &RowsArrays<'py>,
+) -> PyResult<()> {
+    let isa = chosen_isa(py)?;
+    let (m, n) = grid.rows();
+    let mut users = BorrowedRows::<T>::of(users, m, ANY)?;
+    let rank = users.factors.extents().1;
+    let mut items = BorrowedRows::<T>::of(items, n, rank)?;
+    let work = grid.cells().len() as f64 * (rank as f64 + 20.0);
+    let (users, items) = (users.rows(), items.rows());
+    run(py, work, |r| kernels::sgd_epoch(isa, r, grid, diagonals, rank, step, (users, items)))
+}
+
+/// The arrays of a side, borrowed.
+struct BorrowedRows<'py, T: Element + numpy::Element> {
+    factors: Out<'py, T>,
+    bias: Option<Out<'py, T>>,
+    share: Option<In<'py, T>>,
+    sums: Option<Out<'py, T>>,
+}
+
+impl<'py, T: Element + numpy::Element> BorrowedRows<'py, T> {
+    fn of((factors, bias, share, sums): &RowsArrays<'py>, rows: usize, rank: usize) -> PyResult<Self> {
+        let out = |name: &str, array: &Option<Any<'py>>, shape: &[usize]| {
+            array.as_ref().map(|a| Out::<T>::of(name, a, shape)).transpose()
+        };
+        Ok(BorrowedRows {
+            factors: Out::of("factors", factors, &[rows, rank])?,
+            bias: out("bias", bias, &[rows])?,
+            share: share.as_ref().map(|s| In::of("share", s, &[rows])).transpose()?,
+            sums: out("sums", sums, &[rows, 2])?,
+        })
+    }
+
+    fn rows(&mut self) -> Rows<'_, T> {
+        Rows {
+            factors: self.factors.slice(),
+            bias: self.bias.as_mut().map(Out::slice),
+            share: self.share.as_ref().map(In::slice),
+            sums: self.sums.as_mut().map(Out::slice),
+        }
+    }
+}
+
 #[pymodule]
 fn _native(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add("__version__", env!("CARGO_PKG_VERSION"))?;
@@ -484,6 +606,8 @@ fn _native(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_function(wrap_pyfunction!(transpose, m)?)?;
     m.add_function(wrap_pyfunction!(gram, m)?)?;
     m.add_function(wrap_pyfunction!(solve_rows, m)?)?;
+    m.add_class::<Grid>()?;
+    m.add_function(wrap_pyfunction!(sgd_epoch, m)?)?;
     m.add_function(wrap_pyfunction!(squared_error, m)?)?;
     m.add_function(wrap_pyfunction!(predict, m)?)?;
     m.add_function(wrap_pyfunction!(topk, m)?)

@@ -15,7 +15,7 @@ import numpy.typing as npt
 if TYPE_CHECKING:
     from halfstep.solvers.linear import Linear
 
-__all__ = ["CSR", "Array", "Backend", "RowTerms"]
+__all__ = ["CSR", "Array", "Backend", "Parts", "RowTerms", "StepRows", "StepTerms"]
 
 Array = npt.NDArray[Any]
 
@@ -68,6 +68,49 @@ class RowTerms:
     b1: float
 
 
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """The rows of a side in a dealt order, cut into B parts: part p is `order[cuts[p]:cuts[p + 1]]`.
+
+    `order` uint32, every row once; `cuts` int64 (B + 1).
+    """
+
+    order: Array
+    cuts: Array
+
+
+@dataclass(frozen=True, slots=True)
+class StepTerms:
+    """What all steps of an epoch of stochastic gradient descent share.
+
+    μ, the rates η of factors and η' of biases, (λ_w, λ_z, λ_b), the growth g of the sums of AdaGrad,
+    whether only the head (the first 16 factors) and the biases are changed, and whether factors are kept
+    ≥ 0.
+    """
+
+    mean: float
+    rate: float
+    bias_rate: float
+    reg: tuple[float, float, float]
+    growth: float
+    head_only: bool
+    nonnegative: bool
+
+
+@dataclass(frozen=True, slots=True)
+class StepRows:
+    """The arrays of users, or of items, that steps of stochastic gradient descent change.
+
+    `factors` (rows × K) and `bias` (or None); `share` is s / n of every row (None: 1) and is only read;
+    `sums` (rows × 2) is G of every row, for its head and for the rest (None: rates do not adapt).
+    """
+
+    factors: Array
+    bias: Array | None
+    share: Array | None
+    sums: Array | None
+
+
 class Backend(Protocol):
     """The operations that the solvers and the models stand on.
 
@@ -108,6 +151,31 @@ class Backend(Protocol):
         `out_bias` hold the start on entry.
 
         Raises `SingularSystemError` naming the row.
+        """
+
+    def sgd_grid(self, cells: CSR, users: Parts, items: Parts) -> Any:
+        """The cells (rows are users) in the order in which `sgd_epoch` visits them.
+
+        Block (p, q) holds the cells of user part p and item part q. In it, users come in eights, those
+        at places 0 to 7 of the part first; of every eight, each user's first cell of the block, then
+        each one's second, and so on. What is returned is the backend's own.
+        """
+
+    def sgd_epoch(
+        self, grid: Any, diagonals: Array, step: StepTerms, users: StepRows, items: StepRows
+    ) -> None:
+        """One step of stochastic gradient descent for every cell, one after the other.
+
+        For each d of `diagonals` (int64) and each part p the cells of block (p, (p + d) mod B), in the
+        order of `grid`. With e = r − μ − b_u − b_i − w·z, all before the step:
+
+            w ← (w + η_u c e z) / (1 + η_u c λ_w s_u / n_u)              z likewise, with the old w
+            b_u ← (b_u + η'_u c e) / (1 + η'_u c λ_b s_u / n_u)          b_i likewise
+
+        η_u = η and η'_u = η'. With `sums`, the head (the first 16 factors) and the rest have rates
+        η / √G_u of their own, where G_u ← G_u + g (c e)² · mean of z² over these factors after the step;
+        biases go by the G of the head. With `nonnegative`, negative entries of w and z become 0 after
+        every step.
         """
 
     def squared_error(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from halfstep import _native
-from halfstep.backends.base import CSR, Array, RowTerms
+from halfstep.backends.base import CSR, Array, Parts, RowTerms, StepRows, StepTerms
 from halfstep.errors import SingularSystemError
 from halfstep.solvers.linear import CG, Linear, Subspace
 
@@ -66,6 +66,40 @@ class NativeBackend:
             )
         except _native.SingularSystem as error:
             raise SingularSystemError(str(error.args[0]), row=int(error.args[1])) from None
+
+    def sgd_grid(self, cells: CSR, users: Parts, items: Parts) -> _native.Grid:
+        return _native.Grid(
+            cells.indptr,
+            cells.indices,
+            cells.values,
+            cells.weights,
+            (users.order, users.cuts),
+            (items.order, items.cuts),
+        )
+
+    def sgd_epoch(
+        self,
+        grid: _native.Grid,
+        diagonals: Array,
+        step: StepTerms,
+        users: StepRows,
+        items: StepRows,
+    ) -> None:
+        _native.sgd_epoch(
+            grid,
+            diagonals,
+            (
+                step.mean,
+                step.rate,
+                step.bias_rate,
+                step.reg,
+                step.growth,
+                step.head_only,
+                step.nonnegative,
+            ),
+            (users.factors, users.bias, users.share, users.sums),
+            (items.factors, items.bias, items.share, items.sums),
+        )
 
     def squared_error(
         self,

@@ -5,9 +5,12 @@ It is the oracle that every fast path is tested against, so nothing here is clev
 
 from __future__ import annotations
 
+import math
+from dataclasses import dataclass
+
 import numpy as np
 
-from halfstep.backends.base import CSR, Array, RowTerms
+from halfstep.backends.base import CSR, Array, Parts, RowTerms, StepRows, StepTerms
 from halfstep.errors import SingularSystemError
 from halfstep.solvers.linear import CG, Linear, Subspace
 
@@ -82,6 +85,67 @@ class NumpyBackend:
             if x is None:
                 raise SingularSystemError(f"row {u} has no unique solution", row=u)
             _store(x, u, out, out_bias)
+
+    def sgd_grid(self, cells: CSR, users: Parts, items: Parts) -> SGDGrid:
+        B = len(users.cuts) - 1
+        u = np.repeat(np.arange(cells.n_rows), np.diff(cells.indptr))
+        user_part, place = _dealt(users)
+        block = user_part[u] * B + _dealt(items)[0][cells.indices]
+        # the how-manieth cell of its user in the block: cells by user and block, counted from the first
+        by_user = np.lexsort((block, u))
+        key = u[by_user] * B * B + block[by_user]
+        turn = np.empty(cells.nnz, dtype=np.int64)
+        turn[by_user] = np.arange(cells.nnz) - np.searchsorted(key, key)
+        order = np.lexsort((place[u], turn, place[u] // 8, block))
+        return SGDGrid(
+            np.searchsorted(block[order], np.arange(B * B + 1)),
+            u[order],
+            cells.indices[order],
+            cells.values[order],
+            None if cells.weights is None else cells.weights[order],
+        )
+
+    def sgd_epoch(
+        self, grid: SGDGrid, diagonals: Array, step: StepTerms, users: StepRows, items: StepRows
+    ) -> None:
+        λ_w, λ_z, λ_b = step.reg
+        W, b_u, s_u, G_u = _wide(users)
+        Z, b_i, s_i, G_i = _wide(items)
+        learned = users.bias is not None
+        adaptive = users.sums is not None
+        B, K = math.isqrt(len(grid.starts) - 1), W.shape[1]
+        parts = [slice(0, 16), slice(16, K)][: 1 if step.head_only or K <= 16 else 2]
+        for d in diagonals:
+            for p in range(B):
+                block = p * B + (p + int(d)) % B
+                for t in range(int(grid.starts[block]), int(grid.starts[block + 1])):
+                    u, i = int(grid.users[t]), int(grid.items[t])
+                    c = 1.0 if grid.weights is None else float(grid.weights[t])
+                    w, z = W[u].copy(), Z[i].copy()
+                    g = c * (float(grid.values[t]) - step.mean - b_u[u] - b_i[i] - w @ z)
+                    root_u, root_i = np.sqrt(G_u[u]), np.sqrt(G_i[i])
+                    for part, k in enumerate(parts):
+                        η_u, η_i = step.rate / root_u[part], step.rate / root_i[part]
+                        W[u, k] = (w[k] + η_u * g * z[k]) / (1 + η_u * c * λ_w * s_u[u])
+                        Z[i, k] = (z[k] + η_i * g * w[k]) / (1 + η_i * c * λ_z * s_i[i])
+                        if adaptive:
+                            G_u[u, part] += step.growth * g**2 * np.mean(z[k] ** 2)
+                            G_i[i, part] += step.growth * g**2 * np.mean(w[k] ** 2)
+                    if step.nonnegative:
+                        W[u], Z[i] = np.maximum(W[u], 0), np.maximum(Z[i], 0)
+                    if learned:
+                        η_u, η_i = step.bias_rate / root_u[0], step.bias_rate / root_i[0]
+                        b_u[u] = (b_u[u] + η_u * g) / (1 + η_u * c * λ_b * s_u[u])
+                        b_i[i] = (b_i[i] + η_i * g) / (1 + η_i * c * λ_b * s_i[i])
+        for rows, (factors, bias, _, sums) in (
+            (users, (W, b_u, s_u, G_u)),
+            (items, (Z, b_i, s_i, G_i)),
+        ):
+            rows.factors[...] = factors
+            if rows.bias is not None:
+                rows.bias[...] = bias
+            if rows.sums is not None:
+                rows.sums[...] = sums
 
     def squared_error(
         self,
@@ -158,6 +222,40 @@ class NumpyBackend:
             index[u, : len(best)] = best
             score[u, : len(best)] = scores[best]
         return index, score
+
+
+@dataclass(frozen=True, slots=True)
+class SGDGrid:
+    """Cells by block: block number p B + q is `starts[p B + q]:starts[p B + q + 1]`."""
+
+    starts: Array
+    users: Array
+    items: Array
+    values: Array
+    weights: Array | None
+
+
+def _dealt(side: Parts) -> tuple[Array, Array]:
+    """The part of every row, and its place in the part."""
+    part, place = np.empty((2, len(side.order)), dtype=np.int64)
+    for p in range(len(side.cuts) - 1):
+        own = side.order[side.cuts[p] : side.cuts[p + 1]]
+        part[own], place[own] = p, np.arange(len(own))
+    return part, place
+
+
+def _wide(rows: StepRows) -> tuple[Array, Array, Array, Array]:
+    """Factors, biases, s / n and G in float64; 0, 1 and 1 where there are none."""
+    m = len(rows.factors)
+    b, s, G = (
+        none if array is None else array.astype(np.float64)
+        for array, none in (
+            (rows.bias, np.zeros(m)),
+            (rows.share, np.ones(m)),
+            (rows.sums, np.ones((m, 2))),
+        )
+    )
+    return rows.factors.astype(np.float64), b, s, G
 
 
 def _solve(A: Array, rhs: Array, tolerance: float) -> Array | None:

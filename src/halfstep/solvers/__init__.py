@@ -13,10 +13,12 @@ from halfstep.errors import ParameterError
 from halfstep.solvers.als import ALS
 from halfstep.solvers.base import Problem, Solver, Sweep
 from halfstep.solvers.linear import CG, Cholesky, Linear, Subspace, linear_for, linear_from_dict
+from halfstep.solvers.sgd import SGD
 
 __all__ = [
     "ALS",
     "CG",
+    "SGD",
     "Cholesky",
     "Linear",
     "Problem",
@@ -34,6 +36,7 @@ _BY_NAME: dict[str, Callable[..., Any]] = {
     "als-cholesky": partial(ALS, linear=Cholesky()),
     "als-cg": partial(ALS, linear=CG()),
     "als-subspace": partial(ALS, linear=Subspace()),
+    "sgd": SGD,
 }
 
 

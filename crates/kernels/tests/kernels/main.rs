@@ -3,5 +3,6 @@
 mod common;
 mod iterative;
 mod naive;
+mod sgd;
 mod tables;
 mod topk;
