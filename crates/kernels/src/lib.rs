@@ -14,6 +14,7 @@
 //! | `subspace.rs` | every row's system by blocks of unknowns |
 //! | `gram.rs` | Fᵀ diag(s) F |
 //! | `score.rs` | predictions and their squared error |
+//! | `gradient.rs` | the gradient of that error |
 //! | `topk.rs` | the best items of every query: in full, or through a filter |
 //! | `bytes.rs` | the tile of eight-bit products under that filter |
 //! | `csr.rs` | sorting and transposing cells |
@@ -35,6 +36,7 @@ mod csr;
 mod dual;
 mod each_row;
 mod error;
+mod gradient;
 mod gram;
 mod ids;
 mod packed;
@@ -52,6 +54,7 @@ pub use cells::Cells;
 pub use cg::{Cg, solve_rows_cg};
 pub use csr::{Sorted, Transposed, sort_pairs, transpose};
 pub use error::{Error, Result};
+pub use gradient::gradient;
 pub use gram::gram;
 pub use ids::{Factorized, Integer, factorize};
 pub use parallel::Run;

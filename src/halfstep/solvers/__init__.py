@@ -12,11 +12,15 @@ import numpy as np
 from halfstep.errors import ParameterError
 from halfstep.solvers.als import ALS
 from halfstep.solvers.base import Problem, Solver, Sweep
+from halfstep.solvers.gd import GD
+from halfstep.solvers.lbfgs import LBFGS
 from halfstep.solvers.linear import CG, Cholesky, Linear, Subspace, linear_for, linear_from_dict
 
 __all__ = [
     "ALS",
     "CG",
+    "GD",
+    "LBFGS",
     "Cholesky",
     "Linear",
     "Problem",
@@ -34,6 +38,8 @@ _BY_NAME: dict[str, Callable[..., Any]] = {
     "als-cholesky": partial(ALS, linear=Cholesky()),
     "als-cg": partial(ALS, linear=CG()),
     "als-subspace": partial(ALS, linear=Subspace()),
+    "gd": GD,
+    "lbfgs": LBFGS,
 }
 
 
