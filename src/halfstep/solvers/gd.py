@@ -107,12 +107,12 @@ class _Descent:
         )
         yield "gradient"
         downhill = self._downhill(current)
-        self._turn(downhill, self.options.momentum)
+        self._turn(current, downhill, self.options.momentum)
         if self.options.descends:
             if not self._walk(current, out, value.objective):
-                self._turn(downhill, 0.0)
+                self._turn(current, downhill, 0.0)
                 if not self._walk(current, out, value.objective):
-                    self._turn(downhill, 0.0)
+                    self._turn(current, downhill, 0.0)
                     self._move(current, out, 0.0)
         else:
             self._move(current, out, self.step)
@@ -126,10 +126,17 @@ class _Descent:
         scales = self.steepness.at(current)
         return [(a / d).astype(a.dtype) for a, d in zip(g, scales, strict=True)]
 
-    def _turn(self, downhill: list[Array], momentum: float) -> None:
+    def _turn(self, current: Factors, downhill: list[Array], momentum: float) -> None:
+        """D ← β D − P⁻¹ ∂J, without what would leave W ≥ 0 and Z ≥ 0 at once."""
         for d, p in zip(self.direction._arrays(), downhill, strict=True):
             d *= momentum
             d -= p
+        if self.problem.objective.nonnegative:
+            for x, d in (
+                (current.user_factors, self.direction.user_factors),
+                (current.item_factors, self.direction.item_factors),
+            ):
+                d[(x == 0) & (d < 0)] = 0
 
     def _move(self, current: Factors, out: Factors, step: float) -> None:
         """out ← current + step · D, with the factors ≥ 0 where they must be."""
