@@ -27,6 +27,7 @@ __all__ = [
     "Solver",
     "Subspace",
     "Sweep",
+    "available_solvers",
     "get_solver",
     "linear_for",
     "solver_from_dict",
@@ -41,6 +42,11 @@ _BY_NAME: dict[str, Callable[..., Any]] = {
     "gd": GD,
     "lbfgs": LBFGS,
 }
+
+
+def available_solvers() -> list[str]:
+    """The names that `solver=` takes."""
+    return list(_BY_NAME)
 
 
 def get_solver(solver: str | Solver, rank: int) -> Solver:
