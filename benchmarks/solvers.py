@@ -103,5 +103,7 @@ def figures_of(
 
 if __name__ == "__main__":
     made = parser(__doc__)
-    made.add_argument("cases", nargs="*", choices=[[], "simulated", "ml-100k"], help="default: both")
+    made.add_argument(
+        "cases", nargs="*", choices=[[], "simulated", "ml-100k"], help="default: both"
+    )
     main(made, measure, "One objective, every solver")

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from halfstep.factors import Factors
     from halfstep.models import ExplicitMF
     from halfstep.models.saving import load
-    from halfstep.solvers import ALS, CG, SGD, Cholesky, Subspace
+    from halfstep.solvers import ALS, CG, GD, LBFGS, SGD, Cholesky, Subspace
     from halfstep.threads import get_num_threads, set_num_threads
 
 _HOME = {
@@ -42,7 +42,9 @@ _HOME = {
     "Cholesky": "solvers",
     "ExplicitMF": "models",
     "Factors": "factors",
+    "GD": "solvers",
     "HalfstepError": "errors",
+    "LBFGS": "solvers",
     "Ratings": "data.ratings",
     "SGD": "solvers",
     "Subspace": "solvers",
@@ -64,6 +66,8 @@ _HOME = {
 __all__ = [
     "ALS",
     "CG",
+    "GD",
+    "LBFGS",
     "SGD",
     "Cholesky",
     "ExplicitMF",

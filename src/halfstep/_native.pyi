@@ -31,6 +31,7 @@ __all__ = [
     "available_isas",
     "factorize",
     "get_num_threads",
+    "gradient",
     "gram",
     "isa",
     "predict",
@@ -123,6 +124,19 @@ def squared_error(
     user_bias: npt.NDArray[_T] | None,
     item_bias: npt.NDArray[_T] | None,
     mean: float,
+) -> float: ...
+def gradient(
+    indptr: _I64,
+    indices: _U32,
+    values: _F32,
+    weights: _F32 | None,
+    rows: npt.NDArray[_T],
+    fixed: npt.NDArray[_T],
+    bias: npt.NDArray[_T] | None,
+    offset: npt.NDArray[_T] | None,
+    mean: float,
+    out: npt.NDArray[_T],
+    out_bias: npt.NDArray[_T] | None,
 ) -> float: ...
 def predict(
     user_index: _I64,

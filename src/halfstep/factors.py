@@ -52,6 +52,16 @@ class Factors:
         """float32 or float64."""
         return self.user_factors.dtype.name
 
+    @property
+    def user_side(self) -> tuple[Array, Array | None]:
+        """W and b_u."""
+        return self.user_factors, self.user_bias
+
+    @property
+    def item_side(self) -> tuple[Array, Array | None]:
+        """Z and b_i."""
+        return self.item_factors, self.item_bias
+
     @classmethod
     def random(
         cls, ratings: Ratings, rank: int, *, biases: bool, mean: float, dtype: str, seed: int

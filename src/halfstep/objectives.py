@@ -74,11 +74,20 @@ class RowProblem:
 class Objective(Protocol):
     """What a solver, a model and a test need to know of an objective."""
 
+    @property
+    def nonnegative(self) -> bool:
+        """Whether W and Z must be ≥ 0."""
+
     def row_problem(self, side: Side, cells: CSR, rank: int, dtype: str) -> RowProblem:
         """The row problem of every row of `cells`, whose rows are of that side."""
 
     def value(self, by_user: CSR, by_item: CSR, factors: Factors, backend: Backend) -> Value:
         """J and the part of it that measures the fit."""
+
+    def gradient(
+        self, by_user: CSR, by_item: CSR, factors: Factors, backend: Backend, out: Factors
+    ) -> Value:
+        """Write ∂J into the arrays of `out`; J as `value` gives it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +132,32 @@ class SquaredError:
         squares = backend.squared_error(
             by_user, f.user_factors, f.item_factors, f.user_bias, f.item_bias, self.mean
         )
+        return self._value(squares, by_user, by_item, f)
+
+    def gradient(
+        self, by_user: CSR, by_item: CSR, factors: Factors, backend: Backend, out: Factors
+    ) -> Value:
+        """Write ∂J into the arrays of `out`, which has the shapes of `factors`; J as `value` gives it.
+
+            ∂J/∂W = E Z + λ_w S_u W      ∂J/∂b_u = E·1 + λ_b s_u b_u      E = c (r̂ − r) on Ω
+
+        and likewise for the items, with Eᵀ. In the precision of the factors.
+        """
+        f = factors
+        squares = 0.0
+        for cells, rows, fixed, grad, reg in (
+            (by_item, f.item_side, f.user_side, out.item_side, self.reg.item),
+            (by_user, f.user_side, f.item_side, out.user_side, self.reg.user),
+        ):
+            (X, bias), (F, offset), (g, g_bias) = rows, fixed, grad
+            squares = backend.gradient(cells, X, F, bias, offset, self.mean, out=g, out_bias=g_bias)
+            s = row_weights(cells) if self.reg_scaling == "count" else np.ones(cells.n_rows)
+            g += (reg * s).astype(g.dtype)[:, None] * X
+            if bias is not None and g_bias is not None:
+                g_bias += (self.reg.bias * s).astype(g_bias.dtype) * bias
+        return self._value(squares, by_user, by_item, f)  # those of the users: summed like `value`
+
+    def _value(self, squares: float, by_user: CSR, by_item: CSR, f: Factors) -> Value:
         penalty = 0.0
         for cells, array, bias, reg in (
             (by_user, f.user_factors, f.user_bias, self.reg.user),

@@ -24,7 +24,7 @@ from halfstep.data.ratings import Ratings
 from halfstep.factors import Factors
 from halfstep.models.explicit import ExplicitMF, check_reg
 from halfstep.objectives import SquaredError
-from halfstep.solvers import ALS, CG, SGD, Cholesky, Problem, Solver, Subspace
+from halfstep.solvers import ALS, CG, GD, LBFGS, SGD, Cholesky, Problem, Solver, Subspace
 from halfstep.solvers.als import half_step
 from halfstep.threads import get_num_threads, set_num_threads
 
@@ -47,6 +47,8 @@ SOLVERS: tuple[Solver, ...] = (
     ALS(),
     ALS(linear=CG(steps=2)),
     ALS(linear=Subspace(block=2)),
+    GD(),
+    LBFGS(),
     SGD(rate=0.3),
 )
 OBJECTIVES: tuple[dict[str, Any], ...] = (
@@ -227,6 +229,8 @@ def law_gradient_is_zero_at_convergence(case: Case) -> None:
     start = gradient(ratings, _objective_of(model), _zeroed(model.factors_))
     scale = max(float(np.abs(g).max()) for g in start.values())
     allowed = 2e-3 if case.dtype == "float32" else 1e-5
+    if case.dtype == "float32" and isinstance(case.solver, GD):
+        allowed = 5e-3  # its line search sees J to rounding ε, and so the gradient to √ε
     for name, g in found.items():
         assert np.abs(g).max() <= allowed * scale, f"∂J/∂{name} is {np.abs(g).max():.3g}"
 

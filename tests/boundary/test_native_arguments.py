@@ -85,6 +85,17 @@ def valid(name, T):
         }
     if name == "squared_error":
         return {**cells, **model}
+    if name == "gradient":
+        return {
+            **cells,
+            "rows": floats(ROWS, K),
+            "fixed": floats(COLUMNS, K),
+            "bias": floats(ROWS),
+            "offset": floats(COLUMNS),
+            "mean": 3.0,
+            "out": np.zeros((ROWS, K), dtype=T),
+            "out_bias": np.zeros(ROWS, dtype=T),
+        }
     if name == "predict":
         return {
             "user_index": np.array([0, 3, -1, 2], dtype=np.int64),
@@ -109,7 +120,7 @@ def valid(name, T):
 
 FUNCTIONS = (
     *("factorize", "sort_pairs", "take", "transpose", "gram", "solve_rows", "squared_error"),
-    *("predict", "topk"),
+    *("gradient", "predict", "topk"),
 )
 OUTPUTS = ("out", "out_bias", "out_index", "out_score")
 DTYPES = (np.float32, np.float64)
@@ -235,7 +246,7 @@ def test_none_where_it_is_not_optional(name, argument, T):
     arguments = valid(name, T)
     optional = ("weights", "scale", "offset", "prior", "linear", "user_bias", "item_bias", "allow")
     arguments[argument] = None
-    if argument in optional:
+    if argument in optional or (name == "gradient" and argument in ("bias", "out_bias")):
         call(name, arguments)
         return
     with pytest.raises(REFUSED):

@@ -225,6 +225,36 @@ def test_squared_error_and_predict(rows, rank, biases, weighted, dtype):
     assert len(NATIVE.predict(nobody[:0], nobody[:0], *model)) == 0
 
 
+@pytest.mark.parametrize("dtype", T)
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("biases", ["none", "user", "item", "both"])
+@pytest.mark.parametrize("rank", [*RANKS, 64, 65])
+@pytest.mark.parametrize("rows", SIZES)
+def test_gradient(rows, rank, biases, weighted, dtype):
+    generator = np.random.default_rng(rows + rank)
+    columns = 19
+    cells = cells_of(rows, columns, generator, weighted=weighted)
+    model = (
+        (generator.standard_normal((rows, rank)) / np.sqrt(rank)).astype(dtype),
+        (generator.standard_normal((columns, rank)) / np.sqrt(rank)).astype(dtype),
+        generator.standard_normal(rows).astype(dtype) if biases in ("user", "both") else None,
+        generator.standard_normal(columns).astype(dtype) if biases in ("item", "both") else None,
+        3.25,
+    )
+    found = []
+    for backend in (NUMPY, NATIVE):
+        out = np.full((rows, rank), np.nan, dtype=dtype)
+        out_bias = None if biases == "item" else np.full(rows, np.nan, dtype=dtype)
+        squares = backend.gradient(cells, *model, out=out, out_bias=out_bias)
+        found.append((out, out_bias, squares))
+    (expected, expected_bias, expected_squares), (out, out_bias, squares) = found
+    near(out, expected, dtype)
+    if out_bias is not None:
+        near(out_bias, expected_bias, dtype)
+    assert squares == pytest.approx(expected_squares, rel=testing.TOLERANCE[dtype], abs=0)
+    assert squares == NATIVE.squared_error(cells, *model)  # to the bit
+
+
 # --------------------------------------------------------------------------------- topk
 
 
@@ -326,6 +356,7 @@ for dtype in tests.T:
         for scaled in (False, True):
             tests.test_gram(17, rank, scaled, dtype)
         tests.test_squared_error_and_predict(9, rank, "both", True, dtype)
+        tests.test_gradient(9, rank, "both", True, dtype)
         for name in tests.FILTERS:
             tests.test_topk(9, 33, rank, 5, name, True, dtype)
     tests.test_a_row_of_a_million_ratings(dtype, True)

@@ -168,6 +168,41 @@ def test_the_notes_matrix_gradient_needs_the_mask(ratings):
     assert np.abs(unmasked @ Z - E @ Z).max() > 1.0
 
 
+@pytest.mark.parametrize("backend", testing.BACKENDS)
+def test_the_notes_matrix_gradient_is_the_backends(ratings, backend):
+    """∂L/∂U = E V and ∂L/∂V = Eᵀ U, the matrix form itself, where a backend never makes E."""
+    _, f = plain(ratings, lam=0.0)
+    W, Z = f.user_factors, f.item_factors
+    R, mask = observed(ratings)
+    E = np.where(mask, W @ Z.T - R, 0.0)
+    dW, dZ = np.empty_like(W), np.empty_like(Z)
+    runs_on = get_backend(backend)
+    squares = runs_on.gradient(ratings.by_user, W, Z, None, None, 0.0, out=dW, out_bias=None)
+    runs_on.gradient(ratings.by_item, Z, W, None, None, 0.0, out=dZ, out_bias=None)
+    np.testing.assert_allclose(dW, E @ Z, atol=1e-12)
+    np.testing.assert_allclose(dZ, E.T @ W, atol=1e-12)
+    np.testing.assert_allclose(squares, (E**2).sum(), rtol=1e-12)
+
+
+@pytest.mark.parametrize("backend", testing.BACKENDS)
+def test_the_notes_loop_is_gradient_descent(ratings, backend):
+    """U ← U − η E V and V ← V − η Eᵀ U, both from the old U and V, with λ = 0."""
+    objective, f = plain(ratings, lam=0.0)
+    R, mask = observed(ratings)
+    U, V, eta = f.user_factors.copy(), f.item_factors.copy(), 0.01
+    for _ in range(25):
+        E = np.where(mask, U @ V.T - R, 0.0)
+        U, V = U - eta * (E @ V), V - eta * (E.T @ U)
+    problem = Problem.of(ratings, objective, 3, "float64")
+    sweep = hs.GD(step=eta, momentum=0.0).begin(problem, f, get_backend(backend))
+    current, spare = f, f.empty_like()
+    for _ in range(25):
+        assert list(sweep(current, spare)) == ["gradient", "step"]
+        current, spare = spare, current
+    np.testing.assert_allclose(current.user_factors, U, atol=1e-10)
+    np.testing.assert_allclose(current.item_factors, V, atol=1e-10)
+
+
 def test_nothing_missing_is_the_closed_form():
     """Wᵀ = (Zᵀ Z + λ_w I)⁻¹ Zᵀ Xᵀ: one matrix for all rows where nothing is missing."""
     generator = np.random.default_rng(4)

@@ -16,6 +16,7 @@
 //! | `sgd.rs` | an epoch of stochastic gradient descent |
 //! | `grid.rs` | the order in which it visits the cells |
 //! | `score.rs` | predictions and their squared error |
+//! | `gradient.rs` | the gradient of that error |
 //! | `topk.rs` | the best items of every query: in full, or through a filter |
 //! | `bytes.rs` | the tile of eight-bit products under that filter |
 //! | `csr.rs` | sorting and transposing cells |
@@ -37,6 +38,7 @@ mod csr;
 mod dual;
 mod each_row;
 mod error;
+mod gradient;
 mod gram;
 mod grid;
 mod ids;
@@ -56,6 +58,7 @@ pub use cells::Cells;
 pub use cg::{Cg, solve_rows_cg};
 pub use csr::{Sorted, Transposed, sort_pairs, transpose};
 pub use error::{Error, Result};
+pub use gradient::gradient;
 pub use gram::gram;
 pub use grid::{Grid, Parts};
 pub use ids::{Factorized, Integer, factorize};

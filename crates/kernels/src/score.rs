@@ -26,7 +26,7 @@ pub struct Model<'a, T> {
 }
 
 impl<T: Element> Model<'_, T> {
-    fn check(&self) -> Result<(usize, usize)> {
+    pub(crate) fn check(&self) -> Result<(usize, usize)> {
         if self.rank == 0
             || !self.users.len().is_multiple_of(self.rank)
             || !self.items.len().is_multiple_of(self.rank)
@@ -41,7 +41,7 @@ impl<T: Element> Model<'_, T> {
     }
 
     #[inline(always)]
-    fn user(&self, u: usize) -> &[T] {
+    pub(crate) fn user(&self, u: usize) -> &[T] {
         &self.users[u * self.rank..(u + 1) * self.rank]
     }
 

@@ -367,6 +367,44 @@ fn squared_error<'py>(
     call(py, &ModelArrays { users, items, user_bias, item_bias, mean }, &cells)
 }
 
+/// The gradient of ½ Σ c (v − r̂)² in the rows of one side; Σ c (v − r̂)².
+#[pyfunction]
+#[allow(clippy::too_many_arguments)] // one per array of `_native.pyi`
+fn gradient<'py>(
+    py: Python<'py>,
+    indptr: I64<'py>,
+    indices: U32<'py>,
+    values: F32<'py>,
+    weights: Option<F32<'py>>,
+    rows: Any<'py>,
+    fixed: Any<'py>,
+    bias: Option<Any<'py>>,
+    offset: Option<Any<'py>>,
+    mean: f64,
+    out: Any<'py>,
+    out_bias: Option<Any<'py>>,
+) -> PyResult<f64> {
+    fn typed<'py, T: Element + numpy::Element>(
+        py: Python<'py>,
+        model: &ModelArrays<'py>,
+        cells: &Cells<'_>,
+        (out, out_bias): (&Any<'py>, Option<&Any<'py>>),
+    ) -> PyResult<f64> {
+        model.with::<T, _>(|isa, m| {
+            let count = m.users.len() / m.rank;
+            let mut out = Out::<T>::of("out", out, &[count, m.rank])?;
+            let mut out_bias = out_bias.map(|b| Out::<T>::of("out_bias", b, &[count])).transpose()?;
+            let (out, out_bias) = (out.slice(), out_bias.as_mut().map(Out::slice));
+            let work = cells.indices.len() as f64 * (m.rank as f64 + 20.0) / 2.0;
+            run(py, work, |r| kernels::gradient(isa, r, &m, cells, out, out_bias))
+        })
+    }
+    let cells = cells_of(py, &indptr, &indices, &values, weights.as_ref())?;
+    let call = if is_f64(&rows) { typed::<f64> } else { typed::<f32> };
+    let model = ModelArrays { users: rows, items: fixed, user_bias: bias, item_bias: offset, mean };
+    call(py, &model, &cells, (&out, out_bias.as_ref()))
+}
+
 /// Predicted ratings of index pairs.
 #[pyfunction]
 #[allow(clippy::too_many_arguments)] // one per array of `_native.pyi`
@@ -609,6 +647,7 @@ fn _native(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_class::<Grid>()?;
     m.add_function(wrap_pyfunction!(sgd_epoch, m)?)?;
     m.add_function(wrap_pyfunction!(squared_error, m)?)?;
+    m.add_function(wrap_pyfunction!(gradient, m)?)?;
     m.add_function(wrap_pyfunction!(predict, m)?)?;
     m.add_function(wrap_pyfunction!(topk, m)?)
 }

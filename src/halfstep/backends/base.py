@@ -189,6 +189,26 @@ class Backend(Protocol):
     ) -> float:
         """Σ c (v − μ − b_u − b_i − w_u·z_i)² over the cells (rows are users)."""
 
+    def gradient(
+        self,
+        cells: CSR,
+        rows: Array,
+        fixed: Array,
+        bias: Array | None,
+        offset: Array | None,
+        mean: float,
+        *,
+        out: Array,
+        out_bias: Array | None,
+    ) -> float:
+        """The gradient of ½ Σ c (v − r̂)² in the rows of one side, and Σ c (v − r̂)².
+
+        With E = c (r̂ − v) on the cells and nothing elsewhere, `out` is E F and `out_bias` is E·1, where
+        r̂ = μ + bias + offset + x·f, x a row of `rows` and f one of `fixed` (the columns), whose biases
+        are `bias` and `offset`. The cells by item with the sides exchanged give Eᵀ W and Eᵀ·1. A row
+        without cells has gradient 0.
+        """
+
     def predict(
         self,
         user_index: Array,

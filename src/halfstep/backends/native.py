@@ -122,6 +122,32 @@ class NativeBackend:
             mean,
         )
 
+    def gradient(
+        self,
+        cells: CSR,
+        rows: Array,
+        fixed: Array,
+        bias: Array | None,
+        offset: Array | None,
+        mean: float,
+        *,
+        out: Array,
+        out_bias: Array | None,
+    ) -> float:
+        return _native.gradient(
+            cells.indptr,
+            cells.indices,
+            cells.values,
+            cells.weights,
+            rows,
+            fixed,
+            bias,
+            offset,
+            mean,
+            out,
+            out_bias,
+        )
+
     def predict(
         self,
         user_index: Array,

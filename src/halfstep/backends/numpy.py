@@ -170,6 +170,38 @@ class NumpyBackend:
         c = 1.0 if cells.weights is None else cells.weights.astype(np.float64)
         return float(np.sum(c * residual**2))
 
+    def gradient(
+        self,
+        cells: CSR,
+        rows: Array,
+        fixed: Array,
+        bias: Array | None,
+        offset: Array | None,
+        mean: float,
+        *,
+        out: Array,
+        out_bias: Array | None,
+    ) -> float:
+        X, F = rows.astype(np.float64), fixed.astype(np.float64)
+        total = 0.0
+        for u in range(cells.n_rows):
+            row = slice(int(cells.indptr[u]), int(cells.indptr[u + 1]))
+            i = cells.indices[row]
+            v = cells.values[row].astype(np.float64)
+            c = np.ones(len(v)) if cells.weights is None else cells.weights[row].astype(np.float64)
+
+            fitted = mean + F[i] @ X[u]
+            if bias is not None:
+                fitted = fitted + float(bias[u])
+            if offset is not None:
+                fitted = fitted + offset[i].astype(np.float64)
+            e = c * (fitted - v)
+            out[u] = e @ F[i]
+            if out_bias is not None:
+                out_bias[u] = e.sum()
+            total += float(e @ (fitted - v))
+        return total
+
     def predict(
         self,
         user_index: Array,

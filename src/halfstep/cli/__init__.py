@@ -24,6 +24,7 @@ COMMANDS = {
     "recommend": "The best items for a user, for some users, or for all.",
     "similar": "The items (or users) most like a given one.",
     "explain": "Why a user's predicted rating of an item is what it is.",
+    "compare-solvers": "Fit several solvers to one table, and compare what they reach, and when.",
     "demo": "See it work on simulated ratings: fit, error, recommendations.",
     "doctor": "Check the installation: versions, processor, threads, a self-check.",
 }
@@ -85,7 +86,7 @@ def _app(asked: str) -> App:
     )
     for rank, (name, line) in enumerate(COMMANDS.items()):
         app.command(
-            f"halfstep.cli.{name}:{name}",
+            "halfstep.cli.{0}:{0}".format(name.replace("-", "_")),
             name=name,
             help=None if name == asked else line,
             sort_key=rank,

@@ -27,7 +27,7 @@ __all__ = ["in_flags", "report"]
 _FLAGS = (
     *("user", "item", "rating", "time", "weight", "sep", "header", "encoding", "format", "query"),
     *("duplicates", "invalid", "rank", "reg", "reg_scaling", "biases", "center", "max_iter", "tol"),
-    *("dtype", "seed", "solver", "valid", "test", "folds", "unknown", "n"),
+    *("dtype", "seed", "solver", "solvers", "valid", "test", "folds", "unknown", "n"),
 )
 _ASSIGNMENT = re.compile(rf"\b({'|'.join(_FLAGS)})=(\"[^\"]*\"|'[^']*'|…|[\w.+-]*\w)?")
 _REWORDED = {

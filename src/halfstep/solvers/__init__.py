@@ -12,12 +12,16 @@ import numpy as np
 from halfstep.errors import ParameterError
 from halfstep.solvers.als import ALS
 from halfstep.solvers.base import Problem, Solver, Sweep
+from halfstep.solvers.gd import GD
+from halfstep.solvers.lbfgs import LBFGS
 from halfstep.solvers.linear import CG, Cholesky, Linear, Subspace, linear_for, linear_from_dict
 from halfstep.solvers.sgd import SGD
 
 __all__ = [
     "ALS",
     "CG",
+    "GD",
+    "LBFGS",
     "SGD",
     "Cholesky",
     "Linear",
@@ -25,6 +29,7 @@ __all__ = [
     "Solver",
     "Subspace",
     "Sweep",
+    "available_solvers",
     "get_solver",
     "linear_for",
     "solver_from_dict",
@@ -36,8 +41,15 @@ _BY_NAME: dict[str, Callable[..., Any]] = {
     "als-cholesky": partial(ALS, linear=Cholesky()),
     "als-cg": partial(ALS, linear=CG()),
     "als-subspace": partial(ALS, linear=Subspace()),
+    "gd": GD,
+    "lbfgs": LBFGS,
     "sgd": SGD,
 }
+
+
+def available_solvers() -> list[str]:
+    """The names that `solver=` takes."""
+    return list(_BY_NAME)
 
 
 def get_solver(solver: str | Solver, rank: int) -> Solver:

@@ -1,0 +1,265 @@
+"""`halfstep compare-solvers`: the same start and the same objective, one solver after the other."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+from time import perf_counter
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+
+from halfstep.cli.fit import watched
+from halfstep.cli.options import ModelOptions, ReadingOptions, check_writable
+from halfstep.cli.output import Column, Json, Output, duration, note
+from halfstep.data.ratings import Ratings
+from halfstep.errors import DivergedError, ParameterError, SingularSystemError
+from halfstep.evaluation import split_random
+from halfstep.models.explicit import ExplicitMF
+from halfstep.solvers import available_solvers, get_solver
+from halfstep.training import TraceRow
+
+__all__ = ["compare_solvers"]
+
+_DEFAULT = ",".join(name for name in ("als", "sgd", "gd", "lbfgs") if name in available_solvers())
+
+
+def compare_solvers(
+    table: Annotated[Path, Parameter(help="The ratings: CSV, TSV, Parquet, JSON or a database.")],
+    /,
+    *,
+    solvers: Annotated[
+        str, Parameter(help=f"Names with commas between them, of {', '.join(available_solvers())}.")
+    ] = _DEFAULT,
+    output: Annotated[
+        Path | None,
+        Parameter(
+            name=["--output", "-o"],
+            help="Draw the objective and the held-out error against seconds: a PNG or SVG file.",
+        ),
+    ] = None,
+    valid: Annotated[
+        float, Parameter(help="Share of the ratings that only measures the error; 0 for none.")
+    ] = 0.1,
+    model: ModelOptions | None = None,
+    reading: ReadingOptions | None = None,
+    as_json: Json = False,
+) -> None:
+    """Fit several solvers to one table, and compare what they reach, and when.
+
+    All of them minimize the same objective from the same start on the same part of
+    the ratings; the held-out part measures, and stops nothing. Seconds are those of
+    the fit without the measuring. Ctrl-C shows what is finished.
+
+    For example:
+        halfstep compare-solvers ratings.csv
+        halfstep compare-solvers ratings.csv --solvers als,gd --rank 64 -o curves.png
+    """
+    out = Output(as_json)
+    options = model or ModelOptions()
+    names = _names(solvers, options)
+    unfitted = options.model()
+    if not 0 <= valid < 1:
+        raise ParameterError(
+            "valid", valid, "must be a share of the ratings, in [0, 1)", "try valid=0.1"
+        )
+    if output is not None:
+        from halfstep.report.picture import check_picture
+
+        check_picture(output)
+        check_writable(output, table)
+    ratings = (reading or ReadingOptions()).read(table)
+    _Comparison(out, names, unfitted, valid, output).run(ratings)
+
+
+def _names(text: str, options: ModelOptions) -> list[str]:
+    """The solvers asked for, each known and each once."""
+    if "--solver" in options.changed():
+        raise ParameterError(
+            "solver", options.solver, "has no effect here", f"try solvers={options.solver}"
+        )
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    if not names or len(set(names)) < len(names):
+        raise ParameterError(
+            "solvers", text, "must name each solver once", f"try solvers={_DEFAULT}"
+        )
+    for name in names:
+        get_solver(name, options.rank)
+    return names
+
+
+@dataclass
+class _Run:
+    """One solver's fit, sweep by sweep as it goes on."""
+
+    name: str
+    rows: list[TraceRow] = field(default_factory=list)
+    seconds: list[float] = field(default_factory=list)
+    stopped: str = "interrupted"
+
+    def fit(self, model: ExplicitMF, train: Ratings, valid: Ratings | None, progress: bool) -> None:
+        begun, measuring = perf_counter(), 0.0
+
+        def swept(row: TraceRow) -> None:
+            nonlocal measuring
+            measuring += row.seconds["measure"]
+            self.rows.append(row)
+            self.seconds.append(perf_counter() - begun - measuring)
+
+        try:
+            model.fit(train, validation=valid, callbacks=[swept], progress=progress)
+            self.stopped = model.stopped_
+        except DivergedError:
+            self.stopped = "diverged"
+        except SingularSystemError:
+            self.stopped = "singular"
+
+    @property
+    def failed(self) -> bool:
+        return self.stopped in ("diverged", "singular") or not self.rows
+
+    def as_dict(self, best: float) -> dict[str, Any]:
+        last = self.rows[-1] if self.rows else None
+        reached = None if last is None or self.failed else last
+        return {
+            "solver": self.name,
+            "objective": reached and reached.objective,
+            "above_best": None if reached is None else _above(reached.objective, best),
+            "train_rmse": reached and reached.train_rmse,
+            "heldout_rmse": reached and reached.validation_rmse,
+            "seconds": self.seconds[-1] if self.seconds else 0.0,
+            "sweeps": len(self.rows),
+            "stopped": self.stopped,
+            "trace": {
+                "seconds": self.seconds,
+                "objective": [row.objective for row in self.rows],
+                "heldout_rmse": [row.validation_rmse for row in self.rows],
+            },
+        }
+
+
+def _above(objective: float, best: float) -> float:
+    """How far J is above the best, relative."""
+    return (objective - best) / (abs(best) or 1.0)
+
+
+@dataclass
+class _Comparison:
+    """All solvers on one split."""
+
+    out: Output
+    names: list[str]
+    model: ExplicitMF
+    valid: float
+    path: Path | None
+
+    def run(self, ratings: Ratings) -> None:
+        train, valid = ratings, None
+        if self.valid:
+            train, valid = split_random(ratings, test=self.valid, seed=self.model.seed)
+        self._head(ratings, train, valid)
+        if "lbfgs" in self.names:
+            import scipy.optimize  # noqa: F401  (loaded here, its time is no fit's)
+        runs: list[_Run] = []
+        interrupted = False
+        try:
+            for name in self.names:
+                runs.append(_Run(name))
+                runs[-1].fit(self._fresh(name), train, valid, watched(self.out))
+        except KeyboardInterrupt:
+            interrupted = True
+            if not any(run.rows for run in runs):
+                raise
+        best = min((r.rows[-1].objective for r in runs if not r.failed), default=math.nan)
+        self._table(runs, best, valid is not None)
+        document: dict[str, Any] = {
+            "command": "compare-solvers",
+            "data": ratings.summary().as_dict(),
+            "parameters": {**self.model.get_params(), "solver": None},
+            "split": {"train": len(train), "valid": len(valid) if valid else 0},
+            "solvers": [run.as_dict(best) for run in runs],
+            "interrupted": interrupted,
+            "picture": self._draw(runs),
+        }
+        self.out.document(document)
+        if interrupted:
+            note("interrupted: the solvers after the last line were not run")
+            raise SystemExit(130)
+
+    def _fresh(self, name: str) -> ExplicitMF:
+        """An unfitted model of the same start whose fit the held-out part does not stop."""
+        params = self.model.get_params()
+        return ExplicitMF(**{**params, "solver": name, "patience": params["max_iter"] + 1})
+
+    def _head(self, ratings: Ratings, train: Ratings, valid: Ratings | None) -> None:
+        m, n = ratings.shape
+        model = self.model
+        held = f", {len(valid):,} held out" if valid else ""
+        self.out.facts(
+            [
+                ("ratings", f"{len(ratings):,} of {m:,} users and {n:,} items"),
+                ("fitted to", f"{len(train):,}{held}"),
+                ("model", f"rank {model.rank}, reg {model.reg} ({model.reg_scaling})"),
+                (
+                    "stop",
+                    f"after {model.max_iter} sweeps, or one that gains less than {model.tol:g}",
+                ),
+            ]
+        )
+        self.out.say()
+
+    def _table(self, runs: list[_Run], best: float, held_out: bool) -> None:
+        columns = [
+            Column("solver"),
+            Column("J", right=True),
+            Column("above best", right=True),
+            *([Column("held-out RMSE", right=True)] if held_out else []),
+            Column("seconds", right=True),
+            Column("sweeps", right=True),
+            Column("stopped"),
+        ]
+        self.out.table(columns, [self._line(run, best, held_out) for run in runs])
+
+    def _line(self, run: _Run, best: float, held_out: bool) -> list[str]:
+        J, above, error = "", "", ""
+        if not run.failed:
+            last = run.rows[-1]
+            J = f"{last.objective:,.2f}"
+            gap = _above(last.objective, best)
+            above = "best" if gap == 0 else f"{gap:.1e}"
+            error = "" if last.validation_rmse is None else f"{last.validation_rmse:.4f}"
+        seconds = f"{run.seconds[-1]:.2f}" if run.seconds else ""
+        shown = [run.name, J, above, *([error] if held_out else [])]
+        return [*shown, seconds, str(len(run.rows)), _WHY.get(run.stopped, run.stopped)]
+
+    def _draw(self, runs: list[_Run]) -> str | None:
+        """The picture, where one was asked for and there is something to draw."""
+        drawn = [run for run in runs if not run.failed]
+        if self.path is None or not drawn:
+            return None
+        from halfstep.report.picture import write_picture
+        from halfstep.report.traces import Curve, traces_chart
+
+        curves = [
+            Curve(
+                run.name,
+                run.seconds,
+                [row.objective for row in run.rows],
+                [row.validation_rmse for row in run.rows if row.validation_rmse is not None]
+                or None,
+            )
+            for run in drawn
+        ]
+        longest = max(run.seconds[-1] for run in drawn)
+        title = f"Solvers of one objective, rank {self.model.rank}, up to {duration(longest)}"
+        write_picture(traces_chart(curves, title), self.path)
+        self.out.say()
+        self.out.facts([("drawn", str(self.path))])
+        return str(self.path)
+
+
+_WHY = {
+    "converged": "converged",
+    "max_iter": "most sweeps",
+}
