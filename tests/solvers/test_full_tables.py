@@ -1,10 +1,14 @@
 """ALS on a table in which nothing is missing: one factorization for all rows, in whatever company."""
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
 import halfstep as hs
-from halfstep import testing
+from halfstep import _native, testing
 from halfstep.backends import CSR, RowTerms, get_backend
 from halfstep.solvers import get_solver
 from halfstep.solvers.linear import EXACT_UP_TO
@@ -54,6 +58,30 @@ def test_native_is_the_oracle(m, rank, bias, dtype):
     found = solve("native", cells, given, bias)
     scale = max(1.0, np.abs(expected).max())
     assert np.abs(found - expected).max() <= testing.TOLERANCE[dtype] * scale
+
+
+@pytest.mark.parametrize("isa", _native.available_isas())
+def test_every_instruction_set(isa):
+    code = """
+import sys
+sys.path.insert(0, sys.argv[1])
+import test_full_tables as tests
+from halfstep import _native
+assert _native.isa() == sys.argv[2]
+for dtype in ("float32", "float64"):
+    tests.test_a_full_row_has_the_same_bits_in_any_company(dtype)
+    for rank in (1, 8, 17, 65):
+        tests.test_native_is_the_oracle(53, rank, True, dtype)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code, os.path.dirname(__file__), isa],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+        env={**os.environ, "HALFSTEP_ISA": isa},
+    )
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize("dtype", testing.DTYPES)

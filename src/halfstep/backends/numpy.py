@@ -164,16 +164,22 @@ class NumpyBackend:
 
 def _solve(A: Array, rhs: Array, tolerance: float) -> Array | None:
     """x of A x = rhs by Cholesky, or None where a pivot is not above `tolerance` · A_kk."""
-    try:
-        L = np.linalg.cholesky(A)
-    except np.linalg.LinAlgError:
-        return None
-    if not np.all(np.diag(L) ** 2 > tolerance * np.diag(A)):
+    L = _factored(A, tolerance)
+    if L is None:
         return None
     from scipy.linalg import solve_triangular
 
     x: Array = solve_triangular(L.T, solve_triangular(L, rhs, lower=True), lower=False)
     return x if np.isfinite(x).all() else None
+
+
+def _factored(A: Array, tolerance: float) -> Array | None:
+    """L of A = L Lᵀ, or None where a pivot is not above `tolerance` · A_kk."""
+    try:
+        L: Array = np.linalg.cholesky(A)
+    except np.linalg.LinAlgError:
+        return None
+    return L if np.all(np.diag(L) ** 2 > tolerance * np.diag(A)) else None
 
 
 def solve_nonnegative(A: Array, h: Array, K: int, tolerance: float) -> Array | None:
@@ -183,7 +189,7 @@ def solve_nonnegative(A: Array, h: Array, K: int, tolerance: float) -> Array | N
     and h − s ρ / σ for the factors, and ‖Lᵀ x − L⁻¹ h‖² to be made least over x ≥ 0 (Lawson and Hanson
     1974). None where A is singular.
     """
-    if _solve(A, h, tolerance) is None:
+    if _factored(A, tolerance) is None or not np.isfinite(h).all():
         return None
     from scipy.linalg import solve_triangular
     from scipy.optimize import nnls
