@@ -264,13 +264,16 @@ fn nearly_singular_nonnegative_rows_end() {
                         assert!(x.iter().all(|&x| x >= 0.0 && x.is_finite()));
                         ended[0] += 1;
                     }
-                    Err(Error::Singular { .. }) => ended[1] += 1,
+                    Err(Error::Singular { .. }) => {
+                        assert!(ridge < 1e-3, "seed {seed}: the pivots are above rounding");
+                        ended[1] += 1;
+                    }
                     Err(other) => panic!("{other:?}"),
                 }
             }
         }
     }
-    assert!(ended[0] > 300, "{ended:?}");
+    assert!(ended[0] > 180 && ended[1] > 0, "{ended:?}");
 }
 
 #[test]
