@@ -256,7 +256,10 @@ fn nearly_singular_nonnegative_rows_end() {
                 let mut instance = Instance::<f32>::new(rank, 100, &lengths, seed % 2 == 0, seed);
                 for (p, f) in instance.fixed.iter_mut().enumerate() {
                     let row = (p / rank % 10) as f32;
-                    *f = 1.0 + spread * *f + row * 0.1 + if p % rank % 3 == 0 { 0.0 } else { spread };
+                    *f = 1.0
+                        + spread * *f
+                        + row * 0.1
+                        + if (p % rank).is_multiple_of(3) { 0.0 } else { spread };
                 }
                 instance.ridge.fill(ridge);
                 match instance.solve(Isa::available()[0], 1, true) {
