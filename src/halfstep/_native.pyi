@@ -5,8 +5,8 @@ written in place. `T` is float32 or float64, the same in all float arguments of 
 `values` and `weights`, which are always float32. Wrong dtypes, shapes, lengths, layouts or indices
 raise `halfstep.errors.InternalError` or `TypeError` (Python callers have checked them before); a row
 that cannot be solved raises `SingularSystem` with the row's index in `args[1]`; Ctrl-C raises
-`KeyboardInterrupt`. `method` is ("cg", steps, tol), ("subspace", block, 0.0), or None for the exact
-solution; with the first two `out` and `out_bias` hold the start on entry.
+`KeyboardInterrupt`. `method` is ("cg", steps, tol), ("subspace", block, 0.0), ("nonnegative", 0, 0.0),
+or None for the exact solution; with the first two `out` and `out_bias` hold the start on entry.
 """
 
 from typing import TypeVar

@@ -64,19 +64,30 @@ class Factors:
 
     @classmethod
     def random(
-        cls, ratings: Ratings, rank: int, *, biases: bool, mean: float, dtype: str, seed: int
+        cls,
+        ratings: Ratings,
+        rank: int,
+        *,
+        biases: bool,
+        mean: float,
+        dtype: str,
+        seed: int,
+        nonnegative: bool = False,
     ) -> Factors:
         """W with independent normal entries of standard deviation √σ / K^¼; everything else 0.
 
         σ is the (weighted) standard deviation of the ratings around μ: if Z had such entries too,
         w·z would have that of the ratings, so that neither side starts far from its final scale.
-        Only W is random: the first half-step solves the items from it.
+        Only W is random: the first half-step solves the items from it. With `nonnegative` its entries
+        are the absolute values of those.
         """
         m, n = ratings.shape
         spread = np.float32(math.sqrt(deviation(ratings.by_user, mean) / math.sqrt(rank)))
         users = _empty((m, rank), np.float32)
         np.random.default_rng(seed).standard_normal(dtype=np.float32, out=users)
         users *= spread
+        if nonnegative:
+            np.abs(users, out=users)
         items = _empty((n, rank), dtype)
         items.fill(0)
         return cls(

@@ -35,12 +35,14 @@ class Reg:
 class RowProblem:
     """The arguments of `Backend.solve_rows` that do not change from sweep to sweep.
 
-    (P + Σ a f fᵀ + s_u diag(d)) x = q + Σ b f, with d = `ridge` and s = `scale`.
+    (P + Σ a f fᵀ + s_u diag(d)) x = q + Σ b f, with d = `ridge` and s = `scale`. With `nonnegative`, the
+    minimum of ½ xᵀ A x − hᵀ x (A and h the two sides of that system) over factors ≥ 0, the bias free.
     """
 
     terms: RowTerms
     ridge: Array
     scale: Array | None
+    nonnegative: bool = False
 
     def solve(
         self,
@@ -56,6 +58,10 @@ class RowProblem:
 
         Raises `SingularSystemError` with the number of the row.
         """
+        if method is None and self.nonnegative:
+            from halfstep.solvers.linear import NonNegative
+
+            method = NonNegative()
         backend.solve_rows(
             cells,
             fixed[0],
@@ -125,7 +131,8 @@ class SquaredError:
         if self.biases:
             ridge[rank] = self.reg.bias
         scale = row_weights(cells).astype(dtype) if self.reg_scaling == "count" else None
-        return RowProblem(RowTerms(a0=1.0, a1=0.0, b0=-self.mean, b1=1.0), ridge, scale)
+        terms = RowTerms(a0=1.0, a1=0.0, b0=-self.mean, b1=1.0)
+        return RowProblem(terms, ridge, scale, self.nonnegative)
 
     def value(self, by_user: CSR, by_item: CSR, factors: Factors, backend: Backend) -> Value:
         f = factors

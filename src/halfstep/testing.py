@@ -21,10 +21,11 @@ import numpy as np
 from halfstep.backends import get_backend
 from halfstep.backends.base import CSR, Array, Backend
 from halfstep.data.ratings import Ratings
+from halfstep.errors import ParameterError
 from halfstep.factors import Factors
 from halfstep.models.explicit import ExplicitMF, check_reg
 from halfstep.objectives import SquaredError
-from halfstep.solvers import ALS, CG, GD, LBFGS, SGD, Cholesky, Problem, Solver, Subspace
+from halfstep.solvers import ALS, CG, GD, LBFGS, SGD, Problem, Solver, Subspace
 from halfstep.solvers.als import half_step
 from halfstep.threads import get_num_threads, set_num_threads
 
@@ -36,6 +37,7 @@ __all__ = [
     "SOLVERS",
     "TOLERANCE",
     "Case",
+    "combines",
     "gradient",
     "objective_value",
     "random_ratings",
@@ -56,6 +58,8 @@ OBJECTIVES: tuple[dict[str, Any], ...] = (
     {"biases": True, "reg_scaling": "none", "reg": (2.0, 1.0, 0.5)},
     {"biases": False, "reg_scaling": "count", "reg": 0.1},
     {"biases": False, "reg_scaling": "none", "reg": 1.0, "center": False},
+    {"biases": False, "reg_scaling": "none", "reg": 0.5, "center": False, "nonnegative": True},
+    {"biases": True, "reg_scaling": "count", "reg": 0.05, "nonnegative": True},
 )
 TOLERANCE = {"float32": 2e-4, "float64": 1e-10}
 """How far a backend may be from the oracle, relative to the largest entry of the answer, on
@@ -100,6 +104,15 @@ class Case:
     def tolerance(self) -> float:
         """`TOLERANCE` of the dtype."""
         return TOLERANCE[self.dtype]
+
+
+def combines(solver: Solver, objective: dict[str, Any]) -> bool:
+    """Whether a model takes that solver with that objective (else it has told why not)."""
+    try:
+        ExplicitMF(solver=solver, **objective)._check()
+    except ParameterError:
+        return False
+    return True
 
 
 def random_ratings(
@@ -220,7 +233,10 @@ def law_objective_never_rises(case: Case) -> None:
 
 
 def law_gradient_is_zero_at_convergence(case: Case) -> None:
-    """At the end of a long fit of a solver that descends every partial derivative of J vanishes."""
+    """At the end of a long fit of a solver that descends every partial derivative of J vanishes.
+
+    With bounds, J grows where it may go.
+    """
     if not case.solver.descends:
         return
     ratings = case.ratings()
@@ -232,6 +248,11 @@ def law_gradient_is_zero_at_convergence(case: Case) -> None:
     if case.dtype == "float32" and isinstance(case.solver, GD):
         allowed = 5e-3  # its line search sees J to rounding ε, and so the gradient to √ε
     for name, g in found.items():
+        if _objective_of(model).nonnegative and name.endswith("_factors"):
+            # Karush, Kuhn and Tucker: a factor that is 0 may only have a slope upwards
+            array = _arrays(model.factors_)[name]
+            assert array.min() >= 0
+            g = np.where(array > 0, g, np.minimum(g, 0))
         assert np.abs(g).max() <= allowed * scale, f"∂J/∂{name} is {np.abs(g).max():.3g}"
 
 
@@ -331,13 +352,20 @@ def _start(case: Case, ratings: Ratings) -> Factors:
         mean=objective.mean,
         dtype=case.dtype,
         seed=case.seed,
+        nonnegative=objective.nonnegative,
     )
 
 
 def _objective(case: Case, ratings: Ratings) -> SquaredError:
     params = case.model().get_params()
     mean = ratings.mean() if params["center"] else 0.0
-    return SquaredError(mean, check_reg(params["reg"]), params["reg_scaling"], params["biases"])
+    return SquaredError(
+        mean,
+        check_reg(params["reg"]),
+        params["reg_scaling"],
+        params["biases"],
+        params["nonnegative"],
+    )
 
 
 def _sweeps(case: Case, ratings: Ratings, start: Factors, sweeps: int) -> Factors:
@@ -374,7 +402,7 @@ def law_swapping_sides_swaps_the_factors(case: Case) -> None:
     one = (Z, None if b_u is None else np.zeros(len(Z), dtype=case.dtype))
     two = (Z.copy(), None if b_u is None else np.zeros(len(Z), dtype=case.dtype))
     linear = case.solver.linear if isinstance(case.solver, ALS) else "auto"
-    method = Cholesky() if linear == "auto" else linear
+    method = None if linear == "auto" else linear
     half_step(ours, "item", (W, b_u), one, backend, method)
     half_step(theirs, "user", (W, b_u), two, backend, method)
     assert one[0].tobytes() == two[0].tobytes()

@@ -766,6 +766,7 @@ METHODS = [
     *(None, ("cg", 0, 0.0), ("cg", 3, 0.0), ("cg", 50, 0.5), ("cg", 2, np.nan)),
     *(("subspace", 0, 0.0), ("subspace", 1, 0.0), ("subspace", 3, 0.0), ("subspace", 2**60, 0.0)),
     *(("subspace", 1, 0.5), ("lu", 1, 0.0)),
+    *(("nonnegative", 0, 0.0), ("nonnegative", 1, 0.0), ("nonnegative", 0, 0.5)),
 ]
 
 

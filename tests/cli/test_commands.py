@@ -88,6 +88,18 @@ def test_fit_is_the_library(run, files, tmp_path):
     assert saved.factors_.user_factors.tobytes() == again.factors_.user_factors.tobytes()
 
 
+def test_fit_nonnegative(run, files, tmp_path):
+    saved = tmp_path / "m.safetensors"
+    answer = run("fit", files.ratings, "-o", saved, "--rank", 3, "--nonnegative", "--max-iter", 3)
+    assert answer.code == 0, answer.err
+    model = hs.load(saved)
+    assert model.nonnegative
+    assert model.factors_.user_factors.min() == 0
+    wrong = run("fit", files.ratings, "-o", saved, "--nonnegative", "--solver", "als-cg")
+    assert wrong.code == 2
+    assert "linear=" in wrong.err
+
+
 @pytest.mark.parametrize(
     ("valid", "test", "parts"), [(0, 0.1, {"test"}), (0.1, 0, {"valid"}), (0, 0, set())]
 )

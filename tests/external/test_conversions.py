@@ -92,3 +92,27 @@ def test_twice_our_objective_is_theirs(theirs, scaling, biases):
     )
     ours = testing.objective_value(ratings, objective, factors)
     assert 2 * ours == pytest.approx(theirs(r, P), rel=1e-12)
+
+
+def test_scikit_learns_nmf_ends_at_a_minimum_of_ours():
+    """Its factors of a whole table obey the conditions of Karush, Kuhn and Tucker of our J."""
+    decomposition = pytest.importorskip("sklearn.decomposition")
+    X = np.random.default_rng(3).gamma(1.0, size=(30, 20))
+    theirs = decomposition.NMF(
+        3, alpha_W=0.02, alpha_H=0.03, l1_ratio=0.0, init="random", random_state=0, tol=1e-10
+    ).set_params(max_iter=20_000)
+    W = theirs.fit_transform(X.astype(np.float32).astype(float))
+    ratings = hs.Ratings.from_dense(X)
+    start = hs.Factors.random(ratings, 3, biases=False, mean=0.0, dtype="float64", seed=0)
+    factors = replace(start, user_factors=W, item_factors=theirs.components_.T.copy())
+    slopes = {}
+    for share in (1.0, 0.5):  # another λ is not at its minimum
+        reg = Reg(share * 0.02 * 20, share * 0.03 * 30, 0.0)
+        objective = SquaredError(0.0, reg, "none", biases=False, nonnegative=True)
+        g = testing.gradient(ratings, objective, factors)
+        slopes[share] = max(
+            np.abs(np.where(getattr(factors, name) > 0, g[name], np.minimum(g[name], 0))).max()
+            for name in g
+        )
+    assert slopes[1.0] < 1e-4
+    assert slopes[0.5] > 1e-2

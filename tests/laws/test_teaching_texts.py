@@ -217,3 +217,41 @@ def test_nothing_missing_is_the_closed_form():
     out = np.empty((6, 3))
     half_step(problem, "user", (Z, None), (out, None), get_backend("native"))
     np.testing.assert_allclose(out, expected, atol=1e-10)
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float64", 1e-10), ("float32", 2e-5)])
+@pytest.mark.parametrize("backend", testing.BACKENDS)
+@pytest.mark.parametrize("rank", [1, 3, 16, 40])
+def test_the_closed_form_of_a_whole_table(rank, backend, dtype, tolerance):
+    """The same for 70 users and 60 items, at once for all rows (and not one after the other)."""
+    X = np.random.default_rng(5).integers(0, 11, (70, 60)) / 2
+    ratings = hs.Ratings.from_dense(X)
+    objective, f = plain(ratings, rank=rank)
+    Z = f.item_factors.astype(dtype).astype(float)
+    expected = np.linalg.solve(Z.T @ Z + LAM * np.identity(rank), Z.T @ X.T).T
+    problem = Problem.of(ratings, objective, rank, dtype)
+    out = np.empty((70, rank), dtype=dtype)
+    half_step(problem, "user", (Z.astype(dtype), None), (out, None), get_backend(backend))
+    np.testing.assert_allclose(out, expected, atol=tolerance * np.abs(expected).max())
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float64", 1e-10), ("float32", 2e-5)])
+@pytest.mark.parametrize("scaling", ["none", "count"])
+@pytest.mark.parametrize("backend", testing.BACKENDS)
+def test_the_closed_form_with_biases(backend, scaling, dtype, tolerance):
+    """[Wᵀ; b_uᵀ] = ([Z 1]ᵀ[Z 1] + s diag(λ_w, …, λ_b))⁻¹ [Z 1]ᵀ (X − μ − 1 b_iᵀ)ᵀ, with s = 1 or n."""
+    X = np.random.default_rng(6).integers(0, 11, (70, 60)) / 2
+    ratings = hs.Ratings.from_dense(X)
+    reg = Reg(0.3, 0.3, 0.1)
+    objective = SquaredError(ratings.mean(), reg, scaling, biases=True)
+    generator = np.random.default_rng(7)
+    Z, b_i = (generator.normal(size=shape).astype(dtype) for shape in ((60, 4), 60))
+    Z1 = np.column_stack([Z, np.ones(60)]).astype(float)
+    s = 60 if scaling == "count" else 1
+    A = Z1.T @ Z1 + s * np.diag([reg.user] * 4 + [reg.bias])
+    expected = np.linalg.solve(A, Z1.T @ (X - X.mean() - b_i).T).T
+    problem = Problem.of(ratings, objective, 4, dtype)
+    W, b_u = np.empty((70, 4), dtype=dtype), np.empty(70, dtype=dtype)
+    half_step(problem, "user", (Z, b_i), (W, b_u), get_backend(backend))
+    found = np.column_stack([W, b_u])
+    np.testing.assert_allclose(found, expected, atol=tolerance * np.abs(expected).max())

@@ -445,7 +445,7 @@ BAD = {
     "reg_scaling": ["frequency", "Count", None, 1, [], np.array(["count", "none"])],
     "biases": ["yes", 1, None, []],
     "center": ["yes", 0, None],
-    "nonnegative": [True, "no", 1, None],
+    "nonnegative": ["no", 1, None],
     "dtype": ["float16", "f4", float, np.float32, np.dtype("float32"), None, [], "object"],
     "tol": [-1e-9, 1, 2, math.nan, math.inf, "small", None, True, [1e-3], 1j],
     "max_iter": [0, -1, 1.5, True, "all", None, math.inf],

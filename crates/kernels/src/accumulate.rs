@@ -42,7 +42,7 @@ pub trait Source<T> {
 }
 
 /// The fixed side: rows of K elements, each readable up to K rounded up to 16.
-struct Fixed<'a, T> {
+pub struct Fixed<'a, T> {
     rows: &'a [T],
     rank: usize,
     /// From this row on, rows are read from `last`.
@@ -52,7 +52,7 @@ struct Fixed<'a, T> {
 }
 
 impl<'a, T: Element> Fixed<'a, T> {
-    fn new(rows: &'a [T], layout: Layout) -> Self {
+    pub fn new(rows: &'a [T], layout: Layout) -> Self {
         let Layout { rank, .. } = layout;
         let safe = rows.len().checked_sub(layout.padded()).map_or(0, |room| room / rank + 1);
         let left = &rows[(safe * rank).min(rows.len())..];
@@ -63,14 +63,14 @@ impl<'a, T: Element> Fixed<'a, T> {
 
     #[cold]
     #[inline(never)]
-    fn outside(&self, index: usize) -> Error {
+    pub fn outside(&self, index: usize) -> Error {
         let rows = self.rows.len() / self.rank;
         Error::contract(format!("column {index} is outside the {rows} fixed rows"))
     }
 
     /// Where row `index` is; None where there is no such row.
     #[inline(always)]
-    fn row(&self, index: usize) -> Option<*const T> {
+    pub fn row(&self, index: usize) -> Option<*const T> {
         if index < self.safe {
             // Below `safe`, so the row is inside.
             Some(self.rows.as_ptr().wrapping_add(index * self.rank))

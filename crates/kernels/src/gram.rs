@@ -49,10 +49,10 @@ pub fn gram<T: Element>(
 }
 
 /// `rows` rows from `first` on, once each, a = its scale.
-struct FactorRows<'a, T> {
-    first: usize,
-    rows: usize,
-    scale: Option<&'a [T]>,
+pub(crate) struct FactorRows<'a, T> {
+    pub first: usize,
+    pub rows: usize,
+    pub scale: Option<&'a [T]>,
 }
 
 impl<T: Element> Source<T> for FactorRows<'_, T> {

@@ -9,6 +9,8 @@
 //! | `cholesky.rs` | A = WᵀDW and the solves, with checked pivots |
 //! | `each_row.rs` | all rows, by a solver of one |
 //! | `dual.rs` | the systems of rows with few cells |
+//! | `full.rs` | the systems of rows that observe every column |
+//! | `nonnegative.rs` | every row's problem with factors ≥ 0 |
 //! | `cg.rs` | every row's system by conjugate gradients |
 //! | `packed.rs` | the cells of a row, gathered once, and sums over them |
 //! | `subspace.rs` | every row's system by blocks of unknowns |
@@ -38,10 +40,12 @@ mod csr;
 mod dual;
 mod each_row;
 mod error;
+mod full;
 mod gradient;
 mod gram;
 mod grid;
 mod ids;
+mod nonnegative;
 mod packed;
 mod parallel;
 mod rows;
@@ -62,6 +66,7 @@ pub use gradient::gradient;
 pub use gram::gram;
 pub use grid::{Grid, Parts};
 pub use ids::{Factorized, Integer, factorize};
+pub use nonnegative::solve_rows_nonnegative;
 pub use parallel::Run;
 pub use rows::{RowProblem, Terms, solve_rows};
 pub use score::{Model, predict, squared_error};

@@ -16,6 +16,7 @@
 //!    up to 16 or 32, and 16 · S + 19 · K for the solution.
 //! 4. A row of few cells is solved by its dual (dual.rs).
 //! 5. The sum of a row of more than 65,536 cells is split among the threads.
+//! 6. Rows that observe every column share one matrix (full.rs).
 //!
 //! A row's bits depend on its own cells, the fixed side and the instruction set alone.
 
@@ -28,6 +29,7 @@ use crate::cholesky::{self, Corner, Workspace};
 use crate::dual::{self, Dual};
 use crate::each_row::{RowSolver, each_row};
 use crate::error::{Error, Result};
+use crate::full::Full;
 use crate::parallel::{Run, chunks_by_cost, worse};
 use crate::simd::{Element, Isa, Simd};
 use crate::split::sum_blocks;
@@ -121,46 +123,62 @@ pub fn solve_rows<'p, T: Element>(
     out_bias: Option<&mut [T]>,
 ) -> Result<()> {
     let p = *problem;
-    let rows = p.check(out.len(), out_bias.as_ref().map(|b| b.len()))?;
-
-    let k = p.rank as f64;
-    let cost = |u: usize| {
-        let n = p.cells.row(u).len();
-        if n > SUPER { 0.0 } else { n as f64 * k * (k + 8.0) + k * k * (k / 3.0 + 16.0) }
-    };
-    let chunks = chunks_by_cost(rows, run.threads(), cost);
+    p.check(out.len(), out_bias.as_ref().map(|b| b.len()))?;
     let bias = out_bias.is_some();
     let layout = Layout::new::<T>(p.rank, 1 + usize::from(bias));
+    let dual = dual::Terms::of(&p);
+    let full = Full::of(run, &p, bias, dual.map_or(0, |terms| terms.most))?;
+    let k = p.rank as f64;
+    let cost = |u: usize| {
+        let n = p.cells.row(u).len() as f64;
+        if full.has(u) { 0.0 } else { n * k * (k + 8.0) + k * k * (k / 3.0 + 16.0) }
+    };
     let solver = |given: Option<&Sum<T>>| Exact {
-        p: &p,
-        run,
-        accumulator: Accumulator::new(layout, p.fixed),
+        system: System::new(&p, run, layout, given),
         workspace: Workspace::new(layout),
-        dual: dual::Terms::of(&p).map(|terms| (terms, Dual::new(p.rank, terms.most))),
-        given: given.cloned(),
+        dual: dual.map(|terms| (terms, Dual::new(p.rank, terms.most))),
+        full: &full,
     };
     let mut out_bias = out_bias;
+    let shared = full.solve(isa, run, (&mut *out, out_bias.as_deref_mut()));
+    if matches!(shared, Err(Error::Cancelled | Error::Contract(_))) {
+        return shared;
+    }
+    let needed = |u: usize| !full.has(u);
+    worse(shared, each_system(isa, run, &p, (layout, needed, cost), solver, (out, out_bias)))
+}
+
+/// Solve every row by a solver of whole systems: where a row is too `long` for one thread, all of them make its
+/// sum first, unless the solver does not need it.
+pub(crate) fn each_system<T: Element, R: RowSolver<T>>(
+    isa: Isa,
+    run: Run<'_>,
+    p: &RowProblem<'_, T>,
+    (layout, needed, cost): (Layout, impl Fn(usize) -> bool, impl Fn(usize) -> f64),
+    solver: impl Fn(Option<&Sum<T>>) -> R + Sync,
+    (out, mut out_bias): (&mut [T], Option<&mut [T]>),
+) -> Result<()> {
+    let rows = p.cells.rows();
+    let long = |u: usize| p.cells.row(u).len() > SUPER;
+    let chunks = chunks_by_cost(rows, run.threads(), |u| if long(u) { 0.0 } else { cost(u) });
     let mut outcome = Ok(());
-    for u in (0..rows).filter(|&u| p.cells.row(u).len() > SUPER) {
+    for u in (0..rows).filter(|&u| long(u) && needed(u)) {
         let cells = p.cells.row(u);
-        let block = |b: Range<usize>| RowCells::new(&p, cells.start + b.start..cells.start + b.end);
+        let block = |b: Range<usize>| RowCells::new(p, cells.start + b.start..cells.start + b.end);
         let sum = sum_blocks(isa, run, layout, p.fixed, (cells.len(), SUPER), block)?;
         let out = (&mut *out, out_bias.as_deref_mut());
         outcome =
-            worse(outcome, each_row(isa, run, &p, from_ref(&(u..u + 1)), || solver(Some(&sum)), out));
+            worse(outcome, each_row(isa, run, p, from_ref(&(u..u + 1)), || solver(Some(&sum)), out));
     }
-    worse(outcome, each_row(isa, run, &p, &chunks, || solver(None), (out, out_bias)))
+    worse(outcome, each_row(isa, run, p, &chunks, || solver(None), (out, out_bias)))
 }
 
 /// One thread's scratch.
 struct Exact<'a, 'p, T> {
-    p: &'a RowProblem<'p, T>,
-    run: Run<'a>,
-    accumulator: Accumulator<'p, T>,
+    system: System<'a, 'p, T>,
     workspace: Workspace<T>,
     dual: Option<(dual::Terms<T>, Dual<T>)>,
-    /// The sum over the cells of the one row to be solved, made before.
-    given: Option<Sum<T>>,
+    full: &'a Full<'a, 'p, T>,
 }
 
 impl<T: Element> RowSolver<T> for Exact<'_, '_, T> {
@@ -172,10 +190,8 @@ impl<T: Element> RowSolver<T> for Exact<'_, '_, T> {
         x: &mut [T],
         bias: &mut Option<T>,
     ) -> Result<bool> {
-        let cells = self.p.cells.row(u);
-        let given = self.given.take();
-        if cells.len() > SUPER && given.is_none() {
-            return Ok(true); // has been solved
+        if self.full.has(u) || self.system.elsewhere(u) {
+            return Ok(true);
         }
         if let Some(own) = self.by_dual(simd, u)? {
             let (_, dual) = self.dual.as_ref().expect("it has solved the row");
@@ -183,8 +199,9 @@ impl<T: Element> RowSolver<T> for Exact<'_, '_, T> {
             *bias = bias.map(|_| own);
             return Ok(true);
         }
-        self.assemble(simd, cells, given)?;
-        let solved = self.finish(simd, u);
+        let corner = self.system.assemble(simd, u)?;
+        let Accumulator { layout, sum, .. } = &mut self.system.accumulator;
+        let solved = cholesky::solve(simd, *layout, &mut sum.g, corner, &mut self.workspace);
         x.copy_from_slice(&self.workspace.x[..x.len()]);
         *bias = bias.map(|_| solved.unwrap_or(T::ZERO));
         Ok(solved.is_ok())
@@ -195,7 +212,8 @@ impl<T: Element> Exact<'_, '_, T> {
     /// Solve one row by its dual and return its bias; None where the primal system is to be solved.
     #[inline(always)]
     fn by_dual<S: Simd<Elem = T>>(&mut self, simd: S, u: usize) -> Result<Option<T>> {
-        let Exact { p, accumulator, workspace, dual: Some((terms, dual)), .. } = self else {
+        let Exact { system: System { p, accumulator, .. }, workspace, dual, .. } = self;
+        let Some((terms, dual)) = dual else {
             return Ok(None);
         };
         let cells = p.cells.row(u);
@@ -205,18 +223,37 @@ impl<T: Element> Exact<'_, '_, T> {
         }
         dual.solve(simd, &RowCells::new(p, cells), accumulator, (*terms, scale), workspace)
     }
+}
 
-    /// P + Σ a f fᵀ, Σ b f and Σ a f of a row, into the accumulator's sum.
+/// The whole system of one row after the other.
+pub(crate) struct System<'a, 'p, T> {
+    pub p: &'a RowProblem<'p, T>,
+    pub run: Run<'a>,
+    /// Its sum is the system: the upper triangle of A, then h, then (with a bias) the bias column.
+    pub accumulator: Accumulator<'p, T>,
+    /// The sum over the cells of the one row to be solved, made before.
+    given: Option<Sum<T>>,
+}
+
+impl<'a, 'p, T: Element> System<'a, 'p, T> {
+    pub fn new(p: &'a RowProblem<'p, T>, run: Run<'a>, layout: Layout, given: Option<&Sum<T>>) -> Self {
+        System { p, run, accumulator: Accumulator::new(layout, p.fixed), given: given.cloned() }
+    }
+
+    /// Is this a long row, for which another solver is given the sum?
     #[inline(always)]
-    fn assemble<S: Simd<Elem = T>>(
-        &mut self,
-        simd: S,
-        cells: Range<usize>,
-        given: Option<Sum<T>>,
-    ) -> Result<()> {
-        let Exact { p, run, accumulator, .. } = self;
+    pub fn elsewhere(&self, u: usize) -> bool {
+        self.p.cells.row(u).len() > SUPER && self.given.is_none()
+    }
+
+    /// P + Σ a f fᵀ + s diag(d), h = q + Σ b f and the bias column of a row, into the accumulator's sum; with a
+    /// bias, its corner.
+    #[inline(always)]
+    pub fn assemble<S: Simd<Elem = T>>(&mut self, simd: S, u: usize) -> Result<Option<Corner<T>>> {
+        let System { p, run, accumulator, given } = self;
+        let cells = p.cells.row(u);
         let layout = accumulator.layout;
-        if let Some(sum) = given {
+        if let Some(sum) = given.take() {
             accumulator.sum = sum;
         } else if p.prior.is_some() {
             accumulator.sum.g.fill(T::ZERO);
@@ -224,26 +261,14 @@ impl<T: Element> Exact<'_, '_, T> {
         if let Some(prior) = p.prior {
             add_prior(layout, prior, &mut accumulator.sum.g);
         }
-        if cells.len() > SUPER {
-            return Ok(());
+        if cells.len() <= SUPER {
+            accumulator.accumulate(simd, &RowCells::new(p, cells), p.prior.is_some(), *run)?;
         }
-        accumulator.accumulate(simd, &RowCells::new(p, cells), p.prior.is_some(), *run)
-    }
 
-    /// Add what is left of the system, solve it into the workspace and return its bias.
-    #[inline(always)]
-    fn finish<S: Simd<Elem = T>>(
-        &mut self,
-        simd: S,
-        u: usize,
-    ) -> std::result::Result<T, cholesky::Unsolved> {
-        let Exact { p, accumulator, workspace, .. } = self;
-        let layout = accumulator.layout;
         let Layout { rank, border, stride } = layout;
         let bias = border == 2;
         let unknowns = rank + usize::from(bias);
         let sum = &mut accumulator.sum;
-
         let s = p.scale.map_or(T::ONE, |s| s[u]);
         let q = p.linear_of(u);
         for k in 0..rank {
@@ -254,13 +279,12 @@ impl<T: Element> Exact<'_, '_, T> {
                 *sum += q;
             }
         }
-        let corner = bias.then(|| {
+        Ok(bias.then(|| {
             let prior = p.prior.map_or(0.0, |prior| prior[rank * unknowns + rank].to_f64());
             let ridge = (s * p.ridge[rank]).to_f64();
             let linear = q.map_or(0.0, |q| q[rank].to_f64());
             Corner { sigma: T::from_f64(sum.a + prior + ridge), rho: T::from_f64(sum.b + linear) }
-        });
-        cholesky::solve(simd, layout, &mut sum.g, corner, workspace)
+        }))
     }
 }
 

@@ -63,8 +63,9 @@ impl Layout {
 /// The rows that are multiplied.
 ///
 /// # Safety
-/// For every k below the `depth` of a call, `left` and `right` must be valid for reading K elements rounded up
-/// to 16, and `border` for as many as there are border rows.
+/// For every k below the `depth` of a call, `left` must be valid for reading K elements rounded up to 16, `right`
+/// for the columns of G in whole vectors ([`RankUpdate`]: K rounded up to 16; [`Product`]: those of a tile), and
+/// `border` for as many as there are border rows.
 pub unsafe trait Operands<T>: Copy {
     /// Whether any scale is not 1.
     const SCALED: bool;
@@ -172,6 +173,55 @@ impl<T: Element, O: Operands<T>> RankUpdate<'_, T, O> {
     fn tile(&self, row: usize, column: usize, height: usize, g: *mut T) -> Tile<T, O> {
         let RankUpdate { operands, depth, into, .. } = *self;
         Tile { operands, row, column, height, depth, g, stride: self.layout.stride, into, border: false }
+    }
+}
+
+/// One call of the micro-kernel over a matrix of K rows, then border rows, in full, which is one tile wide.
+pub struct Product<'a, T, O> {
+    pub layout: Layout,
+    pub operands: O,
+    /// The number of k.
+    pub depth: usize,
+    pub g: &'a mut [T],
+    pub into: Into,
+}
+
+impl<T: Element, O: Operands<T>> Product<'_, T, O> {
+    /// Run all tiles.
+    #[inline(always)]
+    pub fn run<S: Simd<Elem = T>>(self, s: S) {
+        match S::TILE_VECTORS {
+            3 => self.tiles::<S, 3>(s),
+            _ => self.tiles::<S, 2>(s),
+        }
+    }
+
+    #[inline(always)]
+    fn tiles<S: Simd<Elem = T>, const C: usize>(self, s: S) {
+        let Product { layout: Layout { rank, border, stride }, operands, depth, g, into } = self;
+        assert!(g.len() >= (rank + border) * stride && border <= 1 && C * S::LANES <= stride);
+        let g = g.as_mut_ptr();
+        let tile = |row: usize, height: usize, border: bool| Tile {
+            operands,
+            row: if border { 0 } else { row },
+            column: 0,
+            height,
+            depth,
+            g: g.wrapping_add(row * stride),
+            stride,
+            into,
+            border,
+        };
+        // SAFETY: operands are valid for reading K elements rounded up to 16, tiles begin at multiples of their
+        // largest height, and g has K + border rows of C vectors (asserted above).
+        unsafe {
+            for row in (0..rank).step_by(S::TILE_ROWS) {
+                tile(row, (rank - row).min(S::TILE_ROWS), false).run::<S, C>(s);
+            }
+            if border == 1 {
+                tile(rank, 1, true).sum::<S, 1, C>(s);
+            }
+        }
     }
 }
 

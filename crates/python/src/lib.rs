@@ -217,6 +217,7 @@ fn solve_rows<'py>(
         None => Method::Cholesky,
         Some((name, steps, tol)) if name == "cg" => Method::Cg(Cg { steps, tol }),
         Some((name, block, 0.0)) if name == "subspace" => Method::Subspace(block),
+        Some((name, 0, 0.0)) if name == "nonnegative" => Method::Nonnegative,
         Some(other) => return Err(internal(py, &format!("method {other:?} is not known"))),
     };
     let floats = RowArrays { fixed, offset, prior, linear, ridge, scale, out, out_bias };
@@ -233,6 +234,7 @@ enum Method {
     Cholesky,
     Cg(Cg),
     Subspace(usize),
+    Nonnegative,
 }
 
 /// The float arrays of `solve_rows`, all of one type.
@@ -298,6 +300,10 @@ impl<'py> RowArrays<'py> {
                 let b = block.min(problem.rank) as f64;
                 let work = n * k * (b + 16.0) / 4.0 + m * k * b * b / 3.0;
                 run(py, work, |r| kernels::solve_rows_subspace(isa, r, &problem, block, out, out_bias))
+            }
+            Method::Nonnegative => {
+                let work = n * k * (k + 8.0) / 4.0 + 4.0 * m * k * k * k / 3.0;
+                run(py, work, |r| kernels::solve_rows_nonnegative(isa, r, &problem, out, out_bias))
             }
         }
     }

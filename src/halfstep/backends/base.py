@@ -147,8 +147,9 @@ class Backend(Protocol):
         is P, `linear` is q (one row for all, or one each), `ridge` is d and `scale` is s. Where
         `out_bias` is given, every f is lengthened by a constant 1, so that P, q and d have K + 1
         entries a side, and the last unknown is written there. A row without cells and without q is
-        zero. `method` says how: None and `Cholesky()` solve exactly; for the others `out` and
-        `out_bias` hold the start on entry.
+        zero. `method` says how: None and `Cholesky()` solve exactly; `NonNegative()` finds the
+        minimum of ½ xᵀ A x − hᵀ x over factors ≥ 0 (the bias, where there is one, is free), A and h
+        the two sides of the system; for the others `out` and `out_bias` hold the start on entry.
 
         Raises `SingularSystemError` naming the row.
         """

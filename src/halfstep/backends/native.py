@@ -11,7 +11,7 @@ import numpy as np
 from halfstep import _native
 from halfstep.backends.base import CSR, Array, Parts, RowTerms, StepRows, StepTerms
 from halfstep.errors import SingularSystemError
-from halfstep.solvers.linear import CG, Linear, Subspace
+from halfstep.solvers.linear import CG, Linear, NonNegative, Subspace
 
 __all__ = ["NativeBackend"]
 
@@ -185,4 +185,6 @@ def _described(method: Linear | None) -> tuple[str, int, float] | None:
         return method.name, int(method.steps), float(method.tol)
     if isinstance(method, Subspace):
         return method.name, int(method.block), 0.0
+    if isinstance(method, NonNegative):
+        return method.name, 0, 0.0
     return None

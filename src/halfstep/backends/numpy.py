@@ -12,7 +12,7 @@ import numpy as np
 
 from halfstep.backends.base import CSR, Array, Parts, RowTerms, StepRows, StepTerms
 from halfstep.errors import SingularSystemError
-from halfstep.solvers.linear import CG, Linear, Subspace
+from halfstep.solvers.linear import CG, Linear, NonNegative, Subspace
 
 __all__ = ["NumpyBackend"]
 
@@ -80,6 +80,8 @@ class NumpyBackend:
                 x = _conjugate_gradients(A, h, _start(u, out, out_bias), method, epsilon)
             elif isinstance(method, Subspace):
                 x = _by_blocks(A, h, _start(u, out, out_bias), method.block, out.shape[1], epsilon)
+            elif isinstance(method, NonNegative):
+                x = solve_nonnegative(A, h, out.shape[1], size * epsilon)
             else:
                 x = _solve(A, h, size * epsilon)
             if x is None:
@@ -292,16 +294,40 @@ def _wide(rows: StepRows) -> tuple[Array, Array, Array, Array]:
 
 def _solve(A: Array, rhs: Array, tolerance: float) -> Array | None:
     """x of A x = rhs by Cholesky, or None where a pivot is not above `tolerance` · A_kk."""
-    try:
-        L = np.linalg.cholesky(A)
-    except np.linalg.LinAlgError:
-        return None
-    if not np.all(np.diag(L) ** 2 > tolerance * np.diag(A)):
+    L = _factored(A, tolerance)
+    if L is None:
         return None
     from scipy.linalg import solve_triangular
 
     x: Array = solve_triangular(L.T, solve_triangular(L, rhs, lower=True), lower=False)
     return x if np.isfinite(x).all() else None
+
+
+def _factored(A: Array, tolerance: float) -> Array | None:
+    """L of A = L Lᵀ, or None where a pivot is not above `tolerance` · A_kk."""
+    try:
+        L: Array = np.linalg.cholesky(A)
+    except np.linalg.LinAlgError:
+        return None
+    return L if np.all(np.diag(L) ** 2 > tolerance * np.diag(A)) else None
+
+
+def solve_nonnegative(A: Array, h: Array, K: int, tolerance: float) -> Array | None:
+    """The minimum of ½ xᵀ A x − hᵀ x over x_k ≥ 0 for k < K; what comes after K (a bias) is free.
+
+    The bias is eliminated first: its best value is β = (ρ − sᵀ x) / σ, which leaves A − s sᵀ / σ = L Lᵀ
+    and h − s ρ / σ for the factors, and ‖Lᵀ x − L⁻¹ h‖² to be made least over x ≥ 0 (Lawson and Hanson
+    1974). None where A is singular.
+    """
+    if _factored(A, tolerance) is None or not np.isfinite(h).all():
+        return None
+    from scipy.linalg import solve_triangular
+    from scipy.optimize import nnls
+
+    S = A[:K, K:] / np.diag(A)[K:]
+    L = np.linalg.cholesky(A[:K, :K] - S @ A[K:, :K])
+    x, _ = nnls(L.T, solve_triangular(L, h[:K] - S @ h[K:], lower=True), maxiter=100 * K)
+    return np.append(x, (h[K:] - A[K:, :K] @ x) / np.diag(A)[K:])
 
 
 def _conjugate_gradients(A: Array, h: Array, x: Array, cg: CG, epsilon: float) -> Array | None:

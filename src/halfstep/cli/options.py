@@ -119,6 +119,9 @@ class ModelOptions:
         "biases"
     ]
     center: Annotated[bool, Parameter(help="Subtract the mean rating first.")] = _DEFAULT["center"]
+    nonnegative: Annotated[
+        bool, Parameter(help="Keep all factors at 0 or above, so that they only add up.")
+    ] = _DEFAULT["nonnegative"]
     max_iter: Annotated[int, Parameter(help="The most sweeps over users and items.")] = _DEFAULT[
         "max_iter"
     ]

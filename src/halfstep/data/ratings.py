@@ -29,8 +29,9 @@ Array = npt.NDArray[Any]
 class Ratings:
     """Observed ratings of m users and n items, with the ids that they came with.
 
-    Make one with `read_ratings`, `Ratings.from_arrays`, `Ratings.from_table` or
-    `Ratings.from_scipy`; the constructor is for code that has checked its arrays itself.
+    Make one with `read_ratings`, `Ratings.from_arrays`, `Ratings.from_table`,
+    `Ratings.from_scipy` or `Ratings.from_dense`; the constructor is for code that has checked its
+    arrays itself.
 
     Attributes
     ----------
@@ -199,6 +200,41 @@ class Ratings:
             found, duplicates=duplicates, invalid=invalid, keep_order=False, keep_ids=True
         )
 
+    @classmethod
+    def from_dense(
+        cls,
+        table: npt.ArrayLike,
+        *,
+        users: npt.ArrayLike | None = None,
+        items: npt.ArrayLike | None = None,
+        missing: float = np.nan,
+    ) -> Ratings:
+        """Ratings from a two-dimensional array, users in rows; a 0 is a rating of 0.
+
+        The same ratings as those of its cells passed one by one, without sorting anything.
+
+        Parameters
+        ----------
+        table : array (m, n) of numbers
+        users, items : array-like of ids, optional
+            Of the rows and columns (distinct; default 0, 1, 2, …); rows and columns without ratings
+            are kept.
+        missing : number
+            What a cell holds that is not a rating.
+
+        Raises
+        ------
+        DataError
+
+        Examples
+        --------
+        >>> Ratings.from_dense([[5.0, 0.0], [3.0, np.nan]])
+        Ratings(3 ratings, 2 users, 2 items)
+        """
+        from halfstep.data.dense import ratings_of_table
+
+        return ratings_of_table(table, users, items, missing)
+
     # ----------------------------------------------------------------- answers
 
     def __len__(self) -> int:
@@ -220,6 +256,12 @@ class Ratings:
         """|Ω| / (m n)."""
         m, n = self.shape
         return len(self) / (m * n)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every user has rated every item, with no weights."""
+        m, n = self.shape
+        return len(self) == m * n and self.by_user.weights is None
 
     def mean(self) -> float:
         """μ = Σ c r / Σ c, summed in float64 in the sorted order of the cells."""

@@ -5,7 +5,8 @@ The user's unknowns are x = A⁻¹ Σ_j b_j f_j, with f_j = [z_j, 1] and b_j = c
     score = μ + b_i + f_iᵀ x = (μ + b_i) + Σ_j b_j f_iᵀ A⁻¹ f_j
 
 is a sum with one term for each rating of the user (Hu, Koren and Volinsky 2008, §5, for implicit
-feedback; the same algebra here).
+feedback; the same algebra here). Where factors must be ≥ 0, x is 0 but on a set S of them, and
+x_S = A_SS⁻¹ h_S: the same sum over S.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from halfstep.backends.base import CSR, Array
+from halfstep.backends.numpy import solve_nonnegative
 from halfstep.errors import SingularSystemError
 from halfstep.factors import Factors
 from halfstep.objectives import RowProblem
@@ -84,8 +86,13 @@ def contributions(
     b = c * (problem.terms.b0 + problem.terms.b1 * v) - a * bias[:-1]
     s = 1.0 if problem.scale is None else float(problem.scale[0])
     A = (f.T * a) @ f + s * np.diag(problem.ridge.astype(np.float64))
+    own = np.arange(len(A))
+    if problem.nonnegative:
+        x = solve_nonnegative(A, f.T @ b, factors.rank, 0.0)
+        own = own[(own >= factors.rank) | (x > 0)] if x is not None else own
+    direction = np.zeros(len(A))
     try:
-        direction = np.linalg.solve(A, target)
+        direction[own] = np.linalg.solve(A[np.ix_(own, own)], target[own])
     except np.linalg.LinAlgError:
         raise SingularSystemError(
             "the user's system has no unique solution; raise reg", side="user"

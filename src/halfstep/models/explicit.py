@@ -56,10 +56,13 @@ class ExplicitMF(FactorModel):
     center : bool
         Whether μ is the mean of the ratings or 0.
     nonnegative : bool
-        Not available yet: must be False.
+        Whether W ≥ 0 and Z ≥ 0, so that factors only add up (biases and μ are free). The classical
+        non-negative matrix factorization is nonnegative=True, biases=False, center=False.
     solver : str or solver object
         "als" or `ALS()`: alternating least squares, exact up to rank 64 and by conjugate gradients
-        above; "als-cholesky", "als-cg", "als-subspace" or `ALS(linear=…)` say which.
+        above; "als-cholesky", "als-cg", "als-subspace" or `ALS(linear=…)` say which. Where no rating
+        is missing, one factorization serves all rows and "als" is exact at any rank; with `nonnegative`
+        too, and then "als" is the only choice among these.
     max_iter : int
         The most sweeps.
     tol : float
@@ -152,14 +155,22 @@ class ExplicitMF(FactorModel):
             After Ctrl-C. Where at least one sweep was finished, the model is fitted and holds the
             last finished one, or with `validation` the best (`stopped_ == "interrupted"`).
         """
-        reg, solver, stopping = self._check()
+        reg, _, stopping = self._check()
         rank, dtype, seed = int(self.rank), str(self.dtype), int(self.seed)
         runs_on = get_backend(backend, dtype=dtype)
         ratings = as_ratings(X, y, sample_weight)
+        solver = self._solver(complete=ratings.is_complete)
         mean = ratings.mean() if self.center else 0.0
-        objective = SquaredError(mean, reg, self.reg_scaling, bool(self.biases))
+        nonnegative = bool(self.nonnegative)
+        objective = SquaredError(mean, reg, self.reg_scaling, bool(self.biases), nonnegative)
         start = Factors.random(
-            ratings, rank, biases=bool(self.biases), mean=mean, dtype=dtype, seed=seed
+            ratings,
+            rank,
+            biases=bool(self.biases),
+            mean=mean,
+            dtype=dtype,
+            seed=seed,
+            nonnegative=nonnegative,
         )
         if init is not None:
             start = self._warm(start, init)
@@ -221,16 +232,18 @@ class ExplicitMF(FactorModel):
                 raise ParameterError(
                     name, getattr(self, name), "must be True or False", f"try {name}=True"
                 )
-        if self.nonnegative:
-            raise ParameterError(
-                "nonnegative", True, "is not available yet", "pass nonnegative=False"
-            )
         if not _number(self.tol) or not 0 <= float(self.tol) < 1:
             raise ParameterError("tol", self.tol, "must be a number in [0, 1)", "try tol=1e-4")
         return (
             check_reg(self.reg),
-            get_solver(self.solver, int(self.rank)),
+            self._solver(complete=False),
             Stopping(int(self.max_iter), float(self.tol), int(self.patience)),
+        )
+
+    def _solver(self, *, complete: bool) -> Solver:
+        """The solver, settled for the rank and for ratings of which none is missing (`complete`)."""
+        return get_solver(
+            self.solver, int(self.rank), nonnegative=bool(self.nonnegative), complete=complete
         )
 
     def _warm(self, start: Factors, init: FactorModel) -> Factors:
@@ -245,6 +258,14 @@ class ExplicitMF(FactorModel):
                 f"a model of rank {init.factors_.rank}",
                 f"must have the rank of this model, {self.rank}",
                 "fit both with the same rank",
+            )
+        lowest = min(f.min() for f in (init.factors_.user_factors, init.factors_.item_factors))
+        if self.nonnegative and lowest < 0:
+            raise ParameterError(
+                "init",
+                f"a model with a factor of {lowest:.3g}",
+                "must have no factor below 0, as this model must not",
+                "fit it with nonnegative=True",
             )
         return start.started_from(init.factors_)
 

@@ -143,7 +143,7 @@ def _restore(
     if isinstance(params.get("reg"), list):
         params["reg"] = tuple(params["reg"])
     model: FactorModel = model_class(**params)
-    reg, solver, _ = model._check()  # type: ignore[attr-defined]
+    reg, _, _ = model._check()  # type: ignore[attr-defined]
     user_ids = _ids_from_arrays("user_ids", arrays, path)
     item_ids = _ids_from_arrays("item_ids", arrays, path)
     m, n, K = len(user_ids), len(item_ids), params["rank"]
@@ -179,8 +179,13 @@ def _restore(
     model.n_iter_, model.best_iter_ = int(document["n_iter"]), int(document["best_iter"])
     model.stopped_ = str(document["stopped"])
     model.scale_ = (low, high)
-    model.objective_ = SquaredError(mean, reg, params["reg_scaling"], params["biases"])
-    model.data_summary_ = dict(document["data"])
+    model.objective_ = SquaredError(
+        mean, reg, params["reg_scaling"], params["biases"], params["nonnegative"]
+    )
+    model.data_summary_ = data = dict(document["data"])
+    cells = data.get("users", 0) * data.get("items", 0)
+    complete = data.get("weighted") is False and data.get("ratings") == cells
+    solver = model._solver(complete=complete)  # type: ignore[attr-defined]
     model.n_features_in_ = 2  # type: ignore[attr-defined]
     model._exact_users = solver.ends_with_users
     return model

@@ -52,8 +52,13 @@ def available_solvers() -> list[str]:
     return list(_BY_NAME)
 
 
-def get_solver(solver: str | Solver, rank: int) -> Solver:
-    """The solver of that name with its defaults, or the object itself, settled for K = `rank`."""
+def get_solver(
+    solver: str | Solver, rank: int, *, nonnegative: bool = False, complete: bool = False
+) -> Solver:
+    """The solver of that name with its defaults, or the object itself, settled for K = `rank`.
+
+    `nonnegative` and `complete` (no rating is missing) say what else the choice depends on.
+    """
     if isinstance(solver, str):
         if solver not in _BY_NAME:
             raise ParameterError(
@@ -64,7 +69,9 @@ def get_solver(solver: str | Solver, rank: int) -> Solver:
         raise ParameterError(
             "solver", solver, "is not a solver", "pass a name or an object such as ALS()"
         )
-    settled: Any = solver.at_rank(rank) if isinstance(solver, ALS) else solver
+    settled: Any = solver
+    if isinstance(solver, ALS):
+        settled = solver.at_rank(rank, nonnegative=nonnegative, complete=complete)
     made: Solver = settled
     return made
 

@@ -20,7 +20,7 @@ from halfstep.errors import ParameterError, SingularSystemError
 from halfstep.factors import Factors
 from halfstep.objectives import Side
 from halfstep.solvers.base import Problem, Sweep
-from halfstep.solvers.linear import CG, Cholesky, Linear, Subspace, linear_for
+from halfstep.solvers.linear import Linear, NonNegative, linear_for
 
 __all__ = ["ALS", "half_step"]
 
@@ -42,8 +42,12 @@ class ALS:
         above 64  ``CG(steps=3)``
         ========  ==================
 
+        but ``Cholesky()`` at any rank where no rating is missing, and `NonNegative` where the factors
+        must be ≥ 0 (then "auto" is the only choice).
+
     A sweep costs 2 |Ω| K (K + 1) + (m + n) K³ / 3 useful floating-point operations with `Cholesky`, and
-    8 |Ω| K (steps + 1) with `CG`. Sources: Zhou et al. (2008); Koren, Bell and Volinsky (2009).
+    8 |Ω| K (steps + 1) with `CG`. Where nothing is missing one factorization serves all rows, and a
+    sweep costs 4 m n K + 2 (m + n) K². Sources: Zhou et al. (2008); Koren, Bell and Volinsky (2009).
     """
 
     linear: Linear | Literal["auto"] = "auto"
@@ -52,7 +56,7 @@ class ALS:
     descends: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        if self.linear != "auto" and not isinstance(self.linear, (Cholesky, CG, Subspace)):
+        if self.linear != "auto" and not isinstance(self.linear, Linear):
             raise ParameterError(
                 "linear",
                 self.linear,
@@ -65,15 +69,29 @@ class ALS:
         """Whether users are solved exactly; False where the rank has yet to decide (`at_rank`)."""
         return self.linear != "auto" and self.linear.exact
 
-    def at_rank(self, rank: int) -> ALS:
-        """The same with "auto" replaced by what it means for K = `rank`."""
-        return replace(self, linear=self._at(rank))
+    def at_rank(self, rank: int, *, nonnegative: bool = False, complete: bool = False) -> ALS:
+        """The same with "auto" replaced by what it means for K = `rank` (see `linear_for`).
 
-    def _at(self, rank: int) -> Linear:
-        return linear_for(rank) if self.linear == "auto" else self.linear
+        Raises `ParameterError` where `linear` cannot keep the factors ≥ 0.
+        """
+        if self.linear == "auto":
+            chosen = linear_for(rank, nonnegative=nonnegative, complete=complete)
+            return replace(self, linear=chosen)
+        if nonnegative is not isinstance(self.linear, NonNegative):
+            need = "≥ 0" if nonnegative else "of any sign"
+            raise ParameterError(
+                "linear", self.linear, f"cannot solve for factors {need}", 'pass linear="auto"'
+            )
+        return self
 
     def begin(self, problem: Problem, start: Factors, backend: Backend) -> Sweep:
-        linear = self._at(start.rank)
+        settled = self.at_rank(
+            start.rank,
+            nonnegative=problem.user_rows.nonnegative,
+            complete=problem.ratings.is_complete,
+        )
+        linear = settled.linear
+        assert linear != "auto"
         return lambda current, out: _sweep(problem, current, out, backend, linear)
 
 
