@@ -29,6 +29,7 @@ __all__ = [
     "gram",
     "isa",
     "predict",
+    "row_variances",
     "set_num_threads",
     "solve_rows",
     "sort_pairs",
@@ -80,6 +81,25 @@ def solve_rows(
     out_bias: npt.NDArray[_T] | None,
     method: tuple[str, int, float] | None = None,
 ) -> None: ...
+def row_variances(
+    indptr: _I64,
+    indices: _U32,
+    values: _F32,
+    weights: _F32 | None,
+    fixed: npt.NDArray[_T],
+    terms: tuple[float, float, float, float],
+    prior: npt.NDArray[_T] | None,
+    ridge: npt.NDArray[_T],
+    scale: npt.NDArray[_T] | None,
+    asked: tuple[_I64, _U32],
+    vectors: npt.NDArray[_T],
+    out: npt.NDArray[_T],
+) -> None:
+    """`out[j]` = fᵀ A⁻¹ f with A the matrix of row u and f `vectors[asked[1][j]]`, `asked[0]` the offsets.
+
+    A `ridge` of K + 1 entries says that there is a bias: every f is lengthened by a 1.
+    """
+
 def squared_error(
     indptr: _I64,
     indices: _U32,

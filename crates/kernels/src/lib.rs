@@ -12,6 +12,7 @@
 //! | `cg.rs` | every row's system by conjugate gradients |
 //! | `packed.rs` | the cells of a row, gathered once, and sums over them |
 //! | `subspace.rs` | every row's system by blocks of unknowns |
+//! | `variance.rs` | fᵀ A⁻¹ f of every row: how sure it is |
 //! | `gram.rs` | Fᵀ diag(s) F |
 //! | `score.rs` | predictions and their squared error |
 //! | `topk.rs` | the best items of every query: in full, or through a filter |
@@ -47,6 +48,7 @@ mod subspace;
 mod take;
 mod tile;
 mod topk;
+mod variance;
 
 pub use cells::Cells;
 pub use cg::{Cg, solve_rows_cg};
@@ -61,3 +63,4 @@ pub use simd::{Element, Isa};
 pub use subspace::solve_rows_subspace;
 pub use take::take;
 pub use topk::{Lists, Ranking, topk};
+pub use variance::{Questions, row_variances};

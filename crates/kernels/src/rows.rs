@@ -132,19 +132,14 @@ pub fn solve_rows<'p, T: Element>(
     let bias = out_bias.is_some();
     let layout = Layout::new::<T>(p.rank, 1 + usize::from(bias));
     let solver = |given: Option<&Sum<T>>| Exact {
-        p: &p,
-        run,
-        accumulator: Accumulator::new(layout, p.fixed),
-        workspace: Workspace::new(layout),
+        system: System::new(&p, run, layout),
         dual: dual::Terms::of(&p).map(|terms| (terms, Dual::new(p.rank, terms.most))),
         given: given.cloned(),
     };
     let mut out_bias = out_bias;
     let mut outcome = Ok(());
     for u in (0..rows).filter(|&u| p.cells.row(u).len() > SUPER) {
-        let cells = p.cells.row(u);
-        let block = |b: Range<usize>| RowCells::new(&p, cells.start + b.start..cells.start + b.end);
-        let sum = sum_blocks(isa, run, layout, p.fixed, (cells.len(), SUPER), block)?;
+        let sum = sum_of_row(isa, run, &p, layout, u)?;
         let out = (&mut *out, out_bias.as_deref_mut());
         outcome =
             worse(outcome, each_row(isa, run, &p, from_ref(&(u..u + 1)), || solver(Some(&sum)), out));
@@ -152,12 +147,22 @@ pub fn solve_rows<'p, T: Element>(
     worse(outcome, each_row(isa, run, &p, &chunks, || solver(None), (out, out_bias)))
 }
 
+/// The sum over the cells of a row that is too long for one thread.
+pub(crate) fn sum_of_row<T: Element>(
+    isa: Isa,
+    run: Run<'_>,
+    p: &RowProblem<'_, T>,
+    layout: Layout,
+    u: usize,
+) -> Result<Sum<T>> {
+    let cells = p.cells.row(u);
+    let block = |b: Range<usize>| RowCells::new(p, cells.start + b.start..cells.start + b.end);
+    sum_blocks(isa, run, layout, p.fixed, (cells.len(), SUPER), block)
+}
+
 /// One thread's scratch.
 struct Exact<'a, 'p, T> {
-    p: &'a RowProblem<'p, T>,
-    run: Run<'a>,
-    accumulator: Accumulator<'p, T>,
-    workspace: Workspace<T>,
+    system: System<'a, 'p, T>,
     dual: Option<(dual::Terms<T>, Dual<T>)>,
     /// The sum over the cells of the one row to be solved, made before.
     given: Option<Sum<T>>,
@@ -172,7 +177,7 @@ impl<T: Element> RowSolver<T> for Exact<'_, '_, T> {
         x: &mut [T],
         bias: &mut Option<T>,
     ) -> Result<bool> {
-        let cells = self.p.cells.row(u);
+        let cells = self.system.p.cells.row(u);
         let given = self.given.take();
         if cells.len() > SUPER && given.is_none() {
             return Ok(true); // has been solved
@@ -183,9 +188,12 @@ impl<T: Element> RowSolver<T> for Exact<'_, '_, T> {
             *bias = bias.map(|_| own);
             return Ok(true);
         }
-        self.assemble(simd, cells, given)?;
-        let solved = self.finish(simd, u);
-        x.copy_from_slice(&self.workspace.x[..x.len()]);
+        self.system.assemble(simd, cells, given)?;
+        let corner = self.system.complete(u);
+        let System { accumulator, workspace, .. } = &mut self.system;
+        let solved =
+            cholesky::solve(simd, accumulator.layout, &mut accumulator.sum.g, corner, workspace);
+        x.copy_from_slice(&workspace.x[..x.len()]);
         *bias = bias.map(|_| solved.unwrap_or(T::ZERO));
         Ok(solved.is_ok())
     }
@@ -195,9 +203,10 @@ impl<T: Element> Exact<'_, '_, T> {
     /// Solve one row by its dual and return its bias; None where the primal system is to be solved.
     #[inline(always)]
     fn by_dual<S: Simd<Elem = T>>(&mut self, simd: S, u: usize) -> Result<Option<T>> {
-        let Exact { p, accumulator, workspace, dual: Some((terms, dual)), .. } = self else {
+        let Exact { system, dual: Some((terms, dual)), .. } = self else {
             return Ok(None);
         };
+        let System { p, accumulator, workspace, .. } = system;
         let cells = p.cells.row(u);
         let scale = p.scale.map_or(T::ONE, |s| s[u]);
         if cells.len() > terms.most || !(scale > T::ZERO && scale.is_finite()) {
@@ -205,16 +214,31 @@ impl<T: Element> Exact<'_, '_, T> {
         }
         dual.solve(simd, &RowCells::new(p, cells), accumulator, (*terms, scale), workspace)
     }
+}
+
+/// The system of one row after the other; the scratch of a thread.
+pub(crate) struct System<'a, 'p, T> {
+    p: &'a RowProblem<'p, T>,
+    run: Run<'a>,
+    pub accumulator: Accumulator<'p, T>,
+    pub workspace: Workspace<T>,
+}
+
+impl<'a, 'p, T: Element> System<'a, 'p, T> {
+    pub fn new(p: &'a RowProblem<'p, T>, run: Run<'a>, layout: Layout) -> Self {
+        let accumulator = Accumulator::new(layout, p.fixed);
+        System { p, run, accumulator, workspace: Workspace::new(layout) }
+    }
 
     /// P + Σ a f fᵀ, Σ b f and Σ a f of a row, into the accumulator's sum.
     #[inline(always)]
-    fn assemble<S: Simd<Elem = T>>(
+    pub fn assemble<S: Simd<Elem = T>>(
         &mut self,
         simd: S,
         cells: Range<usize>,
         given: Option<Sum<T>>,
     ) -> Result<()> {
-        let Exact { p, run, accumulator, .. } = self;
+        let System { p, run, accumulator, .. } = self;
         let layout = accumulator.layout;
         if let Some(sum) = given {
             accumulator.sum = sum;
@@ -230,16 +254,11 @@ impl<T: Element> Exact<'_, '_, T> {
         accumulator.accumulate(simd, &RowCells::new(p, cells), p.prior.is_some(), *run)
     }
 
-    /// Add what is left of the system, solve it into the workspace and return its bias.
+    /// Add s_u diag(d) and q to the assembled sums; the corner, where there is a bias.
     #[inline(always)]
-    fn finish<S: Simd<Elem = T>>(
-        &mut self,
-        simd: S,
-        u: usize,
-    ) -> std::result::Result<T, cholesky::Unsolved> {
-        let Exact { p, accumulator, workspace, .. } = self;
-        let layout = accumulator.layout;
-        let Layout { rank, border, stride } = layout;
+    pub fn complete(&mut self, u: usize) -> Option<Corner<T>> {
+        let System { p, accumulator, .. } = self;
+        let Layout { rank, border, stride } = accumulator.layout;
         let bias = border == 2;
         let unknowns = rank + usize::from(bias);
         let sum = &mut accumulator.sum;
@@ -254,13 +273,12 @@ impl<T: Element> Exact<'_, '_, T> {
                 *sum += q;
             }
         }
-        let corner = bias.then(|| {
+        bias.then(|| {
             let prior = p.prior.map_or(0.0, |prior| prior[rank * unknowns + rank].to_f64());
             let ridge = (s * p.ridge[rank]).to_f64();
             let linear = q.map_or(0.0, |q| q[rank].to_f64());
             Corner { sigma: T::from_f64(sum.a + prior + ridge), rho: T::from_f64(sum.b + linear) }
-        });
-        cholesky::solve(simd, layout, &mut sum.g, corner, workspace)
+        })
     }
 }
 
