@@ -95,7 +95,8 @@ def row_variances(
     vectors: npt.NDArray[_T],
     out: npt.NDArray[_T],
 ) -> None:
-    """`out[j]` = fᵀ A⁻¹ f with A the matrix of row u and f `vectors[asked[1][j]]`, `asked[0]` the offsets.
+    """`out[j]` = fᵀ A⁻¹ f with A the matrix of row u and f `vectors[asked[1][j]]`, `asked[0]` the
+    offsets.
 
     A `ridge` of K + 1 entries says that there is a bias: every f is lengthened by a 1.
     """
