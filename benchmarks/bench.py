@@ -40,6 +40,7 @@ PARTS: dict[str, tuple[list[str], list[str]]] = {
     "netflix": (["growth.py", "--netflix"], ["--share", "0.02"]),
     "objective": (["objective.py"], ["--ratings", "100000", "--ranks", "32"]),
     "accuracy": (["accuracy.py"], ["ml-100k"]),
+    "coverage": (["coverage.py"], ["ml-100k"]),
 }
 # The table shows these; figures.csv holds everything.
 HEADLINES = [
@@ -55,6 +56,8 @@ HEADLINES = [
     "to 0.1% of the converged J",
     "RMSE",
     "a fold",
+    "covered",
+    "mean width",
 ]
 
 

@@ -14,7 +14,18 @@ from pathlib import Path
 import pytest
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
-PARTS = ["accuracy", "growth", "kernels", "memory", "objective", "peak", "reading", "sweep", "topn"]
+PARTS = [
+    "accuracy",
+    "coverage",
+    "growth",
+    "kernels",
+    "memory",
+    "objective",
+    "peak",
+    "reading",
+    "sweep",
+    "topn",
+]
 
 
 def run(program, *options):

@@ -45,7 +45,7 @@ __all__ = ["FEATURES", "FEW", "Calibration", "calibrated", "calibrated_by_folds"
 FEATURES = ("1", "log v_u", "log v_i", "log(1 + n_u)", "log(1 + n_i)", "r̂", "r̂²")
 FEW = 5
 """Items of fewer ratings have scores of their own."""
-_LEAST = 100  # held-out ratings of a group of its own
+_LEAST = 50  # held-out ratings of a group of its own
 _FEWEST = 20  # held-out ratings of a calibration
 _KEPT = 10_000  # scores of a group
 _PARTS = 10
@@ -82,11 +82,12 @@ class Calibration:
 
         Raises `ParameterError` where the level is not in (0, 1) or needs more held-out ratings.
         """
-        by_group = [
-            _quantile(*group, level) for group in zip(self.scores, self.counts, strict=True)
-        ]
-        few = x[:, 4] < np.log1p(FEW - 0.5)
-        return self.scale(x) * np.where(few, by_group[0], by_group[-1])
+        few = _few(x)
+        widths = self.scale(x)
+        for group, own in enumerate((few, ~few) if len(self.scores) > 1 else (np.ones_like(few),)):
+            if own.any():
+                widths[own] *= _quantile(self.scores[group], self.counts[group], level)
+        return widths
 
 
 def calibrated(
@@ -174,7 +175,7 @@ def _of(x: Array, errors: Array, seed: int) -> Calibration:
     for k in range(_PARTS):
         theta = _fit(standard[part != k], squares[part != k])
         scores[part == k] = errors[part == k] / _scale(theta, standard[part == k])
-    few = x[:, 4] < np.log1p(FEW - 0.5)
+    few = _few(x)
     groups = [scores[few], scores[~few]]
     if min(len(group) for group in groups) < _LEAST:
         groups = [scores]
@@ -187,6 +188,12 @@ def _of(x: Array, errors: Array, seed: int) -> Calibration:
         tuple(np.sort(group)[_ranks(len(group)) - 1] for group in groups),
         tuple(len(group) for group in groups),
     )
+
+
+def _few(x: Array) -> Array:
+    """Whether the item of a row of features has few ratings."""
+    few: Array = x[:, FEATURES.index("log(1 + n_i)")] < np.log1p(FEW - 0.5)
+    return few
 
 
 def _scale(theta: Array, standard: Array) -> Array:

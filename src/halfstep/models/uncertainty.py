@@ -130,7 +130,8 @@ def variances(
 
     A row without ratings, or unknown (−1), has its prior alone: A = s diag(d), with s the smallest
     of any row of that side. No row that has ratings is less sure, since its A is at least that. An
-    unknown vector is [0, 1], as in r̂.
+    unknown vector is as long as they are on average, f_k = √(mean f_k²), so that fᵀ A⁻¹ f is what
+    is expected of a diagonal A.
     """
     f = model.factors_
     fixed = f.item_factors if side == "user" else f.user_factors
@@ -141,7 +142,8 @@ def variances(
     asked = np.where(others < 0, len(fixed), others)[order]
     vectors = fixed
     if (others < 0).any():
-        vectors = np.concatenate([fixed, np.zeros((1, f.rank), dtype=fixed.dtype)])
+        squares = np.add.reduce(fixed.astype(np.float64) ** 2, axis=0) / len(fixed)
+        vectors = np.concatenate([fixed, np.sqrt(squares)[None].astype(fixed.dtype)])
     own = rows_or_empty(cells, distinct)
     problem = problem_of(model, side, own, of=cells)
     found = _asked(
