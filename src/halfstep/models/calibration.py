@@ -172,15 +172,16 @@ def _of(x: Array, errors: Array, seed: int) -> Calibration:
     squares = errors.astype(np.float64) ** 2
     part = np.random.default_rng(seed).permutation(n) % _PARTS
     scores = np.empty(n)
+    whole = _fit(standard, squares)
     for k in range(_PARTS):
-        theta = _fit(standard[part != k], squares[part != k])
+        theta = _fit(standard[part != k], squares[part != k], whole)
         scores[part == k] = errors[part == k] / _scale(theta, standard[part == k])
     few = _few(x)
     groups = [scores[few], scores[~few]]
     if min(len(group) for group in groups) < _LEAST:
         groups = [scores]
     return Calibration(
-        _fit(standard, squares),
+        whole,
         shift,
         spread,
         low,
@@ -201,20 +202,30 @@ def _scale(theta: Array, standard: Array) -> Array:
     return scale
 
 
-def _fit(x: Array, squares: Array) -> Array:
-    """θ that minimizes ½ Σ (log s² + e² / s²) + ½ Σ_{k > 0} θ_k², by Fisher's scoring.
+def _fit(x: Array, squares: Array, start: Array | None = None) -> Array:
+    """θ that minimizes ½ Σ (log s² + e² / s²) + ½ Σ_{k > 0} θ_k², by Newton's method: it is convex.
 
-    The penalty is that of one observation: it only decides what few ratings leave open.
+    The penalty is that of one observation: it only decides what few ratings leave open. Sums are taken
+    by columns and without BLAS, so that they are the same bits everywhere.
     """
-    penalty = np.ones(x.shape[1])
+    columns = np.ascontiguousarray(x.T)
+    size = len(columns)
+    penalty = np.ones(size)
     penalty[0] = 0.0
-    H = 0.5 * np.einsum("np,nq->pq", x, x) + np.diag(penalty)
-    theta = np.zeros(x.shape[1])
-    theta[0] = math.log(float(np.mean(squares)))
-    for _ in range(200):
-        ratio = squares / np.exp(np.einsum("np,p->n", x, theta))
-        step = np.linalg.solve(H, 0.5 * np.einsum("np,n->p", x, ratio - 1.0) - penalty * theta)
-        largest = float(np.abs(np.einsum("np,p->n", x, step)).max())
+    if start is None:
+        start = np.zeros(size)
+        start[0] = math.log(float(np.add.reduce(squares)) / len(squares))
+    theta = start.copy()
+    H = np.empty((size, size))
+    for _ in range(100):
+        ratio = squares / np.exp(np.einsum("pn,p->n", columns, theta))
+        weighted = columns * ratio
+        for p in range(size):
+            for q in range(p + 1):
+                H[p, q] = H[q, p] = 0.5 * np.add.reduce(weighted[p] * columns[q])
+        g = 0.5 * np.add.reduce(weighted - columns, axis=1) - penalty * theta
+        step = np.linalg.solve(H + np.diag(penalty + 1e-9), g)
+        largest = float(np.abs(np.einsum("pn,p->n", columns, step)).max())
         theta += step * min(1.0, 1.0 / max(largest, 1e-300))
         if largest < 1e-9:
             break
