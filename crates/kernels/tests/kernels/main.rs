@@ -5,3 +5,4 @@ mod iterative;
 mod naive;
 mod tables;
 mod topk;
+mod variance;
