@@ -41,6 +41,7 @@ PARTS: dict[str, tuple[list[str], list[str]]] = {
     "objective": (["objective.py"], ["--ratings", "100000", "--ranks", "32"]),
     "sgd": (["sgd.py"], ["--ratings", "1000000"]),
     "accuracy": (["accuracy.py"], ["ml-100k"]),
+    "coverage": (["coverage.py"], ["ml-100k"]),
 }
 # The table shows these; figures.csv holds everything.
 HEADLINES = [
@@ -58,6 +59,8 @@ HEADLINES = [
     "to LIBMF's best",
     "RMSE",
     "a fold",
+    "covered",
+    "mean width",
 ]
 
 

@@ -15,7 +15,16 @@ import pytest
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 PARTS = [
-    *("accuracy", "growth", "kernels", "memory", "objective", "peak", "reading", "sgd", "sweep"),
+    "accuracy",
+    "coverage",
+    "growth",
+    "kernels",
+    "memory",
+    "objective",
+    "peak",
+    "reading",
+    "sgd",
+    "sweep",
     "topn",
 ]
 

@@ -35,6 +35,7 @@ __all__ = [
     "gram",
     "isa",
     "predict",
+    "row_variances",
     "set_num_threads",
     "sgd_epoch",
     "solve_rows",
@@ -112,6 +113,26 @@ def sgd_epoch(
     """`step` is (μ, η, η', (λ_w, λ_z, λ_b), g, head_only, nonnegative).
 
     Rows are (factors, bias, share, sums); sums are rows × 2.
+    """
+
+def row_variances(
+    indptr: _I64,
+    indices: _U32,
+    values: _F32,
+    weights: _F32 | None,
+    fixed: npt.NDArray[_T],
+    terms: tuple[float, float, float, float],
+    prior: npt.NDArray[_T] | None,
+    ridge: npt.NDArray[_T],
+    scale: npt.NDArray[_T] | None,
+    asked: tuple[_I64, _U32],
+    vectors: npt.NDArray[_T],
+    out: npt.NDArray[_T],
+) -> None:
+    """`out[j]` = fᵀ A⁻¹ f with A the matrix of row u and f `vectors[asked[1][j]]`, `asked[0]` the
+    offsets.
+
+    A `ridge` of K + 1 entries says that there is a bias: every f is lengthened by a 1.
     """
 
 def squared_error(

@@ -23,6 +23,7 @@ __all__ = [
     "InputError",
     "InternalError",
     "ModelFileError",
+    "NotCalibratedError",
     "NotFittedError",
     "ParameterError",
     "ReadError",
@@ -88,6 +89,10 @@ class ModelFileError(InputError):
 
 class NotFittedError(HalfstepError, ValueError, AttributeError):
     """The model has not been fitted yet (the bases are those of scikit-learn's error)."""
+
+
+class NotCalibratedError(HalfstepError, ValueError):
+    """Intervals were asked of a model that has not been calibrated yet."""
 
 
 class SingularSystemError(HalfstepError, ArithmeticError):

@@ -39,7 +39,7 @@ pub struct Workspace<T> {
     /// The diagonal of A.
     diagonal: Buffer<T>,
     /// The pivots d.
-    pivots: Buffer<T>,
+    pub pivots: Buffer<T>,
     /// The solution, padded with zeros.
     pub x: Buffer<T>,
 }
@@ -79,13 +79,32 @@ pub fn solve<S: Simd>(
     corner: Option<Corner<S::Elem>>,
     workspace: &mut Workspace<S::Elem>,
 ) -> Result<S::Elem, Unsolved> {
+    let corner = factor(s, layout, g, corner, workspace)?;
+    let beta = corner.map_or(S::Elem::ZERO, |corner| corner.rho / corner.sigma);
+    BackSubstitution { layout, g, beta, inside: &workspace.inside, x: &mut workspace.x }.run(s);
+    let finite = beta.is_finite() && workspace.x[..layout.rank].iter().all(|x| x.is_finite());
+    if finite { Ok(beta) } else { Err(Unsolved) }
+}
+
+/// Factor in place: w, y and v into `g`, the pivots d into `workspace.pivots`; return σ and ρ after elimination.
+///
+/// `g` holds what it holds for [`solve`].
+#[inline(always)]
+pub fn factor<S: Simd>(
+    s: S,
+    layout: Layout,
+    g: &mut [S::Elem],
+    corner: Option<Corner<S::Elem>>,
+    workspace: &mut Workspace<S::Elem>,
+) -> Result<Option<Corner<S::Elem>>, Unsolved> {
     let zero = S::Elem::ZERO;
     let Layout { rank, stride, border } = layout;
-    assert!(border == 1 + corner.is_some() as usize);
+    let bias = corner.is_some();
+    assert!(border == 1 + bias as usize);
     assert!(g.len() >= layout.len() && workspace.panel.len() >= PANEL * stride);
     assert!(workspace.inside.len() >= rank.next_multiple_of(PANEL) * PANEL);
     assert!(workspace.x.len() >= rank.next_multiple_of(PANEL));
-    let size = rank + corner.is_some() as usize;
+    let size = rank + bias as usize;
     let tolerance = S::Elem::from_f64(size as f64) * S::Elem::EPSILON;
     let sigma = corner.map_or(zero, |corner| corner.sigma);
     let mut corner = corner.unwrap_or(Corner { sigma: zero, rho: zero });
@@ -116,14 +135,10 @@ pub fn solve<S: Simd>(
         p = end;
     }
 
-    let mut beta = zero;
-    if border == 2 {
+    if bias {
         check(corner.sigma, sigma, tolerance)?;
-        beta = corner.rho / corner.sigma;
     }
-    BackSubstitution { layout, g, beta, inside: &workspace.inside, x: &mut workspace.x }.run(s);
-    let finite = beta.is_finite() && workspace.x[..rank].iter().all(|x| x.is_finite());
-    if finite { Ok(beta) } else { Err(Unsolved) }
+    Ok(bias.then_some(corner))
 }
 
 /// The rows of a panel: w with y and v behind it, and r.

@@ -14,6 +14,7 @@
 //! | `cg.rs` | every row's system by conjugate gradients |
 //! | `packed.rs` | the cells of a row, gathered once, and sums over them |
 //! | `subspace.rs` | every row's system by blocks of unknowns |
+//! | `variance.rs` | fᵀ A⁻¹ f of every row: how sure it is |
 //! | `gram.rs` | Fᵀ diag(s) F |
 //! | `sgd.rs` | an epoch of stochastic gradient descent |
 //! | `grid.rs` | the order in which it visits the cells |
@@ -57,6 +58,7 @@ mod subspace;
 mod take;
 mod tile;
 mod topk;
+mod variance;
 
 pub use cells::Cells;
 pub use cg::{Cg, solve_rows_cg};
@@ -75,3 +77,4 @@ pub use simd::{Element, Isa};
 pub use subspace::solve_rows_subspace;
 pub use take::take;
 pub use topk::{Lists, Ranking, topk};
+pub use variance::{Questions, row_variances};

@@ -163,14 +163,25 @@ pub(crate) fn each_system<T: Element, R: RowSolver<T>>(
     let chunks = chunks_by_cost(rows, run.threads(), |u| if long(u) { 0.0 } else { cost(u) });
     let mut outcome = Ok(());
     for u in (0..rows).filter(|&u| long(u) && needed(u)) {
-        let cells = p.cells.row(u);
-        let block = |b: Range<usize>| RowCells::new(p, cells.start + b.start..cells.start + b.end);
-        let sum = sum_blocks(isa, run, layout, p.fixed, (cells.len(), SUPER), block)?;
+        let sum = sum_of_row(isa, run, p, layout, u)?;
         let out = (&mut *out, out_bias.as_deref_mut());
         outcome =
             worse(outcome, each_row(isa, run, p, from_ref(&(u..u + 1)), || solver(Some(&sum)), out));
     }
     worse(outcome, each_row(isa, run, p, &chunks, || solver(None), (out, out_bias)))
+}
+
+/// The sum over the cells of a row that is too long for one thread.
+pub(crate) fn sum_of_row<T: Element>(
+    isa: Isa,
+    run: Run<'_>,
+    p: &RowProblem<'_, T>,
+    layout: Layout,
+    u: usize,
+) -> Result<Sum<T>> {
+    let cells = p.cells.row(u);
+    let block = |b: Range<usize>| RowCells::new(p, cells.start + b.start..cells.start + b.end);
+    sum_blocks(isa, run, layout, p.fixed, (cells.len(), SUPER), block)
 }
 
 /// One thread's scratch.

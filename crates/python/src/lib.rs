@@ -6,8 +6,8 @@ mod args;
 mod door;
 
 use halfstep_kernels::{
-    self as kernels, Cells, Cg, Element, Isa, Lists, Model, Parts, Ranking, RowProblem, Rows, Step,
-    Terms,
+    self as kernels, Cells, Cg, Element, Isa, Lists, Model, Parts, Questions, Ranking, RowProblem, Rows,
+    Step, Terms,
 };
 use numpy::{IntoPyArray, PyArray1, PyReadonlyArray1, PyUntypedArrayMethods};
 use pyo3::prelude::*;
@@ -306,6 +306,85 @@ impl<'py> RowArrays<'py> {
                 run(py, work, |r| kernels::solve_rows_nonnegative(isa, r, &problem, out, out_bias))
             }
         }
+    }
+}
+
+/// fᵀ A⁻¹ f of every row's matrix A for the vectors f that it is asked about.
+#[pyfunction]
+#[allow(clippy::too_many_arguments)] // one per array of `_native.pyi`
+fn row_variances<'py>(
+    py: Python<'py>,
+    indptr: I64<'py>,
+    indices: U32<'py>,
+    values: F32<'py>,
+    weights: Option<F32<'py>>,
+    fixed: Any<'py>,
+    terms: (f64, f64, f64, f64),
+    prior: Option<Any<'py>>,
+    ridge: Any<'py>,
+    scale: Option<Any<'py>>,
+    asked: (I64<'py>, U32<'py>),
+    vectors: Any<'py>,
+    out: Any<'py>,
+) -> PyResult<()> {
+    let cells = cells_of(py, &indptr, &indices, &values, weights.as_ref())?;
+    let asked = lists_of(py, "asked", &asked)?;
+    let floats = MatrixArrays { fixed, prior, ridge, scale, vectors, out };
+    if is_f64(&floats.fixed) {
+        floats.variances::<f64>(py, cells, terms, asked)
+    } else {
+        floats.variances::<f32>(py, cells, terms, asked)
+    }
+}
+
+/// The float arrays of `row_variances`, all of one type.
+struct MatrixArrays<'py> {
+    fixed: Any<'py>,
+    prior: Option<Any<'py>>,
+    ridge: Any<'py>,
+    scale: Option<Any<'py>>,
+    vectors: Any<'py>,
+    out: Any<'py>,
+}
+
+impl<'py> MatrixArrays<'py> {
+    fn variances<T: Element + numpy::Element>(
+        &self,
+        py: Python<'py>,
+        cells: Cells<'_>,
+        (a0, a1, b0, b1): (f64, f64, f64, f64),
+        (indptr, indices): Lists<'_>,
+    ) -> PyResult<()> {
+        let isa = chosen_isa(py)?;
+        let fixed = In::<T>::of("fixed", &self.fixed, &[ANY, ANY])?;
+        let rank = fixed.extents().1;
+        let rows = cells.indptr.len().saturating_sub(1);
+        let ridge = In::<T>::of("ridge", &self.ridge, &[ANY])?;
+        let unknowns = ridge.slice().len();
+        if unknowns != rank && unknowns != rank + 1 {
+            return Err(internal(py, "ridge must have K entries, or K + 1 with a bias"));
+        }
+        let shape = [unknowns, unknowns];
+        let prior = self.prior.as_ref().map(|a| In::<T>::of("prior", a, &shape)).transpose()?;
+        let scale = self.scale.as_ref().map(|a| In::<T>::of("scale", a, &[rows])).transpose()?;
+        let vectors = In::<T>::of("vectors", &self.vectors, &[ANY, rank])?;
+        let mut out = Out::<T>::of("out", &self.out, &[indices.len()])?;
+        let problem = RowProblem {
+            cells,
+            fixed: fixed.slice(),
+            rank,
+            offset: None,
+            terms: Terms { a0, a1, b0, b1 },
+            prior: prior.as_ref().map(In::slice),
+            linear: None,
+            ridge: ridge.slice(),
+            scale: scale.as_ref().map(In::slice),
+        };
+        let asked = Questions { indptr, indices, vectors: vectors.slice() };
+        let (bias, out) = (unknowns > rank, out.slice());
+        let (k, n) = (rank as f64, (cells.indices.len() + indices.len()) as f64);
+        let work = n * k * (k + 8.0) / 4.0 + rows as f64 * k * k * k / 3.0;
+        run(py, work, |r| kernels::row_variances(isa, r, &problem, bias, &asked, out))
     }
 }
 
@@ -652,6 +731,7 @@ fn _native(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_function(wrap_pyfunction!(solve_rows, m)?)?;
     m.add_class::<Grid>()?;
     m.add_function(wrap_pyfunction!(sgd_epoch, m)?)?;
+    m.add_function(wrap_pyfunction!(row_variances, m)?)?;
     m.add_function(wrap_pyfunction!(squared_error, m)?)?;
     m.add_function(wrap_pyfunction!(gradient, m)?)?;
     m.add_function(wrap_pyfunction!(predict, m)?)?;

@@ -179,6 +179,28 @@ class Backend(Protocol):
         every step.
         """
 
+    def row_variances(
+        self,
+        cells: CSR,
+        fixed: Array,
+        terms: RowTerms,
+        *,
+        prior: Array | None,
+        ridge: Array,
+        scale: Array | None,
+        asked: tuple[Array, Array],
+        vectors: Array,
+    ) -> Array:
+        """fᵀ A⁻¹ f, A = P + Σ a f fᵀ + s_u diag(d), of every row u for the vectors f it is asked about.
+
+        `asked` is (indptr, indices): row u is asked about `vectors[indices[indptr[u]:indptr[u + 1]]]`,
+        of K entries each; where `ridge` has K + 1, they and the rows of `fixed` are lengthened by a
+        constant 1. Returns one value for each of `indices`. Rows that are not asked cost nothing; one
+        without cells has A = P + s_u diag(d).
+
+        Raises `SingularSystemError` naming the row.
+        """
+
     def squared_error(
         self,
         cells: CSR,

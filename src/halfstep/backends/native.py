@@ -101,6 +101,38 @@ class NativeBackend:
             (items.factors, items.bias, items.share, items.sums),
         )
 
+    def row_variances(
+        self,
+        cells: CSR,
+        fixed: Array,
+        terms: RowTerms,
+        *,
+        prior: Array | None,
+        ridge: Array,
+        scale: Array | None,
+        asked: tuple[Array, Array],
+        vectors: Array,
+    ) -> Array:
+        out = np.empty(len(asked[1]), dtype=fixed.dtype)
+        try:
+            _native.row_variances(
+                cells.indptr,
+                cells.indices,
+                cells.values,
+                cells.weights,
+                fixed,
+                (terms.a0, terms.a1, terms.b0, terms.b1),
+                prior,
+                ridge,
+                scale,
+                asked,
+                vectors,
+                out,
+            )
+        except _native.SingularSystem as error:
+            raise SingularSystemError(str(error.args[0]), row=int(error.args[1])) from None
+        return out
+
     def squared_error(
         self,
         cells: CSR,

@@ -149,6 +149,42 @@ class NumpyBackend:
             if rows.sums is not None:
                 rows.sums[...] = sums
 
+    def row_variances(
+        self,
+        cells: CSR,
+        fixed: Array,
+        terms: RowTerms,
+        *,
+        prior: Array | None,
+        ridge: Array,
+        scale: Array | None,
+        asked: tuple[Array, Array],
+        vectors: Array,
+    ) -> Array:
+        F, V, d = (array.astype(np.float64) for array in (fixed, vectors, ridge))
+        if len(d) > F.shape[1]:
+            F, V = (np.column_stack([array, np.ones(len(array))]) for array in (F, V))
+        P = np.zeros((len(d), len(d))) if prior is None else prior.astype(np.float64)
+        epsilon = float(np.finfo(fixed.dtype).eps)
+        indptr, indices = asked
+        found = np.empty(len(indices), dtype=fixed.dtype)
+        for u in range(cells.n_rows):
+            places = slice(int(indptr[u]), int(indptr[u + 1]))
+            if places.start == places.stop:
+                continue
+            row = slice(int(cells.indptr[u]), int(cells.indptr[u + 1]))
+            v = cells.values[row].astype(np.float64)
+            c = np.ones(len(v)) if cells.weights is None else cells.weights[row].astype(np.float64)
+            a = c * (terms.a0 + terms.a1 * v)
+            f = F[cells.indices[row]]
+            A = P + (f.T * a) @ f + (1.0 if scale is None else float(scale[u])) * np.diag(d)
+            asked_of = V[indices[places]].T
+            x = _solve(A, asked_of, len(d) * epsilon)
+            if x is None:
+                raise SingularSystemError(f"row {u} has no unique solution", row=u)
+            found[places] = np.einsum("kq,kq->q", asked_of, x)
+        return found
+
     def squared_error(
         self,
         cells: CSR,

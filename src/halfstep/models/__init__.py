@@ -4,6 +4,7 @@ from halfstep.models.base import FactorModel
 from halfstep.models.explanation import Explanation
 from halfstep.models.explicit import ExplicitMF
 from halfstep.models.foldin import FoldedIn
+from halfstep.models.influence import Influence
 from halfstep.models.ranked import Ranked
 
-__all__ = ["Explanation", "ExplicitMF", "FactorModel", "FoldedIn", "Ranked"]
+__all__ = ["Explanation", "ExplicitMF", "FactorModel", "FoldedIn", "Influence", "Ranked"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 
@@ -19,10 +19,17 @@ from halfstep.factors import Factors
 from halfstep.models.explanation import Explanation, contributions
 from halfstep.models.filters import item_mask, rows_of_mapping, union_of_rows
 from halfstep.models.foldin import FoldedIn, merge_rows
+from halfstep.models.influence import Influence, influence_of
 from halfstep.models.params import Parameters
 from halfstep.models.ranked import Ranked
+from halfstep.models.strategies import best_by_ucb, sampled_users
+from halfstep.models.uncertainty import interval_of, std_of
 from halfstep.objectives import Objective, Side
 from halfstep.training import Trace
+
+if TYPE_CHECKING:
+    from halfstep.diagnostics.effective_parameters import EffectiveParameters
+    from halfstep.models.calibration import Calibration
 
 __all__ = ["FactorModel"]
 
@@ -50,6 +57,8 @@ class FactorModel(Parameters):
         The lowest and highest rating seen.
     objective_ : Objective
         What was minimized.
+    calibration_ : Calibration or None
+        What `calibrate` has learned.
     """
 
     factors_: Factors
@@ -60,6 +69,7 @@ class FactorModel(Parameters):
     history_: CSR | None
     scale_: tuple[float, float]
     objective_: Objective
+    calibration_: Calibration | None
     data_summary_: dict[str, Any]
     _exact_users: bool
     _fitted_params: dict[str, Any]
@@ -73,9 +83,11 @@ class FactorModel(Parameters):
         *,
         unknown: Unknown = "bias",
         clip: bool = False,
+        std: bool = False,
+        interval: float | None = None,
         backend: str | Backend = "native",
-    ) -> Array | float:
-        """r̂ = μ + b_u + b_i + w_u·z_i for pairs of users and items.
+    ) -> Any:
+        """r̂ = μ + b_u + b_i + w_u·z_i for pairs of users and items, and how sure it is.
 
         Parameters
         ----------
@@ -85,18 +97,31 @@ class FactorModel(Parameters):
             What an unknown user or item gives: the sum of the parts that are known (at least μ), a
             NaN, or an `UnknownIdError`.
         clip : bool
-            Clip to the scale seen in training.
+            Clip r̂, and the ends of the interval, to the scale seen in training.
+        std : bool
+            Return the standard deviation of the rating around r̂ too, noise included (in the unit of
+            the ratings): √(σ² (1 + f_iᵀ A_u⁻¹ f_i + g_uᵀ A_i⁻¹ g_u), see `models/uncertainty.py`. It
+            is what the model believes; only `interval` is checked against held-out ratings.
+        interval : float, optional
+            Return the ends of an interval that covers the rating with this probability, such as 0.9.
+            The model must be calibrated (`calibrate`); see `models/calibration.py`.
 
         Returns
         -------
-        array (N,) of the factors' dtype, or a float for two single ids
+        array (N,) of the factors' dtype, or a float for two single ids; with `std` the two (mean, std),
+        with `interval` the three (mean, lower, upper)
 
         Raises
         ------
         NotFittedError, UnknownIdError, DataError
+        HistoryRequiredError
+            `std` or `interval` of a model saved without its users' ratings.
+        NotCalibratedError, ParameterError, SingularSystemError
         """
         self._check_fitted()
         _choice("unknown", unknown, ("bias", "nan", "error"))
+        if std and interval is not None:
+            raise ParameterError("std", std, "cannot be asked together with interval", "ask twice")
         if items is None:
             users, items = split_pairs(users)
         single = np.ndim(users) == 0 and np.ndim(items) == 0
@@ -115,11 +140,61 @@ class FactorModel(Parameters):
             require_known(user_index, users, "user")
             require_known(item_index, items, "item")
         fitted = self._predict_rows(user_index, item_index, backend)
+        answers = [fitted]
+        if interval is not None:
+            answers += interval_of(self, user_index, item_index, fitted, interval, backend)
         if clip:
-            np.clip(fitted, *self.scale_, out=fitted)
-        if unknown == "nan":
-            fitted[(user_index < 0) | (item_index < 0)] = np.nan
-        return float(fitted[0]) if single else fitted
+            for answer in answers:
+                np.clip(answer, *self.scale_, out=answer)
+        if std:
+            answers.append(std_of(self, user_index, item_index, backend))
+        for answer in answers:
+            if unknown == "nan":
+                answer[(user_index < 0) | (item_index < 0)] = np.nan
+        if single:
+            return float(fitted[0]) if len(answers) == 1 else tuple(float(a[0]) for a in answers)
+        return fitted if len(answers) == 1 else tuple(answers)
+
+    def calibrate(
+        self,
+        X: Any,
+        y: Any = None,
+        *,
+        folds: int | None = None,
+        seed: int = 0,
+        backend: str | Backend = "native",
+    ) -> Self:
+        """Learn from held-out ratings how wide intervals must be (`predict(interval=)`).
+
+        Parameters
+        ----------
+        X, y : Ratings, a table, or pairs and their ratings
+            Ratings that the model has not seen (their weights are not used); or with `folds` all
+            ratings, those it was fitted on.
+        folds : int, optional
+            Fit so many copies, each without one part of the ratings, and take their residuals of it:
+            as many fits, but nothing need be held out. This model does not change.
+        seed : int
+            Of the parts.
+
+        Returns
+        -------
+        the model itself, with `calibration_`; `save` keeps it, `fit` discards it
+
+        Raises
+        ------
+        NotFittedError, HistoryRequiredError, ParameterError, SingularSystemError
+        DataError
+            The model has seen some of the held-out ratings, or they are fewer than 20.
+        """
+        from halfstep.models.calibration import calibrated, calibrated_by_folds
+
+        self._check_fitted()
+        if folds is None:
+            self.calibration_ = calibrated(self, X, y, seed, backend)
+        else:
+            self.calibration_ = calibrated_by_folds(self, X, y, folds, seed, backend)
+        return self
 
     def _predict_rows(self, user_index: Array, item_index: Array, backend: str | Backend) -> Array:
         f = self.factors_
@@ -180,9 +255,12 @@ class FactorModel(Parameters):
         min_ratings: int = 1,
         ratings: Ratings | None = None,
         unknown: Literal["error", "bias"] = "error",
+        strategy: Literal["mean", "ucb", "thompson"] = "mean",
+        kappa: float = 1.0,
+        seed: int = 0,
         backend: str | Backend = "native",
     ) -> Ranked:
-        """The n items of the highest predicted rating for every user.
+        """The n items of the highest predicted rating for every user, or the most promising ones.
 
         Parameters
         ----------
@@ -203,6 +281,15 @@ class FactorModel(Parameters):
             What the users have seen, in place of the model's own history.
         unknown : {"error", "bias"}
             What a user gives whom the model does not know: an error, or the items by their biases.
+        strategy : {"mean", "ucb", "thompson"}
+            Rank by r̂; by r̂ + κ times the standard deviation of r̂ itself (optimism: about
+            2 n_items K² operations a user); or by the ratings of a user drawn at random from those
+            that their history leaves possible. See `models/strategies.py`. The last two need the
+            history.
+        kappa : float
+            κ ≥ 0 of "ucb".
+        seed : int
+            Of "thompson": the same seed gives a user the same items, whoever else is asked.
 
         Returns
         -------
@@ -217,6 +304,9 @@ class FactorModel(Parameters):
         _at_least_one("n", n)
         _at_least_one("min_ratings", min_ratings)
         _choice("unknown", unknown, ("error", "bias"))
+        _choice("strategy", strategy, ("mean", "ucb", "thompson"))
+        _not_negative("kappa", kappa)
+        _integer_from_0("seed", seed)
         f = self.factors_
         allowed = item_mask(f.item_ids, allow, deny)
         if min_ratings > 1:
@@ -225,8 +315,6 @@ class FactorModel(Parameters):
             allowed = known_well if allowed is None else allowed & known_well
         rows, asked = self._rows_asked(users, f.user_ids, "user", unknown == "error")
         known = rows >= 0
-        queries = f.user_factors[np.where(known, rows, 0)]
-        queries[~known] = 0
         excluded: tuple[Array, Array] | None = None
         if exclude_seen:
             excluded = self._seen(rows, asked, ratings)
@@ -236,18 +324,30 @@ class FactorModel(Parameters):
         only = None
         if candidates is not None:
             only = rows_of_mapping("candidates", candidates, asked, f.item_ids, True)
+        n = min(n, len(f.item_ids))
+        if strategy == "ucb":
+            lists = (excluded, only, allowed)
+            index, scores = best_by_ucb(self, rows, n, float(kappa), lists, backend)
+            return Ranked.of(asked, index, scores, f.item_ids, ("user", "item"))
+        base = np.full(len(rows), f.mean, dtype=f.dtype)
+        if strategy == "thompson":
+            queries, bias = sampled_users(self, rows, int(seed), backend)
+            if bias is not None:
+                base += bias
+        else:
+            queries = f.user_factors[np.where(known, rows, 0)]
+            queries[~known] = 0
+            if f.user_bias is not None:
+                base[known] += f.user_bias[rows[known]]
         index, scores = get_backend(backend, dtype=f.dtype).topk(
             queries,
             f.item_factors,
             f.item_bias,
-            min(n, len(f.item_ids)),
+            n,
             exclude=excluded,
             candidates=only,
             allow=allowed,
         )
-        base = np.full(len(rows), f.mean, dtype=f.dtype)
-        if f.user_bias is not None:
-            base[known] += f.user_bias[rows[known]]
         return Ranked.of(asked, index, scores + base[:, None], f.item_ids, ("user", "item"))
 
     def similar_items(
@@ -452,13 +552,85 @@ class FactorModel(Parameters):
             exact=self._exact_users and ratings is None,
         )
 
+    def influence(
+        self, user: Any = None, *, item: Any = None, ratings: Ratings | None = None
+    ) -> Influence:
+        """Which ratings of a user (or of an item) move their factors most, when they leave.
+
+        The row without each of its ratings is solved in closed form, the other side and μ held
+        fixed: what `fold_in` without that rating gives, the regularization's n_u included, not what
+        another fit would give. See `models/influence.py`.
+
+        Parameters
+        ----------
+        user, item : id
+            One of the two.
+        ratings : Ratings, optional
+            In place of the model's own history.
+
+        Raises
+        ------
+        NotFittedError, UnknownIdError, ParameterError, HistoryRequiredError, SingularSystemError
+        """
+        self._check_fitted()
+        if (user is None) == (item is None):
+            raise ParameterError(
+                "user" if user is None else "item",
+                user if user is None else item,
+                "exactly one of user and item must be given",
+                "pass an id of one side",
+            )
+        side: Side = "item" if user is None else "user"
+        return influence_of(self, side, item if user is None else user, ratings)
+
+    def effective_parameters(
+        self,
+        ratings: Ratings | None = None,
+        *,
+        probes: int = 4,
+        seed: int = 0,
+        tol: float = 1e-3,
+        max_iter: int = 500,
+        backend: str | Backend = "native",
+    ) -> EffectiveParameters:
+        """How many parameters the fit really used: df = Σ ∂r̂_ui/∂r_ui, by small changes of the ratings.
+
+        The model's own solver fits the ratings again, in float64 and from these factors on, after
+        they were all changed a little at random: `probes` times two fits of up to `max_iter` sweeps. A
+        figure to understand a fit by; to choose one, use held-out ratings. See
+        `diagnostics/effective_parameters.py`.
+
+        Parameters
+        ----------
+        ratings : Ratings, optional
+            What the model was fitted on, in place of its history.
+        probes : int
+            Random directions, at least 2.
+        seed : int
+            Of the directions.
+        tol : float
+            A probe ends when ten more sweeps change it by less than this share.
+        max_iter : int
+            The most sweeps of a fit; `converged` is False where they were not enough.
+
+        Raises
+        ------
+        NotFittedError, HistoryRequiredError, ParameterError, SingularSystemError
+        """
+        from halfstep.diagnostics.effective_parameters import effective_parameters
+
+        return effective_parameters(
+            self, ratings, probes=probes, seed=seed, tol=tol, max_iter=max_iter, backend=backend
+        )
+
     # -------------------------------------------------------------------- file
 
     def save(self, path: str | Path, *, history: bool = True) -> Path:
         """Write the model to one `.safetensors` file, whole or not at all.
 
         `history=False` leaves the users' ratings out: the file is smaller and holds no personal
-        history, and `recommend(exclude_seen=True)` and `explain` then ask for `ratings=`.
+        history; `recommend(exclude_seen=True)` and `explain` then ask for `ratings=`, and how sure a
+        prediction is can no longer be told.
         """
         from halfstep.models.saving import save_model
 
@@ -469,6 +641,17 @@ class FactorModel(Parameters):
 def _choice(name: str, value: object, choices: tuple[str, ...]) -> None:
     if value not in choices:
         raise ParameterError(name, value, "is not a choice", f"choose one of {', '.join(choices)}")
+
+
+def _not_negative(name: str, value: object) -> None:
+    number = isinstance(value, (int, float, np.number)) and not isinstance(value, (bool, np.bool_))
+    if not number or not 0 <= float(value) < np.inf:  # type: ignore[arg-type]
+        raise ParameterError(name, value, "must be a finite number ≥ 0", f"try {name}=1.0")
+
+
+def _integer_from_0(name: str, value: object) -> None:
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 0:
+        raise ParameterError(name, value, "must be an integer of at least 0", f"try {name}=0")
 
 
 def _at_least_one(name: str, value: object) -> None:

@@ -207,6 +207,7 @@ class ExplicitMF(FactorModel):
         self.history_ = ratings.by_user
         self.scale_ = ratings.scale()
         self.objective_ = objective
+        self.calibration_ = None
         self.data_summary_ = ratings.facts()
         self.n_features_in_ = 2  # scikit-learn's name for the number of columns of X
         self._exact_users = solver.ends_with_users

@@ -1,9 +1,12 @@
 """A model as one `.safetensors` file, and back.
 
 Arrays: `user_factors`, `item_factors`, `user_bias`, `item_bias`; `user_ids`, `item_ids` (int64, or
-`….bytes` with `….offsets` for UTF-8 text); `history.indptr`, `.items`, `.ratings`, `.weights`. The
-metadata entry `halfstep` is a JSON document: format version, class, parameters, μ, scale, the trace
-(capped), a summary of the data. No pickle anywhere.
+`….bytes` with `….offsets` for UTF-8 text); `history.indptr`, `.items`, `.ratings`, `.weights`. Of a
+calibrated model `calibration.scale` (5 × 7, float64: θ, shift, spread, low, high of the features),
+the ascending scores `calibration.scores.0` and, where items of few ratings have their own, `.1`.
+The metadata entry `halfstep` is a JSON document: format version, class, parameters, μ, scale, the
+trace (capped), a summary of the data, how many held-out ratings each list of scores stands for. No
+pickle anywhere.
 """
 
 from __future__ import annotations
@@ -21,6 +24,7 @@ from halfstep.data.ids import IdMap
 from halfstep.errors import ModelFileError, shown
 from halfstep.factors import Factors
 from halfstep.files import read_tensors, write_tensors
+from halfstep.models import calibration
 from halfstep.objectives import SquaredError
 from halfstep.solvers import solver_from_dict, solver_to_dict
 from halfstep.training import Trace, TraceRow
@@ -62,6 +66,8 @@ def save_model(model: FactorModel, path: str | Path, *, history: bool) -> Path:
         }
         if cells.weights is not None:
             tensors["history.weights"] = cells.weights
+    if model.calibration_ is not None:
+        tensors |= calibration.to_arrays(model.calibration_)
     rows = model.trace_
     if len(rows) > _MOST_TRACE_ROWS:  # evenly thinned, the last one kept
         picked = np.unique(np.linspace(0, len(rows) - 1, _MOST_TRACE_ROWS).astype(int))
@@ -80,6 +86,8 @@ def save_model(model: FactorModel, path: str | Path, *, history: bool) -> Path:
         "trace": rows.to_dict(),
         "data": model.data_summary_,
     }
+    if model.calibration_ is not None:
+        document["calibration"] = list(model.calibration_.counts)
     return write_tensors(path, tensors, {"halfstep": json.dumps(document, ensure_ascii=False)})
 
 
@@ -186,6 +194,9 @@ def _restore(
     cells = data.get("users", 0) * data.get("items", 0)
     complete = data.get("weighted") is False and data.get("ratings") == cells
     solver = model._solver(complete=complete)  # type: ignore[attr-defined]
+    model.calibration_ = None
+    if "calibration" in document:
+        model.calibration_ = calibration.from_arrays(arrays, document["calibration"])
     model.n_features_in_ = 2  # type: ignore[attr-defined]
     model._exact_users = solver.ends_with_users
     return model

@@ -8,3 +8,4 @@ mod naive;
 mod sgd;
 mod tables;
 mod topk;
+mod variance;

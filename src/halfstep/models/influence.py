@@ -1,0 +1,155 @@
+"""Which of a row's ratings move its factors most: the row solved without each of them, in closed form.
+
+A row's unknowns are x = A⁻¹ h, A = Σ_j c_j f_j f_jᵀ + s diag(d), h = Σ_j b_j f_j. Without rating j,
+
+    x₋ⱼ = (B − c_j f_j f_jᵀ)⁻¹ (h − b_j f_j),   B = A − c_j diag(d) under count scaling, else A
+
+since a rating that leaves takes its share of s = Σ c with it. B is one matrix for all ratings of equal
+weight, and the rest is of rank one (Sherman and Morrison 1950):
+
+    (B − c f fᵀ)⁻¹ v = B⁻¹v + c B⁻¹f (fᵀ B⁻¹ v) / (1 − c fᵀ B⁻¹ f)
+
+The other side and μ stay as they are: this is what `fold_in` without the rating gives, not what
+another fit would. (Cook 1977, «Detection of Influential Observation in Linear Regression», for one
+row.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from halfstep.backends.base import CSR, Array
+from halfstep.data.ids import require_known
+from halfstep.data.ratings import Ratings, take_rows
+from halfstep.errors import SingularSystemError
+from halfstep.models.uncertainty import cells_by, problem_of
+from halfstep.objectives import RowProblem, Side
+
+if TYPE_CHECKING:
+    from halfstep.models.base import FactorModel
+
+__all__ = ["Influence", "influence_of", "influences"]
+
+
+@dataclass(frozen=True, slots=True)
+class Influence:
+    """The ratings of one row, the one that moves its factors most first.
+
+    Attributes
+    ----------
+    side : "user" or "item"
+    row : id
+        Whose ratings they are.
+    others : array of ids
+        The items (users) of the ratings.
+    ratings : array
+    change : array, float64
+        ‖x − x₋ⱼ‖: how far the factors (and the bias) move when the rating leaves.
+    leverage : array, float64
+        h_j = c_j f_jᵀ A⁻¹ f_j in [0, 1): how far the fitted value of the rating follows its own
+        change.
+    moves : array (ratings, K or K + 1), float64
+        x − x₋ⱼ itself, the bias last.
+    """
+
+    side: Side
+    row: Any
+    others: Array
+    ratings: Array
+    change: Array
+    leverage: Array
+    moves: Array
+
+    def __iter__(self) -> Iterator[tuple[Any, float, float, float]]:
+        """(item, rating, change, leverage)."""
+        columns = (self.others, self.ratings, self.change, self.leverage)
+        return iter(zip(*(column.tolist() for column in columns), strict=True))
+
+    def __str__(self) -> str:
+        lines = [f"influence on {self.side} {self.row!r}: change of the factors, leverage"]
+        lines += [f"{c:9.4f} {h:6.3f}  rated {o!r} {r:g}" for o, r, c, h in list(self)[:10]]
+        if len(self.others) > 10:
+            lines.append(f"and {len(self.others) - 10} more")
+        return "\n".join(lines)
+
+
+def influence_of(model: FactorModel, side: Side, who: Any, ratings: Ratings | None) -> Influence:
+    """See `FactorModel.influence`."""
+    f = model.factors_
+    ids, others = (f.user_ids, f.item_ids) if side == "user" else (f.item_ids, f.user_ids)
+    if ratings is None:
+        cells, known = cells_by(model, side, "influence"), ids
+    else:
+        cells = model._translate(ratings, side, "ignore")
+        known = ratings.users if side == "user" else ratings.items
+    row = known.lookup([who], side)
+    require_known(row, [who], side)
+    cells = take_rows(cells, row)
+    problem = problem_of(model, side, cells)
+    fixed = (f.item_factors, f.item_bias) if side == "user" else (f.user_factors, f.user_bias)
+    try:
+        moves, leverage = influences(cells, problem, *fixed, problem.scale is not None)
+    except SingularSystemError:
+        raise SingularSystemError(
+            f"the system of {side} {who!r}, or without one of its ratings, has no unique solution; "
+            "raise reg",
+            side=side,
+        ) from None
+    change = np.sqrt(np.einsum("jk,jk->j", moves, moves))
+    order = np.argsort(-change, kind="stable")
+    return Influence(
+        side,
+        who,
+        others.take(cells.indices[order]),
+        cells.values[order],
+        change[order],
+        leverage[order],
+        moves[order],
+    )
+
+
+def influences(
+    row: CSR, problem: RowProblem, fixed: Array, bias: Array | None, scaled: bool
+) -> tuple[Array, Array]:
+    """(x − x₋ⱼ for every cell j, leverages), float64.
+
+    `row` is a CSR of one row, `problem` its row problem, `fixed` and `bias` the other side;
+    `scaled` says that the ridge is proportional to Σ c. A rating that is its row's only one leaves
+    zeros behind.
+
+    Raises `SingularSystemError` where the row, or the row without a rating, has no unique solution.
+    """
+    f = fixed[row.indices].astype(np.float64)
+    if len(problem.ridge) > f.shape[1]:
+        f = np.column_stack([f, np.ones(len(f))])
+    offset = 0.0 if bias is None else bias[row.indices].astype(np.float64)
+    v = row.values.astype(np.float64)
+    c = np.ones(len(v)) if row.weights is None else row.weights.astype(np.float64)
+    b = c * (problem.terms.b0 + problem.terms.b1 * v - offset)
+    d = np.diag(problem.ridge.astype(np.float64))
+    s = float(c.sum()) if scaled else 1.0
+    A = (f.T * c) @ f + s * d
+    h = f.T @ b
+    try:
+        x = np.linalg.solve(A, h)
+        leverage = c * np.einsum("jk,kj->j", f, np.linalg.solve(A, f.T))
+        without = np.zeros_like(f)
+        if len(v) > 1:
+            for weight in np.unique(c):
+                cells = np.flatnonzero(c == weight)
+                B = A - weight * d if scaled else A
+                Bh, Bf = np.linalg.solve(B, h), np.linalg.solve(B, f[cells].T).T
+                q = np.einsum("jk,jk->j", f[cells], Bf)  # fᵀ B⁻¹ f
+                # B⁻¹ (h − b f), then what the rank-one term adds to it
+                right = f[cells] @ Bh - b[cells] * q
+                factor = weight * right / (1.0 - weight * q) - b[cells]
+                without[cells] = Bh + factor[:, None] * Bf
+    except np.linalg.LinAlgError:
+        raise SingularSystemError("a system without a unique solution") from None
+    if not (np.isfinite(without).all() and (leverage < 1.0).all()):
+        raise SingularSystemError("a system without a unique solution")
+    return x - without, leverage
