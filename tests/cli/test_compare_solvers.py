@@ -189,7 +189,8 @@ def test_ctrl_c_shows_what_is_finished(run, files, monkeypatch, as_json):
 
     def second_is_interrupted(self, *arguments, callbacks=(), **named):
         def then_stop(row):
-            callbacks[0](row)
+            for callback in callbacks:
+                callback(row)
             if self.solver == "gd" and row.sweep == 2:
                 raise KeyboardInterrupt
 
