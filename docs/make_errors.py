@@ -18,6 +18,7 @@ from typing import Any
 import halfstep as hs
 from halfstep.cli import main
 from halfstep.errors import HalfstepError
+from halfstep.report.picture import check_picture
 
 PAGE = Path(__file__).with_name("errors.md")
 HEAD = """# Errors
@@ -123,6 +124,16 @@ CASES: list[tuple[str, list[str], Callable[[], Any]]] = [
     ("two λ", ["fit", "ratings.csv", "--reg", "1,2"], fit(reg=(1, 2))),
     ("a tolerance of 2", ["fit", "ratings.csv", "--tol", "2"], fit(tol=2)),
     ("an unknown solver", ["fit", "ratings.csv", "--solver", "magic"], fit(solver="magic")),
+    (
+        "an unknown solver among others",
+        ["compare-solvers", "ratings.csv", "--solvers", "als,magic"],
+        fit(solver="magic"),
+    ),
+    (
+        "a picture that is neither PNG nor SVG",
+        ["compare-solvers", "ratings.csv", "-o", "curves.pdf"],
+        lambda: check_picture(Path("curves.pdf")),
+    ),
     (
         "a system without a unique solution",
         ["fit", "ratings.csv", "--rank", "20", "--reg", "0"],

@@ -187,9 +187,10 @@ def test_bad_input(run, files, tmp_path, monkeypatch, flags, said):
 def test_ctrl_c_shows_what_is_finished(run, files, monkeypatch, as_json):
     fit = hs.ExplicitMF.fit
 
-    def second_is_interrupted(self, *arguments, callbacks, **named):
+    def second_is_interrupted(self, *arguments, callbacks=(), **named):
         def then_stop(row):
-            callbacks[0](row)
+            for callback in callbacks:
+                callback(row)
             if self.solver == "gd" and row.sweep == 2:
                 raise KeyboardInterrupt
 

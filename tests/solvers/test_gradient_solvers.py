@@ -1,5 +1,8 @@
 """Gradient descent and L-BFGS: arguments, what a sweep does, bounds, the optimum they share with ALS."""
 
+import os
+import subprocess
+import sys
 from dataclasses import replace
 from itertools import pairwise
 
@@ -285,6 +288,26 @@ def test_at_the_optimum_nothing_moves(ratings):
     for solver in (hs.GD(), hs.LBFGS()):
         after = sweeps(solver, problem, best, "native", 2)[-1]
         testing.assert_near(best, after, 1e-6)
+
+
+def test_lbfgs_has_the_same_bits_for_any_threads_of_blas():
+    """More unknowns than BLAS sums on one thread if it is let."""
+    code = """
+import hashlib
+import halfstep as hs
+ratings = hs.simulate(1500, 1000, rank=3, ratings_per_user=20, min_per_user=5, seed=0).ratings
+f = hs.ExplicitMF(rank=16, max_iter=2, solver="lbfgs").fit(ratings).factors_
+print(hashlib.sha256(f.user_factors.tobytes() + f.item_factors.tobytes()).hexdigest())
+"""
+    seen = set()
+    for blas, own in (("1", "1"), ("2", "3"), ("4", "2")):
+        environment = {**os.environ, "OPENBLAS_NUM_THREADS": blas, "HALFSTEP_NUM_THREADS": own}
+        done = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, env=environment
+        )
+        assert done.returncode == 0, done.stderr
+        seen.add(done.stdout)
+    assert len(seen) == 1
 
 
 # --------------------------------------------------------------------------------- real data

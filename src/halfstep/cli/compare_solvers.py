@@ -159,8 +159,10 @@ class _Comparison:
         if self.valid:
             train, valid = split_random(ratings, test=self.valid, seed=self.model.seed)
         self._head(ratings, train, valid)
+        # what is loaded and laid out once in a process is no solver's time
         if "lbfgs" in self.names:
-            import scipy.optimize  # noqa: F401  (loaded here, its time is no fit's)
+            import scipy.optimize  # noqa: F401
+        ExplicitMF(rank=1, max_iter=1).fit(train, validation=valid)
         runs: list[_Run] = []
         interrupted = False
         try:

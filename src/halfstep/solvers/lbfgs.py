@@ -44,8 +44,8 @@ class LBFGS:
     Nocedal (1989, «On the limited memory BFGS method for large scale optimization»); Byrd, Lu, Nocedal
     and Zhu (1995, «A limited memory algorithm for bound constrained optimization»).
 
-    The same bits for any number of halfstep's threads; scipy's own sums are BLAS's, whose bits may
-    differ with the number of BLAS's threads.
+    The same bits for any number of threads: the gradient runs on halfstep's, scipy's own sums on one
+    thread of BLAS.
     """
 
     iterations: int = 20
@@ -83,6 +83,7 @@ def _sweep(
     out: Factors,
 ) -> Iterator[str]:
     from scipy.optimize import minimize
+    from threadpoolctl import threadpool_limits
 
     ratings, objective = problem.ratings, problem.objective
     flat = _Flat(current)
@@ -101,20 +102,22 @@ def _sweep(
         g /= roots
         return value.objective, g
 
-    found = minimize(
-        value_and_gradient,
-        flat.joined(current._arrays()) * roots,
-        jac=True,
-        method="L-BFGS-B",
-        bounds=_bounds(flat) if objective.nonnegative else None,
-        options={
-            "maxiter": int(options.iterations),
-            "maxcor": int(options.memory),
-            "maxfun": 100 * _MOST,
-            "ftol": 0.0,  # when to stop is the training loop's business
-            "gtol": 0.0,
-        },
-    )
+    # one thread of BLAS: the same bits everywhere, and no threads that wait for one another
+    with threadpool_limits(1, user_api="blas"):
+        found = minimize(
+            value_and_gradient,
+            flat.joined(current._arrays()) * roots,
+            jac=True,
+            method="L-BFGS-B",
+            bounds=_bounds(flat) if objective.nonnegative else None,
+            options={
+                "maxiter": int(options.iterations),
+                "maxcor": int(options.memory),
+                "maxfun": 100 * _MOST,
+                "ftol": 0.0,  # when to stop is the training loop's business
+                "gtol": 0.0,
+            },
+        )
     for array, to in zip(flat.factors(found.x / roots)._arrays(), out._arrays(), strict=True):
         to[...] = array
     yield "steps"
