@@ -59,7 +59,8 @@ class ExplicitMF(FactorModel):
         Not available yet: must be False.
     solver : str or solver object
         "als" or `ALS()`: alternating least squares, exact up to rank 64 and by conjugate gradients
-        above; "als-cholesky", "als-cg", "als-subspace" or `ALS(linear=…)` say which.
+        above; "als-cholesky", "als-cg", "als-subspace" or `ALS(linear=…)` say which. "sgd" or
+        `SGD()`: stochastic gradient descent.
     max_iter : int
         The most sweeps.
     tol : float
