@@ -9,7 +9,7 @@ that cannot be solved raises `SingularSystem` with the row's index in `args[1]`;
 or None for the exact solution; with the first two `out` and `out_bias` hold the start on entry.
 """
 
-from typing import TypeVar
+from typing import TypeVar, final
 
 import numpy as np
 import numpy.typing as npt
@@ -50,6 +50,7 @@ __version__: str
 
 class SingularSystem(ArithmeticError): ...
 
+@final
 class Grid:
     """Cells in the order of stochastic gradient descent; see `backends.base.Backend.sgd_grid`."""
 

@@ -61,8 +61,9 @@ class ExplicitMF(FactorModel):
     solver : str or solver object
         "als" or `ALS()`: alternating least squares, exact up to rank 64 and by conjugate gradients
         above; "als-cholesky", "als-cg", "als-subspace" or `ALS(linear=…)` say which. Where no rating
-        is missing, one factorization serves all rows and "als" is exact at any rank; with `nonnegative`
-        too, and then "als" is the only choice among these.
+        is missing, one factorization serves all rows and "als" is exact at any rank. "sgd" or `SGD()`:
+        stochastic gradient descent. "gd" or `GD()`: batch gradient descent. "lbfgs" or `LBFGS()`:
+        quasi-Newton steps. With `nonnegative`, of the first group "als" alone.
     max_iter : int
         The most sweeps.
     tol : float
