@@ -22,7 +22,7 @@ from halfstep.errors import ModelFileError, shown
 from halfstep.factors import Factors
 from halfstep.files import read_tensors, write_tensors
 from halfstep.objectives import SquaredError
-from halfstep.solvers import solver_from_dict, solver_to_dict
+from halfstep.solvers import get_solver, solver_from_dict, solver_to_dict
 from halfstep.training import Trace, TraceRow
 
 if TYPE_CHECKING:
@@ -143,10 +143,12 @@ def _restore(
     if isinstance(params.get("reg"), list):
         params["reg"] = tuple(params["reg"])
     model: FactorModel = model_class(**params)
-    reg, solver, _ = model._check()  # type: ignore[attr-defined]
+    reg, _, _ = model._check()  # type: ignore[attr-defined]
     user_ids = _ids_from_arrays("user_ids", arrays, path)
     item_ids = _ids_from_arrays("item_ids", arrays, path)
     m, n, K = len(user_ids), len(item_ids), params["rank"]
+    if K == "grow":
+        K = arrays["user_factors"].shape[1]
     expected: dict[str, tuple[int, ...]] = {"user_factors": (m, K), "item_factors": (n, K)}
     if params["biases"]:
         expected |= {"user_bias": (m,), "item_bias": (n,)}
@@ -182,7 +184,7 @@ def _restore(
     model.objective_ = SquaredError(mean, reg, params["reg_scaling"], params["biases"])
     model.data_summary_ = dict(document["data"])
     model.n_features_in_ = 2  # type: ignore[attr-defined]
-    model._exact_users = solver.ends_with_users
+    model._exact_users = get_solver(params["solver"], K).ends_with_users
     return model
 
 
