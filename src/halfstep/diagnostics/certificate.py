@@ -16,8 +16,8 @@ every Y on Ω with ‖S_w^-½ Y S_z^-½‖₂ ≤ λ, by ½ c e² ≥ y e − y�
 biases that are best for this M (so that those sums vanish where they must) and the t ≥ 0 that makes
 D largest among the feasible ones. At an optimum of J of enough columns t = 1 and D = J.
 
-The norm is that of Lanczos plus its residual (`lanczos.py`). What is orthogonal to the factors on
-both sides,
+The norm is that of Lanczos plus its residual (`lanczos.py`), or that on the spans of the factors.
+What is orthogonal to the factors on both sides,
 
     R = (I − U Uᵀ) Ỹ (I − V Vᵀ),   Ỹ = S_w^-½ Y S_z^-½,   U, V bases of the spans of S_w^½ W and
     S_z^½ Z,
@@ -227,10 +227,11 @@ class Point:
         return fresh
 
     def drops(self) -> tuple[Array, Array]:
-        """Columns that may be dropped, shortest first, and how J changes when the first 1, 2, … are.
+        """Columns that may be dropped, shortest first, and how J changes when the first 1, 2, …
+        are.
 
-        Without the columns k of a set, Σ_k w_uk z_ik is added to every residual and their penalty is gone. A
-        column comes into question where the slope of J along it is negative.
+        Without the columns k of a set, Σ_k w_uk z_ik is added to every residual and their penalty
+        is gone. A column comes into question where the slope of J along it is negative.
         """
         slope = np.einsum("rk,rk->k", self.W, _product(self.Y, self.Z))
         penalty = (
@@ -308,13 +309,15 @@ class Point:
 
         U, V = _basis(self.W), _basis(self.Z)
         rest = largest(U, V, directions)
-        sigma = largest(U[:, :0], V[:, :0], 1).bound
+        within = [_product(self.Y, V), _product(self.Yt, U)]
+        # on the spans Ỹ is nearly λ, a cluster in which Lanczos tells the largest value last
+        sigma = max(largest(U[:, :0], V[:, :0], 1).bound, *(_norm(part) for part in within))
         bound = self._dual(sigma)
         gap = (self.objective - bound) / self.objective if self.objective else 0.0
         gradient = self._gradient()
         verdict: Verdict = "optimal"
         if gap > tolerance:
-            inside = _spectral_norm(np.einsum("rk,rl->kl", U, _product(self.Y, V)))
+            inside = _norm(np.einsum("rk,rl->kl", U, within[0]))
             without = (self.objective - self._dual(max(inside, level))) / self.objective
             missing = rest.bound > level and gradient < _STATIONARY and without < 0.5 * gap
             verdict = "rank too small" if missing else "not converged"
@@ -428,8 +431,10 @@ def _off(basis: Array, vector: Array) -> Array:
     return rest
 
 
-def _spectral_norm(square: Array) -> float:
-    return float(np.linalg.svd(square, compute_uv=False).max(initial=0.0))
+def _norm(rows: Array) -> float:
+    """‖F‖₂, from FᵀF."""
+    gram = np.einsum("rk,rl->kl", rows, rows)
+    return math.sqrt(max(float(np.linalg.eigvalsh(gram).max(initial=0.0)), 0.0))
 
 
 def _imbalance(W: Array, Z: Array) -> float:

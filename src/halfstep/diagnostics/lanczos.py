@@ -4,9 +4,10 @@ Golub and Kahan's bidiagonalization with full reorthogonalization:
 
     A V_j = U_j B_j,   Aᵀ U_j = V_j B_jᵀ + β_j v_{j+1} e_jᵀ
 
-with B_j upper bidiagonal. B_j = X S Yᵀ gives the Ritz triplets (s, U_j x, V_j y); A has a singular
-value within β_j |x_j| of each s. Written out here rather than taken from ARPACK because its bits
-must not depend on the number of threads: a warm start is made of these vectors.
+with B_j upper bidiagonal (α on its diagonal, β above it). B_j = X S Yᵀ gives the Ritz triplets
+(s, U_j x, V_j y); A has a singular value within β_j |x_j| of each s. Written out here rather than
+taken from ARPACK because its bits must not depend on the number of threads: a warm start is made of
+these vectors.
 Source: Golub and Kahan (1965, «Calculating the singular values and pseudo-inverse of a matrix»).
 """
 
@@ -57,37 +58,62 @@ def largest_singular(
     """
     m, n = shape
     steps = min(m, n, _MOST_STEPS, max(_MOST_NUMBERS // (m + n), 2 * count + 20))
-    U, V, B = np.empty((steps, m)), np.empty((steps, n)), np.zeros((steps, steps))
+    U, V = np.empty((steps, m)), np.empty((steps, n))
+    alphas, betas = np.zeros(steps), np.zeros(steps)
     v, size = _unit(apply_transposed(np.random.default_rng(seed).standard_normal(m)))
     rows = columns = 0
-    beta, look = 0.0, max(2 * count, _FEWEST_STEPS)
+    look = max(2 * count, _FEWEST_STEPS)
     for j in range(steps if size > floor * np.sqrt(m) else 0):
         V[j], columns = v, j + 1
         u, alpha = _unit(_without(U[:j], apply(v)))
         if alpha <= floor:  # the space is exhausted: what was found is exact
-            beta = 0.0
             break
-        U[j], B[j, j], rows = u, alpha, j + 1
+        U[j], alphas[j], rows = u, alpha, j + 1
         v, beta = _unit(_without(V[: j + 1], apply_transposed(u)))
         if beta <= floor:
-            beta = 0.0
             break
+        betas[j] = beta
         if rows == look:
-            look = rows + rows // 4
-            left, values, _ = np.linalg.svd(B[:rows, :rows])
+            look += look // 4
+            values, left = _top(alphas[:rows], betas[:rows], 1, last=True)
             if enough(float(values[0]), beta * abs(float(left[-1, 0]))):
                 break
-        if rows < steps:
-            B[j, j + 1] = beta
     if not rows:
         return Triplets(np.zeros(0), np.zeros((m, 0)), np.zeros((n, 0)), floor)
-    left, values, right = np.linalg.svd(B[:rows, :columns], full_matrices=False)
+    exhausted = columns > rows or not betas[rows - 1]
+    values, left = _top(alphas[:rows], betas[:rows], min(count, rows), last=not exhausted)
+    sound = values > 1e-7 * values[0]  # below, the squares of B Bᵀ have lost them
+    values, left = values[sound], left[:, sound]
+    right = alphas[:rows, None] * left / values
+    right[1:] += betas[: rows - 1, None] * left[:-1] / values
+    if columns > rows:
+        right = np.vstack([right, betas[rows - 1] * left[-1:] / values])
     return Triplets(
-        values[:count],
-        np.einsum("jm,jk->mk", U[:rows], left[:, :count]),
-        np.einsum("jn,kj->nk", V[:columns], right[:count]),
-        float(values[0] + beta * abs(left[-1, 0])),
+        values,
+        np.einsum("jm,jk->mk", U[:rows], left),
+        np.einsum("jn,jk->nk", V[:columns], right),
+        float(values[0] + (0.0 if exhausted else betas[rows - 1] * abs(left[-1, 0]))),
     )
+
+
+def _top(alphas: Array, betas: Array, count: int, *, last: bool) -> tuple[Array, Array]:
+    """The largest singular values of B and their left vectors, from the tridiagonal B Bᵀ.
+
+    `last`: without the last β, which is not in B yet.
+    """
+    from scipy.linalg import eigh_tridiagonal
+
+    rows = len(alphas)
+    inside = betas.copy()
+    if last:
+        inside[-1] = 0.0
+    squares, vectors = eigh_tridiagonal(
+        alphas * alphas + inside * inside,
+        alphas[1:] * inside[:-1],
+        select="i",
+        select_range=(rows - count, rows - 1),
+    )
+    return np.sqrt(np.maximum(squares[::-1], 0.0)), np.ascontiguousarray(vectors[:, ::-1])
 
 
 def _without(basis: Array, vector: Array) -> Array:

@@ -210,8 +210,9 @@ class ExplicitMF(FactorModel):
         """K of the start: where it grows, that of `init` or a few."""
         if not isinstance(self.rank, str):
             return int(self.rank)
-        fitted = isinstance(init, FactorModel) and hasattr(init, "factors_")
-        return init.rank_ if fitted else FIRST_RANK
+        if isinstance(init, FactorModel) and hasattr(init, "factors_"):
+            return init.rank_
+        return FIRST_RANK
 
     def _keep(
         self, outcome: Outcome, ratings: Ratings, objective: SquaredError, stages: list[Stage]

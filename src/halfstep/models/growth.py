@@ -10,11 +10,11 @@ repeat
     append the singular vectors of the scaled residual whose σ is above λ = √(λ_w λ_z),
     at most as many columns as there are
 
-Each of these steps lowers J or leaves it, and it stops only at the minimum of the convex problem behind J
-(`diagnostics/certificate.py`), so that K ends as the rank of that problem's solution. The appended columns
-are the step that soft thresholding of the residual takes (Mazumder, Hastie and Tibshirani 2010); ALS between
-such steps is what Hastie, Mazumder, Lee and Zadeh (2015, «Matrix Completion and Low-Rank SVD via Fast
-Alternating Least Squares») found faster than either alone.
+Each of these steps lowers J or leaves it, and it stops only at the minimum of the convex problem
+behind J (`diagnostics/certificate.py`), so that K ends as the rank of that problem's solution. The
+appended columns are the step that soft thresholding of the residual takes (Mazumder, Hastie and
+Tibshirani 2010); ALS between such steps is what Hastie, Mazumder, Lee and Zadeh (2015, «Matrix
+Completion and Low-Rank SVD via Fast Alternating Least Squares») found faster than either alone.
 """
 
 from __future__ import annotations
@@ -47,7 +47,10 @@ __all__ = ["FIRST_RANK", "Stage", "grow"]
 FIRST_RANK = 4
 """K of the first stage."""
 
-_GROWING, _REFINING = 3, 10  # sweeps of a stage: where columns were appended, and where none were
+_GROWING = 3  # sweeps of a stage after columns were appended
+_REFINING = (10, 50)  # at least and at most, where none were
+_NEVER = -1.0  # a tolerance: a stage does all its sweeps
+_WATCHED = 8  # directions that are looked for where none were found the last time
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +87,8 @@ class _Run:
             self.best_sweep = row.sweep
         elif row.validation_rmse < self.best_rmse:
             self.best_rmse, self.best_sweep = row.validation_rmse, row.sweep
-        if any([callback(row) for callback in self.callbacks]):
+        verdicts = [callback(row) for callback in self.callbacks]  # all of them are told
+        if any(verdicts):
             self.stopped = "callback"
         elif row.sweep - self.best_sweep >= self.patience:
             self.stopped = "validation"
@@ -116,14 +120,15 @@ def grow(
 ) -> Outcome:
     """Fit and find the rank; see the module's first lines. Every certificate is added to `stages`.
 
-    `stopping.tol` is the gap (J − D)/J at which the fit is done, `stopping.max_iter` the most sweeps over all
-    ranks together. Where J no longer falls in the working precision, it ends before.
+    `stopping.tol` is the gap (J − D)/J at which the fit is done, `stopping.max_iter` the most
+    sweeps over all ranks together. Where J no longer falls in the working precision, it ends
+    before.
 
     Raises `Interrupted` with the outcome so far, and what `train` raises.
     """
     run = _Run(stopping.patience, callbacks, list(listeners), [])
     told = [Listener(on_step=lambda sweep, step: _step(run, sweep, step))]
-    current, sweeps, grown = start, _GROWING, True
+    current, sweeps, changed, wanted = start, _GROWING, True, FIRST_RANK
     last: Factors | None = None
     try:
         while True:
@@ -133,7 +138,7 @@ def grow(
                 solver_at(current.rank),
                 backend,
                 current,
-                stopping=Stopping(min(sweeps, left), 0.0, stopping.max_iter + 1),
+                stopping=Stopping(min(sweeps, left), _NEVER, stopping.max_iter + 1),
                 validation=validation,
                 callbacks=[run.tell],
                 listeners=told,
@@ -143,18 +148,20 @@ def grow(
             if run.stopped:
                 return run.outcome(last, run.stopped)
             point, last = _measured(ratings, objective, last)
-            found = point.certificate(stopping.tol, directions=max(last.rank, FIRST_RANK))
+            found = point.certificate(stopping.tol, directions=wanted)
             stages.append(Stage(len(run.rows), last.rank, found.objective, found.gap))
             alive = _alive(point)
-            still = outcome.stopped == "converged" and not grown and found.direction is None
-            if alive.all() and (found.gap <= stopping.tol or still):
+            still = not changed and found.direction is None and _still(stages, last.dtype)
+            settled = alive.all() or (last.rank == 1 and found.direction is None)
+            if settled and (found.gap <= stopping.tol or still):
                 return run.outcome(last, "converged")
             if len(run.rows) >= stopping.max_iter:
                 return run.outcome(last, "max_iter")
             direction = None if found.gap <= stopping.tol else found.direction
             current = _changed(last, alive, direction)
-            grown = direction is not None or not alive.all()
-            sweeps = _REFINING if direction is None else _GROWING
+            changed = direction is not None or not alive.all()
+            wanted = max(_WATCHED, 0 if direction is None else current.rank)
+            sweeps = _GROWING if direction is not None else _sweeps_left(stages, stopping.tol)
     except Interrupted as interrupt:
         if interrupt.outcome is not None:
             last = interrupt.outcome.last
@@ -162,6 +169,25 @@ def grow(
         raise Interrupted(None if last is None else run.outcome(last, "interrupted")) from None
     except KeyboardInterrupt:
         raise Interrupted(None if last is None else run.outcome(last, "interrupted")) from None
+
+
+def _still(stages: list[Stage], dtype: str) -> bool:
+    """Whether the last stage was rounding: J did not fall and the gap hardly did."""
+    before, now = stages[-2:] if len(stages) > 1 else (stages[0], stages[0])
+    rounding = 2 * float(np.finfo(dtype).eps) * abs(before.objective)
+    return before.objective - now.objective <= rounding and now.gap >= 0.5 * before.gap
+
+
+def _sweeps_left(stages: list[Stage], tol: float) -> int:
+    """How many sweeps the gap needs to reach `tol` if it goes on falling as in the last stage."""
+    least, most = _REFINING
+    if len(stages) < 2 or not stages[-1].gap > tol:
+        return least
+    before, now = stages[-2:]
+    if not 0 < now.gap < before.gap or tol <= 0:
+        return least
+    rate = np.log(before.gap / now.gap) / (now.sweep - before.sweep)
+    return int(np.clip(np.ceil(np.log(now.gap / tol) / rate), least, most))
 
 
 def _step(run: _Run, sweep: int, step: str) -> None:
