@@ -1,12 +1,13 @@
 """Every solver on one objective: J, how far it is from the optimum, the certificate's gap, seconds.
 
-    HALFSTEP_DATA=/path/to/data python benchmarks/solvers.py              simulated ratings and MovieLens 100K
-    python benchmarks/solvers.py simulated                                only these
-    python benchmarks/solvers.py --test                                   seconds; checks the answers
+    HALFSTEP_DATA=/path/to/data python benchmarks/solvers.py      simulated ratings and MovieLens 100K
+    python benchmarks/solvers.py simulated                        only these
+    python benchmarks/solvers.py --test                           seconds; checks the answers
 
-The objective is plain (λ does not grow with the counts), with regularized biases, and K is above the rank of
-its convex form, so that all of them have one optimum. A dense proximal gradient method on that convex form,
-which shares no code with ours, is beside them: J of every solver is held against the smallest of all.
+The objective is plain (λ does not grow with the counts), with regularized biases, and K is above the
+rank of its convex form, so that all of them have one optimum. A dense proximal gradient method on that
+convex form, which shares no code with ours, is beside them: J of every solver is held against the
+smallest of all.
 """
 
 from __future__ import annotations

@@ -2,9 +2,9 @@
 
     min over M and b of  ½ Σ_Ω (r − μ − b_u − b_i − M_ui)² + √(λ_w λ_z) ‖M‖_* + ½ λ_b (Σ b_u² + Σ b_i²)
 
-by the accelerated proximal gradient method (Beck and Teboulle 2009; restarts of O'Donoghue and Candès 2015)
-on M, singular values soft-thresholded, the biases at their exact minimum for every M. It ends where its own
-dual bound is near. Plain λ, all weights 1, numpy and scipy only: nothing of halfstep is used.
+by the accelerated proximal gradient method (Beck and Teboulle 2009; restarts of O'Donoghue and Candès
+2015) on M, singular values soft-thresholded, the biases at their exact minimum for every M. It ends
+where its own dual bound is near. Plain λ, all weights 1, numpy and scipy only: nothing of halfstep is used.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""One fit by one of halfstep's solvers: J, the certificate's gap, seconds. Options: `ExplicitMF`'s parameters."""
+"""One fit by one of halfstep's solvers: J, the certificate's gap, seconds.
+
+The options are `ExplicitMF`'s parameters.
+"""
 
 from __future__ import annotations
 

@@ -6,8 +6,8 @@ r̂_ui = μ + b_u + b_i + w_u·z_i
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +15,9 @@ import numpy.typing as npt
 from halfstep.backends.base import CSR, Array
 from halfstep.data.ids import IdMap
 from halfstep.data.ratings import Ratings
+
+if TYPE_CHECKING:
+    from halfstep.rotations import Aligned, Canonical
 
 __all__ = ["Factors", "deviation"]
 
@@ -129,6 +132,74 @@ class Factors:
             self.user_ids,
             self.item_ids,
         )
+
+    # ------------------------------------------------------------ which of the equivalent factors
+
+    def rotated(self, rotation: Array) -> Factors:
+        """W Q and Z Q for a K × L matrix Q with Q Qᵀ = I: predictions and J stay what they are."""
+        from halfstep.rotations import rotated
+
+        return replace(
+            self,
+            user_factors=rotated(self.user_factors, rotation),
+            item_factors=rotated(self.item_factors, rotation),
+        )
+
+    def canonical(
+        self, user_scale: Array | None = None, item_scale: Array | None = None
+    ) -> Canonical:
+        """The one rotation of the axes that makes Zᵀ S_z Z diagonal with decreasing entries.
+
+        At a stationary point of J also Wᵀ S_w W is diagonal there, because λ_w Wᵀ S_w W = λ_z Zᵀ
+        S_z Z; how far it is from that is returned as `departure`. The sign of an axis is that which
+        makes the entry of largest magnitude of the column of Z positive (of entries equal within
+        1e-6, the first). Axes of equal singular values are determined only up to a rotation among
+        themselves, and a column of zeros has no direction. J, predictions and fold-in stay what
+        they are, to rounding, converged or not.
+
+        Parameters
+        ----------
+        user_scale, item_scale : arrays (m,) and (n,), optional
+            The diagonals of S_w and S_z: `s` of the objective. Default: ones.
+
+        See Also
+        --------
+        FactorModel.canonical : the same for a model, which knows its S.
+        """
+        from halfstep.rotations import canonical
+
+        return canonical(self, user_scale, item_scale)
+
+    def singular_values(
+        self, user_scale: Array | None = None, item_scale: Array | None = None
+    ) -> Array:
+        """Those of S_w^½ W Zᵀ S_z^½, decreasing: min(m, n, K) of them, float64.
+
+        From the K × K triangles of two QR factorizations, exact to rounding of the largest one.
+        They say what each further factor adds: where they fall to 0, K is larger than it needs to
+        be.
+        """
+        from halfstep.rotations import singular_values
+
+        return singular_values(self, user_scale, item_scale)
+
+    def align(self, other: Factors) -> Aligned:
+        """These factors in the axes of `other`, and how far apart both are: orthogonal Procrustes.
+
+        Minimizes ‖W Q − W'‖² + ‖Z Q − Z'‖² over all Q with Q Qᵀ = I and the rows whose ids both
+        know (Schönemann 1966, «A generalized solution of the orthogonal Procrustes problem»). The
+        smaller rank is filled up with columns of zeros: with K < K' the result has the K' axes of
+        `other`; with K > K' its first K' axes are those of `other` and the rest is what `other` has
+        no axis for.
+
+        Raises
+        ------
+        DataError
+            No user and no item is known to both.
+        """
+        from halfstep.rotations import align
+
+        return align(self, other)
 
     def started_from(self, other: Factors) -> Factors:
         """These factors, with the rows of every id that `other` knows taken from it."""

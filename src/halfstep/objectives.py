@@ -17,7 +17,16 @@ from halfstep.factors import Factors
 if TYPE_CHECKING:
     from halfstep.solvers.linear import Linear
 
-__all__ = ["Objective", "Reg", "RowProblem", "Side", "SquaredError", "Value", "row_weights"]
+__all__ = [
+    "Objective",
+    "Reg",
+    "RowProblem",
+    "Side",
+    "SquaredError",
+    "Value",
+    "row_weights",
+    "scales",
+]
 
 Side = Literal["user", "item"]
 
@@ -194,3 +203,11 @@ def row_weights(cells: CSR) -> Array:
     if len(starts):
         sums[filled] = np.add.reduceat(cells.weights.astype(np.float64), starts)
     return sums
+
+
+def scales(by_user: CSR, items: int, reg_scaling: str) -> tuple[Array, Array]:
+    """The diagonals s_u and s_i of S_w and S_z, float64, from the cells by user."""
+    if reg_scaling == "none":
+        return np.ones(by_user.n_rows), np.ones(items)
+    weights = None if by_user.weights is None else by_user.weights.astype(np.float64)
+    return row_weights(by_user), np.bincount(by_user.indices, weights, items).astype(np.float64)

@@ -96,12 +96,13 @@ class Validation:
 
 @dataclass(slots=True)
 class Outcome:
-    """What a fit ends with. `best_sweep` is the sweep whose factors these are."""
+    """What a fit ends with: the factors of `best_sweep`, and those of the last sweep."""
 
     factors: Factors
     trace: Trace
     stopped: str
     best_sweep: int
+    last: Factors
 
 
 @dataclass(slots=True)
@@ -146,7 +147,7 @@ def train(
 
     def outcome() -> Outcome:
         kept = current if best is None else best
-        return Outcome(kept, Trace(rows), stopped, best_sweep)
+        return Outcome(kept, Trace(rows), stopped, best_sweep, current)
 
     try:
         for sweep in range(1, stopping.max_iter + 1):

@@ -418,3 +418,26 @@ def test_doctor_prints_the_rule(run):
     rule = _json(run("doctor", "--json"))["solver_als"]
     assert rule == {"rank ≤ 64": "Cholesky()", "rank > 64": "CG(steps=3, tol=0.0)"}
     assert all(part in _fits(run("doctor"), 10**6) for part in [*rule, *rule.values()])
+
+
+def test_the_rank_may_grow(run, files, tmp_path):
+    path = tmp_path / "m.safetensors"
+    arguments = [
+        "fit",
+        files.ratings,
+        "-o",
+        path,
+        "--rank",
+        "grow",
+        "--reg",
+        0.3,
+        "--max-iter",
+        300,
+    ]
+    told = _json(run(*arguments, "--valid", 0, "--test", 0, "--json"))
+    model = hs.load(path)
+    assert model.rank == "grow"
+    assert told["model"]["rank"] == model.rank_
+    assert model.certificate().gap <= 1e-4
+    split = _json(run(*arguments, "--json"))  # validation, test and refit
+    assert split["refit"]["sweeps"] <= split["fit"]["best_sweep"]

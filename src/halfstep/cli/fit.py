@@ -151,7 +151,7 @@ class FitJob:
         model.fit(train, validation=valid, progress=watched(self.out))
         seconds = perf_counter() - begun
         best = model.trace_[model.best_iter_ - 1]
-        told = f"{len(train):,} ratings, rank {model.rank}: {_sweeps(model.n_iter_)}"
+        told = f"{len(train):,} ratings, rank {model.rank_}: {_sweeps(model.n_iter_)}"
         told += f" in {duration(seconds)}, {_WHY[model.stopped_]}"
         facts = [("fit", told)]
         if valid:
@@ -187,7 +187,9 @@ class FitJob:
 
     def _again(self) -> ExplicitMF:
         first = self.model
-        params = {**first.get_params(), "max_iter": first.best_iter_, "tol": 0.0}
+        params = {**first.get_params(), "max_iter": first.best_iter_}
+        if first.rank != "grow":  # there `tol` is the gap to reach, not a step
+            params["tol"] = 0.0
         return ExplicitMF(**params)
 
     def _refit(self, model: ExplicitMF, ratings: Ratings) -> dict[str, Any]:
@@ -216,7 +218,7 @@ class FitJob:
             "bytes": self.path.stat().st_size,
             "users": len(model.factors_.user_ids),
             "items": len(model.factors_.item_ids),
-            "rank": model.rank,
+            "rank": model.rank_,
             "history": self.history,
         }
 

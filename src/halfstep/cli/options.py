@@ -104,7 +104,13 @@ def _column(text: str | None) -> str | int | None:
 class ModelOptions:
     """The parameters of `ExplicitMF`, with its own defaults."""
 
-    rank: Annotated[int, Parameter(help="Number of factors.")] = _DEFAULT["rank"]
+    rank: Annotated[
+        int | Literal["grow"],
+        Parameter(
+            help="Number of factors; grow finds it from the regularization (allow some hundred "
+            "sweeps; the tolerance is then the gap to the optimum)."
+        ),
+    ] = _DEFAULT["rank"]
     reg: Annotated[
         str,
         Parameter(

@@ -170,7 +170,9 @@ class _Refit:
             f.item_ids,
         )
         self.problem = Problem.of(changed, objective, f.rank, "float64")
-        self.solver = get_solver(params["solver"], f.rank)
+        self.solver = get_solver(
+            params["solver"], f.rank, nonnegative=given.nonnegative, complete=changed.is_complete
+        )
         self.backend = backend
         self.pairs = (changed.user_index(), cells.indices.astype(np.int64))
 

@@ -24,10 +24,11 @@ from halfstep.models.params import Parameters
 from halfstep.models.ranked import Ranked
 from halfstep.models.strategies import best_by_ucb, sampled_users
 from halfstep.models.uncertainty import interval_of, std_of
-from halfstep.objectives import Objective, Side
+from halfstep.objectives import Objective, Side, scales
 from halfstep.training import Trace
 
 if TYPE_CHECKING:
+    from halfstep.diagnostics.certificate import Certificate
     from halfstep.diagnostics.effective_parameters import EffectiveParameters
     from halfstep.models.calibration import Calibration
 
@@ -59,6 +60,8 @@ class FactorModel(Parameters):
         What was minimized.
     calibration_ : Calibration or None
         What `calibrate` has learned.
+    rank_ : int
+        K.
     """
 
     factors_: Factors
@@ -71,6 +74,8 @@ class FactorModel(Parameters):
     objective_: Objective
     calibration_: Calibration | None
     data_summary_: dict[str, Any]
+    departure_: float
+    distance_: float
     _exact_users: bool
     _fitted_params: dict[str, Any]
 
@@ -448,8 +453,9 @@ class FactorModel(Parameters):
     ) -> FoldedIn:
         """Factors of new or changed users (or items) from their ratings, the other side fixed.
 
-        Solves the row problem of the fit exactly, so that folding in a user's training ratings gives
-        the stored factors of a model whose solver is exact. `with_rows` puts the result into a model.
+        Solves the row problem of the fit exactly, so that folding in a user's training ratings
+        gives the stored factors of a model whose solver is exact. `with_rows` puts the result into
+        a model.
 
         Parameters
         ----------
@@ -622,6 +628,149 @@ class FactorModel(Parameters):
         return effective_parameters(
             self, ratings, probes=probes, seed=seed, tol=tol, max_iter=max_iter, backend=backend
         )
+
+    # ------------------------------------------------ which factors, and how good
+
+    @property
+    def rank_(self) -> int:
+        """K, the number of factors that the model has."""
+        self._check_fitted()
+        return self.factors_.rank
+
+    def canonical(self) -> Self:
+        """This model with its factors in canonical axes: J, predictions and fold-in stay what they
+        are.
+
+        `Factors.canonical` with the S of the objective, which count scaling takes from the history.
+        The result's `departure_` is 0 at a stationary point of J and says how far the fit is from
+        one.
+
+        Raises
+        ------
+        NotFittedError
+        HistoryRequiredError
+            Count scaling, and the model was saved without its users' ratings.
+        ParameterError
+            A non-negative model: a rotation would break W, Z ≥ 0.
+        """
+        self._check_fitted()
+        self._refuse_nonnegative("canonical")
+        found = self.factors_.canonical(*self._scales("canonical"))
+        fresh = self._with(found.factors)
+        fresh.departure_ = found.departure
+        return fresh
+
+    def singular_values(self) -> Array:
+        """The singular values of S_w^½ W Zᵀ S_z^½, decreasing; see `Factors.singular_values`.
+
+        Raises
+        ------
+        NotFittedError, HistoryRequiredError
+        """
+        self._check_fitted()
+        return self.factors_.singular_values(*self._scales("singular_values"))
+
+    def align(self, other: FactorModel) -> Self:
+        """This model in the axes of another; see `Factors.align`.
+
+        The result's `distance_` says how far apart both are (0: the same up to a rotation). So a
+        retrained model keeps the axes of the one before.
+
+        Raises
+        ------
+        NotFittedError, DataError
+        ParameterError
+            A non-negative model, or another of higher rank.
+        """
+        self._check_fitted()
+        other._check_fitted()
+        self._refuse_nonnegative("align")
+        if other.factors_.rank > self.factors_.rank:
+            raise ParameterError(
+                "other",
+                f"a model of rank {other.factors_.rank}",
+                f"must not have a higher rank than this one, {self.factors_.rank}",
+                "use factors_.align, which fills up with zeros",
+            )
+        found = self.factors_.align(other.factors_)
+        fresh = self._with(found.factors)
+        fresh.distance_ = found.distance
+        return fresh
+
+    def certificate(
+        self, ratings: Ratings | None = None, *, tolerance: float | None = None
+    ) -> Certificate:
+        """Whether the model is the optimum of its objective, over all factors of all ranks.
+
+        `print(model.certificate())` says it in a sentence: globally optimal to within a gap; or the
+        rank is too small, and by how much J would fall; or not converged. See
+        `diagnostics/certificate.py` for the dual problem behind it, `docs/theory.md` for the
+        derivation. All in float64.
+
+        Parameters
+        ----------
+        ratings : Ratings, optional
+            What the model was fitted to. Default: its history.
+        tolerance : float
+            The gap (J − D)/J up to which the verdict is "optimal". Default: 1e-6, and 1e-4 for factors
+            in float32, whose rounding alone leaves a gap of about 1e-6.
+
+        Raises
+        ------
+        NotFittedError, HistoryRequiredError, UnknownIdError
+        ParameterError
+            A non-negative model, or reg = 0 for users or items.
+        """
+        from halfstep.diagnostics.certificate import certify, check_certifiable
+
+        self._check_fitted()
+        objective = check_certifiable(self.objective_)
+        if tolerance is None:
+            tolerance = 1e-6 if self.factors_.dtype == "float64" else 1e-4
+        if not isinstance(tolerance, (int, float, np.number)) or not tolerance >= 0:
+            raise ParameterError(
+                "tolerance", tolerance, "must be a number ≥ 0", "try tolerance=1e-6"
+            )
+        cells = self._history("certificate") if ratings is None else self._as_history(ratings)
+        return certify(cells, objective, self.factors_, tolerance=float(tolerance))
+
+    def _as_history(self, ratings: Ratings) -> CSR:
+        """Other ratings as cells over the rows and columns of the model."""
+        ids = self.factors_.user_ids
+        cells = self._translate(ratings, "user", "error")
+        if ratings.users == ids:
+            return cells
+        rows = ids.lookup(ratings.users.values)
+        require_known(rows, ratings.users.values, "user")
+        source = np.full(len(ids), cells.n_rows)
+        source[rows] = np.arange(cells.n_rows)
+        with_empty = CSR(
+            np.append(cells.indptr, cells.indptr[-1]), cells.indices, cells.values, cells.weights
+        )
+        return take_rows(with_empty, source)
+
+    def _scales(self, why: str) -> tuple[Array, Array]:
+        """s_u and s_i of the objective."""
+        f, scaling = self.factors_, getattr(self.objective_, "reg_scaling", "none")
+        if scaling == "none":
+            return np.ones(len(f.user_ids)), np.ones(len(f.item_ids))
+        return scales(self._history(why), len(f.item_ids), scaling)
+
+    def _refuse_nonnegative(self, what: str) -> None:
+        if getattr(self.objective_, "nonnegative", False):
+            raise ParameterError(
+                "nonnegative",
+                True,
+                f"{what} is a rotation, which would break W ≥ 0 and Z ≥ 0",
+                "leave the factors as they are: non-negative ones have axes of their own",
+            )
+
+    def _with(self, factors: Factors) -> Self:
+        """This model with other factors for the same rows."""
+        fresh = type(self)(**self.get_params())
+        fresh.__dict__.update(self.__dict__)
+        fresh.factors_ = factors
+        return fresh
 
     # -------------------------------------------------------------------- file
 

@@ -15,6 +15,7 @@ from halfstep.data.ratings import Ratings
 from halfstep.errors import ParameterError
 from halfstep.factors import Factors
 from halfstep.models.base import FactorModel
+from halfstep.models.growth import FIRST_RANK, Stage, grow
 from halfstep.objectives import Reg, SquaredError
 from halfstep.solvers import Problem, Solver, get_solver
 from halfstep.training import (
@@ -44,8 +45,12 @@ class ExplicitMF(FactorModel):
 
     Parameters
     ----------
-    rank : int
-        K, the number of factors.
+    rank : int or "grow"
+        K, the number of factors. "grow" finds it: the rank of the solution of the convex problem that J
+        becomes when K is free, so that λ alone decides (`models/growth.py`). The fit begins with a few
+        factors, appends those that the certificate of global optimality (`certificate`) asks for, drops
+        those that J is lower without, and ends where the certificate's gap is at most `tol`; `rank_` is
+        what it found, `growth_` how. Needs reg > 0 for users and items.
     reg : float or (float, float, float)
         λ ≥ 0: one number, or one for each of users, items and biases.
     reg_scaling : {"count", "none"}
@@ -65,9 +70,10 @@ class ExplicitMF(FactorModel):
         stochastic gradient descent. "gd" or `GD()`: batch gradient descent. "lbfgs" or `LBFGS()`:
         quasi-Newton steps. With `nonnegative`, of the first group "als" alone.
     max_iter : int
-        The most sweeps.
+        The most sweeps; with rank="grow" over all ranks together (give it some hundred).
     tol : float
-        Stop where a sweep lowers J by less than `tol` times J; 0 runs all sweeps unless J rises.
+        Stop where a sweep lowers J by less than `tol` times J; 0 runs all sweeps unless J rises. With
+        rank="grow" the gap (J − D)/J to reach; float32 can reach about 1e-5.
     patience : int
         With `validation`, stop after so many sweeps without a better error.
     dtype : {"float32", "float64"}
@@ -87,7 +93,7 @@ class ExplicitMF(FactorModel):
 
     def __init__(
         self,
-        rank: int = 32,
+        rank: int | Literal["grow"] = 32,
         *,
         reg: float | Sequence[float] = 0.1,
         reg_scaling: Literal["count", "none"] = "count",
@@ -137,7 +143,8 @@ class ExplicitMF(FactorModel):
         sample_weight : array, optional
             c_ui: one weight per rating (in the order of `X.by_user` for Ratings).
         init : fitted model, optional
-            Warm start: users and items that it knows begin with its factors. Same rank.
+            Warm start: users and items that it knows begin with its factors. Same rank, or with
+            rank="grow" any: it grows from there.
         backend : {"native", "numpy"} or Backend
             Where the arithmetic runs. Not stored in the model.
         callbacks : sequence of callables
@@ -156,14 +163,14 @@ class ExplicitMF(FactorModel):
             After Ctrl-C. Where at least one sweep was finished, the model is fitted and holds the
             last finished one, or with `validation` the best (`stopped_ == "interrupted"`).
         """
-        reg, _, stopping = self._check()
-        rank, dtype, seed = int(self.rank), str(self.dtype), int(self.seed)
+        reg, stopping = self._check()
+        dtype, seed = str(self.dtype), int(self.seed)
         runs_on = get_backend(backend, dtype=dtype)
         ratings = as_ratings(X, y, sample_weight)
-        solver = self._solver(complete=ratings.is_complete)
         mean = ratings.mean() if self.center else 0.0
         nonnegative = bool(self.nonnegative)
         objective = SquaredError(mean, reg, self.reg_scaling, bool(self.biases), nonnegative)
+        rank = self._first_rank(init)
         start = Factors.random(
             ratings,
             rank,
@@ -174,30 +181,52 @@ class ExplicitMF(FactorModel):
             nonnegative=nonnegative,
         )
         if init is not None:
-            start = self._warm(start, init)
-        problem = Problem.of(ratings, objective, rank, dtype)
+            start = self._warm(start, init, rank)
+        stages: list[Stage] = []
         held_out = None if validation is None else _held_out(validation, ratings)
         try:
             with _listeners(progress, self.max_iter) as listeners:
-                outcome = train(
-                    problem,
-                    solver,
-                    runs_on,
-                    start,
-                    stopping=stopping,
-                    validation=held_out,
-                    callbacks=callbacks,
-                    listeners=listeners,
-                )
+                if isinstance(self.rank, str):
+                    outcome = grow(
+                        ratings,
+                        objective,
+                        lambda rank: self._solver(rank, complete=ratings.is_complete),
+                        runs_on,
+                        start,
+                        stopping=stopping,
+                        validation=held_out,
+                        callbacks=callbacks,
+                        listeners=listeners,
+                        stages=stages,
+                    )
+                else:
+                    outcome = train(
+                        Problem.of(ratings, objective, rank, dtype),
+                        self._solver(rank, complete=ratings.is_complete),
+                        runs_on,
+                        start,
+                        stopping=stopping,
+                        validation=held_out,
+                        callbacks=callbacks,
+                        listeners=listeners,
+                    )
         except Interrupted as interrupt:
             if interrupt.outcome is not None:
-                self._keep(interrupt.outcome, ratings, objective, solver)
+                self._keep(interrupt.outcome, ratings, objective, stages)
             raise
-        self._keep(outcome, ratings, objective, solver)
+        self._keep(outcome, ratings, objective, stages)
         return self
 
+    def _first_rank(self, init: FactorModel | None) -> int:
+        """K of the start: where it grows, that of `init` or a few."""
+        if not isinstance(self.rank, str):
+            return int(self.rank)
+        if isinstance(init, FactorModel) and hasattr(init, "factors_"):
+            return init.rank_
+        return FIRST_RANK
+
     def _keep(
-        self, outcome: Outcome, ratings: Ratings, objective: SquaredError, solver: Solver
+        self, outcome: Outcome, ratings: Ratings, objective: SquaredError, stages: list[Stage]
     ) -> None:
         self._fitted_params = self.get_params()  # set_params after the fit does not reach the file
         self.factors_ = outcome.factors
@@ -211,15 +240,21 @@ class ExplicitMF(FactorModel):
         self.calibration_ = None
         self.data_summary_ = ratings.facts()
         self.n_features_in_ = 2  # scikit-learn's name for the number of columns of X
-        self._exact_users = solver.ends_with_users
+        if isinstance(self.rank, str):
+            self.growth_ = tuple(stages)
+        self._exact_users = self._solver(self.rank_, complete=ratings.is_complete).ends_with_users
 
-    def _check(self) -> tuple[Reg, Solver, Stopping]:
-        _integer("rank", self.rank, 1)
+    def _check(self) -> tuple[Reg, Stopping]:
+        grows = isinstance(self.rank, str) and self.rank == "grow"
+        rank = 1 if grows else self.rank
+        if isinstance(rank, str):
+            raise ParameterError("rank", rank, "is not a rank", 'pass an integer, or rank="grow"')
+        _integer("rank", rank, 1)
         _integer("max_iter", self.max_iter, 1)
         _integer("patience", self.patience, 1)
         _integer("seed", self.seed, 0)
-        if self.rank > 1 << 14:
-            raise ParameterError("rank", self.rank, "is above 16384", "choose a smaller rank")
+        if rank > 1 << 14:
+            raise ParameterError("rank", rank, "is above 16384", "choose a smaller rank")
         for name, choices in (
             ("reg_scaling", ("count", "none")),
             ("dtype", ("float32", "float64")),
@@ -236,29 +271,39 @@ class ExplicitMF(FactorModel):
                 )
         if not _number(self.tol) or not 0 <= float(self.tol) < 1:
             raise ParameterError("tol", self.tol, "must be a number in [0, 1)", "try tol=1e-4")
-        return (
-            check_reg(self.reg),
-            self._solver(complete=False),
-            Stopping(int(self.max_iter), float(self.tol), int(self.patience)),
-        )
+        reg = check_reg(self.reg)
+        if grows and self.nonnegative:
+            raise ParameterError(
+                "rank",
+                self.rank,
+                "needs the certificate of optimality, which there is none of with nonnegative=True",
+                "choose a rank, or pass nonnegative=False",
+            )
+        if grows and not (reg.user > 0 and reg.item > 0):
+            raise ParameterError(
+                "reg",
+                self.reg,
+                'must be positive for users and items with rank="grow": it decides the rank',
+                "try reg=0.1",
+            )
+        self._solver(int(rank), complete=False)
+        return reg, Stopping(int(self.max_iter), float(self.tol), int(self.patience))
 
-    def _solver(self, *, complete: bool) -> Solver:
-        """The solver, settled for the rank and for ratings of which none is missing (`complete`)."""
-        return get_solver(
-            self.solver, int(self.rank), nonnegative=bool(self.nonnegative), complete=complete
-        )
+    def _solver(self, rank: int, *, complete: bool) -> Solver:
+        """The solver, settled for K = `rank` and for ratings of which none is missing (`complete`)."""
+        return get_solver(self.solver, rank, nonnegative=bool(self.nonnegative), complete=complete)
 
-    def _warm(self, start: Factors, init: FactorModel) -> Factors:
+    def _warm(self, start: Factors, init: FactorModel, rank: int) -> Factors:
         if not isinstance(init, FactorModel):
             raise ParameterError(
                 "init", type(init).__name__, "must be a fitted model", "pass a model or None"
             )
         init._check_fitted()
-        if init.factors_.rank != self.rank:
+        if init.factors_.rank != rank:
             raise ParameterError(
                 "init",
                 f"a model of rank {init.factors_.rank}",
-                f"must have the rank of this model, {self.rank}",
+                f"must have the rank of this model, {rank}",
                 "fit both with the same rank",
             )
         lowest = min(f.min() for f in (init.factors_.user_factors, init.factors_.item_factors))

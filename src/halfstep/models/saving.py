@@ -151,10 +151,12 @@ def _restore(
     if isinstance(params.get("reg"), list):
         params["reg"] = tuple(params["reg"])
     model: FactorModel = model_class(**params)
-    reg, _, _ = model._check()  # type: ignore[attr-defined]
+    reg, _ = model._check()  # type: ignore[attr-defined]
     user_ids = _ids_from_arrays("user_ids", arrays, path)
     item_ids = _ids_from_arrays("item_ids", arrays, path)
     m, n, K = len(user_ids), len(item_ids), params["rank"]
+    if K == "grow":
+        K = arrays["user_factors"].shape[1]
     expected: dict[str, tuple[int, ...]] = {"user_factors": (m, K), "item_factors": (n, K)}
     if params["biases"]:
         expected |= {"user_bias": (m,), "item_bias": (n,)}
@@ -193,7 +195,7 @@ def _restore(
     model.data_summary_ = data = dict(document["data"])
     cells = data.get("users", 0) * data.get("items", 0)
     complete = data.get("weighted") is False and data.get("ratings") == cells
-    solver = model._solver(complete=complete)  # type: ignore[attr-defined]
+    solver = model._solver(K, complete=complete)  # type: ignore[attr-defined]
     model.calibration_ = None
     if "calibration" in document:
         model.calibration_ = calibration.from_arrays(arrays, document["calibration"])
