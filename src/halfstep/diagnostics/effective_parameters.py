@@ -34,7 +34,7 @@ from halfstep.solvers import Problem, get_solver
 from halfstep.training import Stopping, train
 
 if TYPE_CHECKING:
-    from halfstep.models.base import FactorModel
+    from halfstep.models.fitted import Fitted
 
 __all__ = ["EffectiveParameters", "effective_parameters"]
 
@@ -77,7 +77,7 @@ class EffectiveParameters:
 
 
 def effective_parameters(
-    model: FactorModel,
+    model: Fitted,
     ratings: Ratings | None = None,
     *,
     probes: int = 4,
@@ -119,7 +119,7 @@ def effective_parameters(
 
 
 def _probe(
-    model: FactorModel,
+    model: Fitted,
     ratings: Ratings,
     delta: Array,
     tol: float,
@@ -148,9 +148,7 @@ def _probe(
 class _Refit:
     """A fit of changed ratings that can be continued."""
 
-    def __init__(
-        self, model: FactorModel, ratings: Ratings, values: Array, backend: Backend
-    ) -> None:
+    def __init__(self, model: Fitted, ratings: Ratings, values: Array, backend: Backend) -> None:
         params: dict[str, Any] = copy.deepcopy(model._fitted_params)
         old = ratings.by_user
         cells = CSR(old.indptr, old.indices, values.astype(np.float32), old.weights)
@@ -191,7 +189,7 @@ class _Refit:
         )
 
 
-def _ratings_of(model: FactorModel) -> Ratings:
+def _ratings_of(model: Fitted) -> Ratings:
     """The model's history as Ratings."""
     f = model.factors_
     rows = np.arange(len(f.user_ids))

@@ -38,7 +38,7 @@ from halfstep.evaluation.splits import kfold
 from halfstep.models.uncertainty import cells_by, variances
 
 if TYPE_CHECKING:
-    from halfstep.models.base import FactorModel
+    from halfstep.models.fitted import Fitted
 
 __all__ = ["FEATURES", "FEW", "Calibration", "calibrated", "calibrated_by_folds", "features"]
 
@@ -90,9 +90,7 @@ class Calibration:
         return widths
 
 
-def calibrated(
-    model: FactorModel, X: Any, y: Any, seed: int, backend: str | Backend
-) -> Calibration:
+def calibrated(model: Fitted, X: Any, y: Any, seed: int, backend: str | Backend) -> Calibration:
     """From held-out ratings that the model has not seen.
 
     Raises `DataError` where it has seen some of them, or where they are too few.
@@ -116,7 +114,7 @@ def calibrated(
 
 
 def calibrated_by_folds(
-    model: FactorModel, X: Any, y: Any, folds: int, seed: int, backend: str | Backend
+    model: Fitted, X: Any, y: Any, folds: int, seed: int, backend: str | Backend
 ) -> Calibration:
     """From the residuals of `folds` fits, each of which has not seen one part of the ratings."""
     ratings = as_ratings(X, y)
@@ -130,7 +128,7 @@ def calibrated_by_folds(
     return _of(np.concatenate(xs), np.concatenate(errors), seed)
 
 
-def rows_of(model: FactorModel, ratings: Ratings) -> tuple[Array, Array]:
+def rows_of(model: Fitted, ratings: Ratings) -> tuple[Array, Array]:
     """The model's row numbers of every cell's user and item; −1 is unknown."""
     f = model.factors_
     return (
@@ -140,7 +138,7 @@ def rows_of(model: FactorModel, ratings: Ratings) -> tuple[Array, Array]:
 
 
 def features(
-    model: FactorModel, users: Array, items: Array, backend: str | Backend
+    model: Fitted, users: Array, items: Array, backend: str | Backend
 ) -> tuple[Array, Array]:
     """(x, r̂) of pairs of row numbers, float64; x has the columns `FEATURES`."""
     why = "an interval"

@@ -30,7 +30,7 @@ from halfstep.models.uncertainty import cells_by, problem_of
 from halfstep.objectives import RowProblem, Side
 
 if TYPE_CHECKING:
-    from halfstep.models.base import FactorModel
+    from halfstep.models.fitted import Fitted
 
 __all__ = ["Influence", "influence_of", "influences"]
 
@@ -77,7 +77,7 @@ class Influence:
         return "\n".join(lines)
 
 
-def influence_of(model: FactorModel, side: Side, who: Any, ratings: Ratings | None) -> Influence:
+def influence_of(model: Fitted, side: Side, who: Any, ratings: Ratings | None) -> Influence:
     """See `FactorModel.influence`."""
     f = model.factors_
     ids, others = (f.user_ids, f.item_ids) if side == "user" else (f.item_ids, f.user_ids)

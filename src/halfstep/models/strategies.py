@@ -27,7 +27,7 @@ from halfstep.models.uncertainty import (
 )
 
 if TYPE_CHECKING:
-    from halfstep.models.base import FactorModel
+    from halfstep.models.fitted import Fitted
 
 __all__ = ["best_by_ucb", "sampled_users"]
 
@@ -35,7 +35,7 @@ _PAIRS = 2_000_000  # scored at a time
 
 
 def sampled_users(
-    model: FactorModel, rows: Array, seed: int, backend: str | Backend
+    model: Fitted, rows: Array, seed: int, backend: str | Backend
 ) -> tuple[Array, Array | None]:
     """(factors, bias) of users (row numbers, −1 unknown), drawn from N(x_u, σ² A_u⁻¹).
 
@@ -90,7 +90,7 @@ def sampled_users(
 
 
 def best_by_ucb(
-    model: FactorModel,
+    model: Fitted,
     rows: Array,
     n: int,
     kappa: float,

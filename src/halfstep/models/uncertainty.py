@@ -24,7 +24,7 @@ from halfstep.errors import NotCalibratedError, ParameterError, SingularSystemEr
 from halfstep.objectives import RowProblem, Side, row_weights
 
 if TYPE_CHECKING:
-    from halfstep.models.base import FactorModel
+    from halfstep.models.fitted import Fitted
 
 __all__ = [
     "cells_by",
@@ -38,9 +38,7 @@ __all__ = [
 ]
 
 
-def std_of(
-    model: FactorModel, users: Array, items: Array, backend: str | Backend = "native"
-) -> Array:
+def std_of(model: Fitted, users: Array, items: Array, backend: str | Backend = "native") -> Array:
     """The standard deviation of ratings around r̂, of the factors' dtype; see the module's head."""
     own = unsureness(model, users, items, "std=True", backend)
     sigma = noise_variance(model, "std=True", backend)
@@ -48,7 +46,7 @@ def std_of(
 
 
 def interval_of(
-    model: FactorModel,
+    model: Fitted,
     users: Array,
     items: Array,
     fitted: Array,
@@ -72,7 +70,7 @@ def interval_of(
 
 
 def unsureness(
-    model: FactorModel, users: Array, items: Array, why: str, backend: str | Backend = "native"
+    model: Fitted, users: Array, items: Array, why: str, backend: str | Backend = "native"
 ) -> Array:
     """f_iᵀ A_u⁻¹ f_i + g_uᵀ A_i⁻¹ g_u for pairs of row numbers (−1: unknown), float64.
 
@@ -82,7 +80,7 @@ def unsureness(
     return user_part + variances(model, "item", items, users, why, backend)
 
 
-def noise_variance(model: FactorModel, why: str, backend: str | Backend = "native") -> float:
+def noise_variance(model: Fitted, why: str, backend: str | Backend = "native") -> float:
     """σ² = Σ c (r − r̂)² / (Σ c · (1 − h̄_w) (1 − h̄_z)), the variance of the noise of a rating.
 
     The residuals of the ratings that were fitted are too small: both sides have bent towards them.
@@ -118,7 +116,7 @@ def noise_variance(model: FactorModel, why: str, backend: str | Backend = "nativ
 
 
 def variances(
-    model: FactorModel,
+    model: Fitted,
     side: Side,
     rows: Array,
     others: Array,
@@ -162,7 +160,7 @@ def variances(
 
 
 def _asked(
-    model: FactorModel,
+    model: Fitted,
     side: Side,
     cells: CSR,
     problem: RowProblem,
@@ -196,7 +194,7 @@ def _asked(
         ) from None
 
 
-def problem_of(model: FactorModel, side: Side, cells: CSR, of: CSR | None = None) -> RowProblem:
+def problem_of(model: Fitted, side: Side, cells: CSR, of: CSR | None = None) -> RowProblem:
     """The row problem of `cells`; rows without any get the smallest scale that a row of `of` has.
 
     Raises `ParameterError` for a nonnegative model, whose rows are not solutions of a linear system.
@@ -217,7 +215,7 @@ def problem_of(model: FactorModel, side: Side, cells: CSR, of: CSR | None = None
     return problem
 
 
-def cells_by(model: FactorModel, side: Side, why: str) -> CSR:
+def cells_by(model: Fitted, side: Side, why: str) -> CSR:
     """The model's history by rows of `side`; that by item is made once."""
     history = model._rows_of(model._history(why), np.arange(len(model.factors_.user_ids)))
     if side == "user":

@@ -1,0 +1,192 @@
+"""The best items of a user, and what is alike."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from halfstep.backends import get_backend
+from halfstep.backends.base import Array, Backend
+from halfstep.data.ratings import Ratings
+from halfstep.errors import ParameterError
+from halfstep.models.filters import item_mask, rows_of_mapping, union_of_rows
+from halfstep.models.ranked import Ranked
+from halfstep.models.strategies import best_by_ucb, sampled_users
+from halfstep.objectives import Side
+
+if TYPE_CHECKING:
+    pass
+
+from halfstep.models.fitted import Fitted
+
+__all__ = ["Rankings"]
+
+Unknown = Literal["bias", "nan", "error"]
+
+
+class Rankings(Fitted):
+    """`recommend`, `similar_items`, `similar_users`."""
+
+    def recommend(
+        self,
+        users: Any = None,
+        n: int = 10,
+        *,
+        exclude_seen: bool = True,
+        allow: Any = None,
+        deny: Any = None,
+        exclude: Mapping[Any, Any] | None = None,
+        candidates: Mapping[Any, Any] | None = None,
+        min_ratings: int = 1,
+        ratings: Ratings | None = None,
+        unknown: Literal["error", "bias"] = "error",
+        strategy: Literal["mean", "ucb", "thompson"] = "mean",
+        kappa: float = 1.0,
+        seed: int = 0,
+        backend: str | Backend = "native",
+    ) -> Ranked:
+        """The n items of the highest predicted rating for every user, or the most promising ones.
+
+        Parameters
+        ----------
+        users : id or array-like of ids, optional
+            Default: every user of the model.
+        n : int
+            How many for each; fewer where fewer are left.
+        exclude_seen : bool
+            Leave out the items that the user has rated (in `history_`, or in `ratings`).
+        allow, deny : array-like of item ids, optional
+            Only these items; never these. Ids that the model does not know have no effect.
+        exclude, candidates : mapping from user id to item ids, optional
+            The same for single users: never these for that user; only these for that user.
+        min_ratings : int
+            Only items with at least so many ratings in the model's history: the estimate of an item
+            with one or two ratings is little more than those.
+        ratings : Ratings, optional
+            What the users have seen, in place of the model's own history.
+        unknown : {"error", "bias"}
+            What a user gives whom the model does not know: an error, or the items by their biases.
+        strategy : {"mean", "ucb", "thompson"}
+            Rank by r̂; by r̂ + κ times the standard deviation of r̂ itself (optimism: about
+            2 n_items K² operations a user); or by the ratings of a user drawn at random from those
+            that their history leaves possible. See `models/strategies.py`. The last two need the
+            history.
+        kappa : float
+            κ ≥ 0 of "ucb".
+        seed : int
+            Of "thompson": the same seed gives a user the same items, whoever else is asked.
+
+        Returns
+        -------
+        Ranked
+            Best first; equal scores in the order of the item ids.
+
+        Raises
+        ------
+        NotFittedError, UnknownIdError, ParameterError, HistoryRequiredError
+        """
+        self._check_fitted()
+        _at_least_one("n", n)
+        _at_least_one("min_ratings", min_ratings)
+        _choice("unknown", unknown, ("error", "bias"))
+        _choice("strategy", strategy, ("mean", "ucb", "thompson"))
+        _not_negative("kappa", kappa)
+        _integer_from_0("seed", seed)
+        f = self.factors_
+        allowed = item_mask(f.item_ids, allow, deny)
+        if min_ratings > 1:
+            history = self._history(f"min_ratings={min_ratings}")
+            known_well = np.bincount(history.indices, minlength=len(f.item_ids)) >= min_ratings
+            allowed = known_well if allowed is None else allowed & known_well
+        rows, asked = self._rows_asked(users, f.user_ids, "user", unknown == "error")
+        known = rows >= 0
+        excluded: tuple[Array, Array] | None = None
+        if exclude_seen:
+            excluded = self._seen(rows, asked, ratings)
+        if exclude is not None:
+            more = rows_of_mapping("exclude", exclude, asked, f.item_ids)
+            excluded = more if excluded is None else union_of_rows(excluded, more)
+        only = None
+        if candidates is not None:
+            only = rows_of_mapping("candidates", candidates, asked, f.item_ids, True)
+        n = min(n, len(f.item_ids))
+        if strategy == "ucb":
+            lists = (excluded, only, allowed)
+            index, scores = best_by_ucb(self, rows, n, float(kappa), lists, backend)
+            return Ranked.of(asked, index, scores, f.item_ids, ("user", "item"))
+        base = np.full(len(rows), f.mean, dtype=f.dtype)
+        if strategy == "thompson":
+            queries, bias = sampled_users(self, rows, int(seed), backend)
+            if bias is not None:
+                base += bias
+        else:
+            queries = f.user_factors[np.where(known, rows, 0)]
+            queries[~known] = 0
+            if f.user_bias is not None:
+                base[known] += f.user_bias[rows[known]]
+        index, scores = get_backend(backend, dtype=f.dtype).topk(
+            queries,
+            f.item_factors,
+            f.item_bias,
+            n,
+            exclude=excluded,
+            candidates=only,
+            allow=allowed,
+        )
+        return Ranked.of(asked, index, scores + base[:, None], f.item_ids, ("user", "item"))
+
+    def similar_items(
+        self, items: Any, n: int = 10, *, backend: str | Backend = "native"
+    ) -> Ranked:
+        """The n items whose factors point the same way: cos(z_i, z_j), largest first."""
+        return self._similar("item", items, n, backend)
+
+    def similar_users(
+        self, users: Any, n: int = 10, *, backend: str | Backend = "native"
+    ) -> Ranked:
+        """The n users whose factors point the same way: cos(w_u, w_v), largest first."""
+        return self._similar("user", users, n, backend)
+
+    def _similar(self, side: Side, asked: Any, n: int, backend: str | Backend) -> Ranked:
+        self._check_fitted()
+        _at_least_one("n", n)
+        f = self.factors_
+        ids = f.user_ids if side == "user" else f.item_ids
+        factors = f.user_factors if side == "user" else f.item_factors
+        rows, names = self._rows_asked(asked, ids, side, True)
+        norms = np.sqrt(np.einsum("rk,rk->r", factors, factors, dtype=np.float64))
+        directions = (factors / np.where(norms > 0, norms, 1.0)[:, None]).astype(f.dtype)
+        themselves = (np.arange(len(rows) + 1), rows.astype(np.uint32))
+        index, scores = get_backend(backend, dtype=f.dtype).topk(
+            directions[rows],
+            directions,
+            None,
+            min(n, len(ids)),
+            exclude=themselves,
+            allow=norms > 0,  # a row without ratings has no direction
+        )
+        index[norms[rows] == 0] = -1
+        return Ranked.of(names, index, scores, ids, (side, side))
+
+
+def _choice(name: str, value: object, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise ParameterError(name, value, "is not a choice", f"choose one of {', '.join(choices)}")
+
+
+def _not_negative(name: str, value: object) -> None:
+    number = isinstance(value, (int, float, np.number)) and not isinstance(value, (bool, np.bool_))
+    if not number or not 0 <= float(value) < np.inf:  # type: ignore[arg-type]
+        raise ParameterError(name, value, "must be a finite number ≥ 0", f"try {name}=1.0")
+
+
+def _integer_from_0(name: str, value: object) -> None:
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 0:
+        raise ParameterError(name, value, "must be an integer of at least 0", f"try {name}=0")
+
+
+def _at_least_one(name: str, value: object) -> None:
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
+        raise ParameterError(name, value, "must be an integer of at least 1", f"try {name}=10")
