@@ -136,7 +136,7 @@ class ModelOptions:
         Parameter(
             help="How the optimum is found, which does not change what it is: als chooses by the rank; "
             "als-cholesky solves every user and item exactly; als-cg and als-subspace take cheaper "
-            "steps, for large ranks."
+            "steps, for large ranks; sgd takes one rating at a time."
         ),
     ] = _DEFAULT["solver"]
 
