@@ -4,7 +4,8 @@
 
 by the accelerated proximal gradient method (Beck and Teboulle 2009; restarts of O'Donoghue and Candès
 2015) on M, singular values soft-thresholded, the biases at their exact minimum for every M. It ends
-where its own dual bound is near. Plain λ, all weights 1, numpy and scipy only: nothing of halfstep is used.
+where its own dual bound is near. Plain λ, all weights 1, numpy and scipy only: nothing of halfstep is
+used.
 """
 
 from __future__ import annotations

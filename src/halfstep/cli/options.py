@@ -145,7 +145,8 @@ class ModelOptions:
         Parameter(
             help="How the optimum is found, which does not change what it is: als chooses by the rank; "
             "als-cholesky solves every user and item exactly; als-cg and als-subspace take cheaper "
-            "steps, for large ranks; gd is batch gradient descent, lbfgs is L-BFGS."
+            "steps, for large ranks; sgd takes one rating at a time; gd is batch gradient descent, "
+            "lbfgs is L-BFGS."
         ),
     ] = _DEFAULT["solver"]
 

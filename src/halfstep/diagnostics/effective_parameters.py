@@ -26,6 +26,7 @@ import numpy as np
 
 from halfstep.backends import get_backend
 from halfstep.backends.base import CSR, Array, Backend
+from halfstep.checks import check_integer, is_number
 from halfstep.data.ratings import Ratings
 from halfstep.data.report import Report, Source
 from halfstep.errors import DataError, ParameterError
@@ -93,11 +94,8 @@ def effective_parameters(
         ("seed", seed, 0),
         ("max_iter", max_iter, 10),
     ):
-        if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
-            raise ParameterError(
-                name, value, f"must be an integer of at least {least}", f"try {name}={least}"
-            )
-    if isinstance(tol, bool) or not isinstance(tol, (int, float)) or not 0 < tol < 1:
+        check_integer(name, value, least)
+    if not is_number(tol) or not 0 < tol < 1:
         raise ParameterError("tol", tol, "must be a number between 0 and 1", "try tol=1e-3")
     whole = _ratings_of(model) if ratings is None else ratings
     if (whole.users, whole.items) != (model.factors_.user_ids, model.factors_.item_ids):

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from halfstep.backends import get_backend
 from halfstep.backends.base import Backend
+from halfstep.checks import check_choice, check_integer, is_number
 from halfstep.data.pairs import as_ratings
 from halfstep.data.ratings import Ratings
 from halfstep.errors import ParameterError
@@ -249,27 +250,23 @@ class ExplicitMF(FactorModel):
         rank = 1 if grows else self.rank
         if isinstance(rank, str):
             raise ParameterError("rank", rank, "is not a rank", 'pass an integer, or rank="grow"')
-        _integer("rank", rank, 1)
-        _integer("max_iter", self.max_iter, 1)
-        _integer("patience", self.patience, 1)
-        _integer("seed", self.seed, 0)
+        check_integer("rank", rank, 1)
+        check_integer("max_iter", self.max_iter, 1)
+        check_integer("patience", self.patience, 1)
+        check_integer("seed", self.seed, 0)
         if rank > 1 << 14:
             raise ParameterError("rank", rank, "is above 16384", "choose a smaller rank")
         for name, choices in (
             ("reg_scaling", ("count", "none")),
             ("dtype", ("float32", "float64")),
         ):
-            value = getattr(self, name)
-            if not isinstance(value, str) or value not in choices:
-                raise ParameterError(
-                    name, value, "is not a choice", f"choose {' or '.join(choices)}"
-                )
+            check_choice(name, getattr(self, name), choices)
         for name in ("biases", "center", "nonnegative"):
             if not isinstance(getattr(self, name), (bool, np.bool_)):
                 raise ParameterError(
                     name, getattr(self, name), "must be True or False", f"try {name}=True"
                 )
-        if not _number(self.tol) or not 0 <= float(self.tol) < 1:
+        if not is_number(self.tol) or not 0 <= float(self.tol) < 1:
             raise ParameterError("tol", self.tol, "must be a number in [0, 1)", "try tol=1e-4")
         reg = check_reg(self.reg)
         if grows and self.nonnegative:
@@ -327,7 +324,7 @@ def check_reg(reg: Any) -> Reg:
     Reg(user=0.1, item=0.1, bias=0.1)
     """
     values = list(reg) if isinstance(reg, (list, tuple, np.ndarray)) and np.ndim(reg) else [reg] * 3
-    if len(values) != 3 or not all(_number(v) and 0 <= v <= _LARGEST for v in values):
+    if len(values) != 3 or not all(is_number(v) and 0 <= v <= _LARGEST for v in values):
         raise ParameterError(
             "reg",
             reg,
@@ -335,21 +332,6 @@ def check_reg(reg: Any) -> Reg:
             "try reg=0.1",
         )
     return Reg(*(float(v) for v in values))
-
-
-def _number(value: Any) -> bool:
-    return isinstance(value, (int, float, np.number)) and not isinstance(value, (bool, complex))
-
-
-def _integer(name: str, value: Any, least: int) -> None:
-    if (
-        isinstance(value, (bool, np.bool_))
-        or not isinstance(value, (int, np.integer))
-        or (value < least)
-    ):
-        raise ParameterError(
-            name, value, f"must be an integer of at least {least}", f"try {name}={max(least, 10)}"
-        )
 
 
 def _held_out(validation: Any, train_part: Ratings) -> Validation:

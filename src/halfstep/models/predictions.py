@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 import numpy as np
 
 from halfstep.backends.base import Array, Backend
+from halfstep.checks import check_choice
 from halfstep.data.ids import require_known
 from halfstep.data.pairs import as_ratings, split_pairs
 from halfstep.data.ratings import Ratings
@@ -70,7 +71,7 @@ class Predictions(Fitted):
         NotCalibratedError, ParameterError, SingularSystemError
         """
         self._check_fitted()
-        _choice("unknown", unknown, ("bias", "nan", "error"))
+        check_choice("unknown", unknown, ("bias", "nan", "error"))
         if std and interval is not None:
             raise ParameterError("std", std, "cannot be asked together with interval", "ask twice")
         if items is None:
@@ -178,8 +179,3 @@ class Predictions(Fitted):
             return self._residuals(as_ratings(X), None, clip)
         fitted = np.asarray(self.predict(X, clip=clip), dtype=np.float64)
         return np.asarray(y, dtype=np.float64).reshape(-1), fitted, None
-
-
-def _choice(name: str, value: object, choices: tuple[str, ...]) -> None:
-    if value not in choices:
-        raise ParameterError(name, value, "is not a choice", f"choose one of {', '.join(choices)}")

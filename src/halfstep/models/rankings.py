@@ -9,6 +9,7 @@ import numpy as np
 
 from halfstep.backends import get_backend
 from halfstep.backends.base import Array, Backend
+from halfstep.checks import check_choice, check_integer, is_number
 from halfstep.data.ratings import Ratings
 from halfstep.errors import ParameterError
 from halfstep.models.filters import item_mask, rows_of_mapping, union_of_rows
@@ -88,12 +89,13 @@ class Rankings(Fitted):
         NotFittedError, UnknownIdError, ParameterError, HistoryRequiredError
         """
         self._check_fitted()
-        _at_least_one("n", n)
-        _at_least_one("min_ratings", min_ratings)
-        _choice("unknown", unknown, ("error", "bias"))
-        _choice("strategy", strategy, ("mean", "ucb", "thompson"))
-        _not_negative("kappa", kappa)
-        _integer_from_0("seed", seed)
+        check_integer("n", n, 1)
+        check_integer("min_ratings", min_ratings, 1)
+        check_choice("unknown", unknown, ("error", "bias"))
+        check_choice("strategy", strategy, ("mean", "ucb", "thompson"))
+        if not is_number(kappa) or not 0 <= kappa < np.inf:
+            raise ParameterError("kappa", kappa, "must be a finite number ≥ 0", "try kappa=1.0")
+        check_integer("seed", seed, 0)
         f = self.factors_
         allowed = item_mask(f.item_ids, allow, deny)
         if min_ratings > 1:
@@ -151,7 +153,7 @@ class Rankings(Fitted):
 
     def _similar(self, side: Side, asked: Any, n: int, backend: str | Backend) -> Ranked:
         self._check_fitted()
-        _at_least_one("n", n)
+        check_integer("n", n, 1)
         f = self.factors_
         ids = f.user_ids if side == "user" else f.item_ids
         factors = f.user_factors if side == "user" else f.item_factors
@@ -169,24 +171,3 @@ class Rankings(Fitted):
         )
         index[norms[rows] == 0] = -1
         return Ranked.of(names, index, scores, ids, (side, side))
-
-
-def _choice(name: str, value: object, choices: tuple[str, ...]) -> None:
-    if value not in choices:
-        raise ParameterError(name, value, "is not a choice", f"choose one of {', '.join(choices)}")
-
-
-def _not_negative(name: str, value: object) -> None:
-    number = isinstance(value, (int, float, np.number)) and not isinstance(value, (bool, np.bool_))
-    if not number or not 0 <= float(value) < np.inf:  # type: ignore[arg-type]
-        raise ParameterError(name, value, "must be a finite number ≥ 0", f"try {name}=1.0")
-
-
-def _integer_from_0(name: str, value: object) -> None:
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 0:
-        raise ParameterError(name, value, "must be an integer of at least 0", f"try {name}=0")
-
-
-def _at_least_one(name: str, value: object) -> None:
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
-        raise ParameterError(name, value, "must be an integer of at least 1", f"try {name}=10")

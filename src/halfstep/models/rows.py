@@ -8,6 +8,7 @@ import numpy as np
 
 from halfstep.backends import get_backend
 from halfstep.backends.base import Backend
+from halfstep.checks import check_choice
 from halfstep.data.ids import require_known
 from halfstep.data.pairs import as_ratings
 from halfstep.data.ratings import Ratings, take_rows
@@ -59,8 +60,8 @@ class Rows(Fitted):
         NotFittedError, UnknownIdError, SingularSystemError, DataError
         """
         self._check_fitted()
-        _choice("side", side, ("user", "item"))
-        _choice("unknown", unknown, ("error", "ignore"))
+        check_choice("side", side, ("user", "item"))
+        check_choice("unknown", unknown, ("error", "ignore"))
         ratings = as_ratings(X, y)
         cells = self._translate(ratings, side, unknown)
         ids = ratings.users if side == "user" else ratings.items
@@ -148,8 +149,3 @@ class Rows(Fitted):
             )
         side: Side = "item" if user is None else "user"
         return influence_of(self, side, item if user is None else user, ratings)
-
-
-def _choice(name: str, value: object, choices: tuple[str, ...]) -> None:
-    if value not in choices:
-        raise ParameterError(name, value, "is not a choice", f"choose one of {', '.join(choices)}")

@@ -15,6 +15,7 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from halfstep.backends.base import Array, Backend
+from halfstep.checks import is_number
 from halfstep.errors import ParameterError
 from halfstep.factors import Factors
 from halfstep.solvers.base import Problem, Sweep
@@ -59,14 +60,14 @@ class GD:
     ends_with_users: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        if self.step != "backtracking" and not (_number(self.step) and 0 < self.step < np.inf):
+        if self.step != "backtracking" and not (is_number(self.step) and 0 < self.step < np.inf):
             raise ParameterError(
                 "step",
                 self.step,
                 'must be a finite number above 0, or "backtracking"',
                 'try step="backtracking"',
             )
-        if not _number(self.momentum) or not 0 <= self.momentum < 1:
+        if not is_number(self.momentum) or not 0 <= self.momentum < 1:
             raise ParameterError(
                 "momentum", self.momentum, "must be a number in [0, 1)", "try momentum=0.8"
             )
@@ -177,7 +178,3 @@ def _product(one: list[Array], two: list[Array]) -> float:
     for a, b in zip(one, two, strict=True):
         total += float(np.einsum("r,r->", a.reshape(-1), b.reshape(-1), dtype=np.float64))
     return total
-
-
-def _number(value: object) -> bool:
-    return isinstance(value, (int, float, np.number)) and not isinstance(value, (bool, complex))

@@ -18,9 +18,10 @@ import numpy as np
 
 from halfstep.backends import get_backend
 from halfstep.backends.base import Array, Backend
-from halfstep.errors import ParameterError
+from halfstep.checks import check_integer
 from halfstep.factors import Factors
 from halfstep.solvers.base import Problem, Sweep
+from halfstep.solvers.linear import MOST
 from halfstep.solvers.steepness import Steepness, settle
 
 __all__ = ["LBFGS"]
@@ -57,21 +58,13 @@ class LBFGS:
 
     def __post_init__(self) -> None:
         for name, default in (("iterations", 20), ("memory", 10)):
-            value = getattr(self, name)
-            whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
-            if not whole or not 1 <= value <= _MOST:
-                raise ParameterError(
-                    name, value, f"must be an integer from 1 to {_MOST}", f"try {name}={default}"
-                )
+            check_integer(name, getattr(self, name), 1, MOST, example=default)
 
     def begin(self, problem: Problem, start: Factors, backend: Backend) -> Sweep:
         backend = get_backend(backend, dtype="float64")
         settle(problem, start)
         steepness = Steepness(problem)
         return lambda current, out: _sweep(self, problem, steepness, backend, current, out)
-
-
-_MOST = 1_000_000
 
 
 def _sweep(
@@ -113,7 +106,7 @@ def _sweep(
             options={
                 "maxiter": int(options.iterations),
                 "maxcor": int(options.memory),
-                "maxfun": 100 * _MOST,
+                "maxfun": 100 * MOST,
                 "ftol": 0.0,  # when to stop is the training loop's business
                 "gtol": 0.0,
             },

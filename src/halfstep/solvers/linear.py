@@ -9,8 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-import numpy as np
-
+from halfstep.checks import check_integer, is_number
 from halfstep.errors import ParameterError
 
 __all__ = [
@@ -59,9 +58,8 @@ class CG:
     exact: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        _integer("steps", self.steps, 3)
-        number = isinstance(self.tol, (int, float, np.number)) and not isinstance(self.tol, bool)
-        if not number or not 0 <= self.tol < 1:
+        check_integer("steps", self.steps, 1, MOST, example=3)
+        if not is_number(self.tol) or not 0 <= self.tol < 1:
             raise ParameterError("tol", self.tol, "must be a number in [0, 1)", "try tol=0.0")
 
 
@@ -85,7 +83,7 @@ class Subspace:
     exact: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        _integer("block", self.block, 32)
+        check_integer("block", self.block, 1, MOST, example=32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +108,9 @@ LINEAR: dict[str, type[Cholesky] | type[CG] | type[Subspace]] = {
     made.name: made for made in (Cholesky, CG, Subspace)
 }
 
+MOST = 1_000_000
+"""Of any count that is an option of a solver."""
+
 EXACT_UP_TO = 64
 """The largest K at which `linear="auto"` solves exactly."""
 
@@ -125,14 +126,3 @@ def linear_from_dict(saved: Any) -> Linear:
     """The object of a name and its options."""
     options = dict(saved)
     return LINEAR[options.pop("name")](**options)
-
-
-_MOST = 1_000_000
-
-
-def _integer(name: str, value: Any, example: int) -> None:
-    whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
-    if not whole or not 1 <= value <= _MOST:
-        raise ParameterError(
-            name, value, f"must be an integer from 1 to {_MOST}", f"try {name}={example}"
-        )

@@ -20,6 +20,7 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from halfstep.backends.base import CSR, Array, Backend, Parts, StepRows, StepTerms
+from halfstep.checks import is_integer, is_number
 from halfstep.errors import ParameterError
 from halfstep.factors import Factors, deviation
 from halfstep.objectives import SquaredError, row_weights
@@ -60,7 +61,7 @@ class SGD:
     descends: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        if self.rate is not None and not (_number(self.rate) and 0 < self.rate < math.inf):
+        if self.rate is not None and not (is_number(self.rate) and 0 < self.rate < math.inf):
             raise ParameterError(
                 "rate", self.rate, "must be a finite number above 0, or None", "try rate=0.05"
             )
@@ -71,12 +72,11 @@ class SGD:
                 "is not known",
                 "choose one of adagrad, decay, constant",
             )
-        if not (_number(self.decay) and 0 <= self.decay < math.inf):
+        if not (is_number(self.decay) and 0 <= self.decay < math.inf):
             raise ParameterError(
                 "decay", self.decay, "must be a finite number of at least 0", "try decay=0.1"
             )
-        whole = isinstance(self.seed, (int, np.integer)) and not isinstance(self.seed, bool)
-        if not whole or not 0 <= self.seed < 1 << 63:
+        if not is_integer(self.seed) or not 0 <= self.seed < 1 << 63:
             raise ParameterError(
                 "seed", self.seed, "must be an integer from 0 to 2⁶³ − 1", "try seed=0"
             )
@@ -188,7 +188,3 @@ def _shares(cells: CSR, dtype: np.dtype) -> Array:
     """1 / n of every row; 1 where n = 0."""
     n = row_weights(cells)
     return (1 / np.where(n > 0, n, 1)).astype(dtype)
-
-
-def _number(value: object) -> bool:
-    return isinstance(value, (int, float, np.number)) and not isinstance(value, (bool, complex))

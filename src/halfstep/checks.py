@@ -1,0 +1,39 @@
+"""What arguments are held to, and the one error that says so."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from halfstep.errors import ParameterError
+
+__all__ = ["check_choice", "check_integer", "is_integer", "is_number"]
+
+
+def is_integer(value: Any) -> bool:
+    """Whether it is an integer of Python or numpy (True is none)."""
+    return isinstance(value, (int, np.integer)) and not isinstance(value, (bool, np.bool_))
+
+
+def is_number(value: Any) -> bool:
+    """Whether it is a real number of Python or numpy (True is none)."""
+    real = isinstance(value, (int, float, np.integer, np.floating))
+    return real and not isinstance(value, (bool, np.bool_))
+
+
+def check_integer(
+    name: str, value: Any, least: int, most: int | None = None, *, example: int | None = None
+) -> None:
+    """An integer of at least `least`, and at most `most` where that is given."""
+    if is_integer(value) and least <= value and (most is None or value <= most):
+        return
+    rule = f"of at least {least}" if most is None else f"from {least} to {most}"
+    example = max(least, 10) if example is None else example
+    raise ParameterError(name, value, f"must be an integer {rule}", f"try {name}={example}")
+
+
+def check_choice(name: str, value: Any, choices: tuple[str, ...]) -> None:
+    """One of these words."""
+    if not isinstance(value, str) or value not in choices:
+        raise ParameterError(name, value, "is not a choice", f"choose one of {', '.join(choices)}")
