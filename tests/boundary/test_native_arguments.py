@@ -463,6 +463,16 @@ def empty(name, rows, columns, rank, T):
             "out_bias": np.full(rows, np.nan, dtype=T),
         },
         "squared_error": {**cells, **model},
+        "gradient": {
+            **cells,
+            "rows": model["users"],
+            "fixed": model["items"],
+            "bias": model["user_bias"],
+            "offset": model["item_bias"],
+            "mean": 2.0,
+            "out": np.full((rows, rank), np.nan, dtype=T),
+            "out_bias": np.full(rows, np.nan, dtype=T),
+        },
         "predict": {
             "user_index": np.full(3, -1, dtype=np.int64),
             "item_index": np.full(3, -1, dtype=np.int64),
@@ -517,6 +527,10 @@ def test_empty_calls(name, rows, columns, rank, T):
         assert not arguments["out_bias"].any()
     elif name == "squared_error":
         assert found == 0.0
+    elif name == "gradient":
+        assert found == 0.0
+        assert not arguments["out"].any()
+        assert not arguments["out_bias"].any()
     elif name == "predict":
         assert (arguments["out"] == 2.0).all()
     else:
