@@ -69,7 +69,7 @@ class ExplicitMF(FactorModel):
         The most sweeps; with rank="grow" over all ranks together (give it some hundred).
     tol : float
         Stop where a sweep lowers J by less than `tol` times J; 0 runs all sweeps unless J rises. With
-        rank="grow" the gap (J − D)/J to reach; float32 can reach about 1e-5.
+        rank="grow" the gap (J − D)/J to reach; float32 can reach about 1e-6.
     patience : int
         With `validation`, stop after so many sweeps without a better error.
     dtype : {"float32", "float64"}
@@ -257,6 +257,13 @@ class ExplicitMF(FactorModel):
                 raise ParameterError(
                     name, getattr(self, name), "must be True or False", f"try {name}=True"
                 )
+        if grows and self.nonnegative:
+            raise ParameterError(
+                "nonnegative",
+                True,
+                'cannot be had with rank="grow", which needs a certificate',
+                "pass an integer rank",
+            )
         if self.nonnegative:
             raise ParameterError(
                 "nonnegative", True, "is not available yet", "pass nonnegative=False"
