@@ -158,7 +158,7 @@ def check_certifiable(objective: object) -> SquaredError:
             "has no certificate: with W, Z ≥ 0 the problem is not a convex one in disguise",
             "fit with nonnegative=False",
         )
-    if not objective.reg.user * objective.reg.item > 0:
+    if not min(objective.reg.user, objective.reg.item) > 0:
         raise ParameterError(
             "reg",
             (objective.reg.user, objective.reg.item),

@@ -562,7 +562,7 @@ class FactorModel(Parameters):
             raise ParameterError(
                 "tolerance", tolerance, "must be a number ≥ 0", "try tolerance=1e-6"
             )
-        cells = self._history("certificate") if ratings is None else self._as_history(ratings)
+        cells = self._all_rows("certificate") if ratings is None else self._as_history(ratings)
         return certify(cells, objective, self.factors_, tolerance=float(tolerance))
 
     def _as_history(self, ratings: Ratings) -> CSR:
@@ -585,7 +585,10 @@ class FactorModel(Parameters):
         f, scaling = self.factors_, getattr(self.objective_, "reg_scaling", "none")
         if scaling == "none":
             return np.ones(len(f.user_ids)), np.ones(len(f.item_ids))
-        return scales(self._history(why), len(f.item_ids), scaling)
+        return scales(self._all_rows(why), len(f.item_ids), scaling)
+
+    def _all_rows(self, why: str) -> CSR:
+        return self._rows_of(self._history(why), np.arange(len(self.factors_.user_ids)))
 
     def _refuse_nonnegative(self, what: str) -> None:
         if getattr(self.objective_, "nonnegative", False):
