@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from halfstep.data.read import read_ratings
     from halfstep.data.simulate import simulate, simulate_parquet
     from halfstep.data.titles import read_titles
+    from halfstep.diagnostics import Certificate
     from halfstep.errors import HalfstepError
     from halfstep.evaluation import (
         baseline_rmse,
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 _HOME = {
     "ALS": "solvers",
     "CG": "solvers",
+    "Certificate": "diagnostics",
     "Cholesky": "solvers",
     "ExplicitMF": "models",
     "Factors": "factors",
@@ -69,6 +71,7 @@ __all__ = [
     "GD",
     "LBFGS",
     "SGD",
+    "Certificate",
     "Cholesky",
     "ExplicitMF",
     "Factors",

@@ -135,9 +135,9 @@ class Certificate:
             )
         fall = 0.0 if self.direction is None else self.direction.fall
         columns = 0 if self.direction is None else self.direction.user_factors.shape[1]
-        more = "one more factor" if columns == 1 else f"{columns} more factors"
+        more = "one more factor lowers" if columns == 1 else f"{columns} more factors lower"
         return (
-            f"Rank {self.rank} is too small: J = {self.objective:,.6g}, and {more} lower it by "
+            f"Rank {self.rank} is too small: J = {self.objective:,.6g}, and {more} it by "
             f"{fall:.3g} or more. {bound}"
         )
 
@@ -158,7 +158,7 @@ def check_certifiable(objective: object) -> SquaredError:
             "has no certificate: with W, Z ≥ 0 the problem is not a convex one in disguise",
             "fit with nonnegative=False",
         )
-    if not objective.reg.user * objective.reg.item > 0:
+    if not min(objective.reg.user, objective.reg.item) > 0:
         raise ParameterError(
             "reg",
             (objective.reg.user, objective.reg.item),

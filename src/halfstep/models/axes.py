@@ -99,8 +99,8 @@ class Axes(Fitted):
         ratings : Ratings, optional
             What the model was fitted to. Default: its history.
         tolerance : float
-            The gap (J − D)/J up to which the verdict is "optimal". Default: 1e-6, and 1e-4 for factors
-            in float32, whose rounding alone leaves a gap of about 1e-6.
+            The gap (J − D)/J up to which the verdict is "optimal". Default: 1e-6, and 1e-5 for factors
+            in float32, whose rounding alone leaves a gap of some 1e-7.
 
         Raises
         ------
@@ -113,7 +113,7 @@ class Axes(Fitted):
         self._check_fitted()
         objective = check_certifiable(self.objective_)
         if tolerance is None:
-            tolerance = 1e-6 if self.factors_.dtype == "float64" else 1e-4
+            tolerance = 1e-6 if self.factors_.dtype == "float64" else 1e-5
         if not isinstance(tolerance, (int, float, np.number)) or not tolerance >= 0:
             raise ParameterError(
                 "tolerance", tolerance, "must be a number ≥ 0", "try tolerance=1e-6"

@@ -74,7 +74,7 @@ class ExplicitMF(FactorModel):
         The most sweeps; with rank="grow" over all ranks together (give it some hundred).
     tol : float
         Stop where a sweep lowers J by less than `tol` times J; 0 runs all sweeps unless J rises. With
-        rank="grow" the gap (J − D)/J to reach; float32 can reach about 1e-5.
+        rank="grow" the gap (J − D)/J to reach; float32 can reach about 1e-6.
     patience : int
         With `validation`, stop after so many sweeps without a better error.
     dtype : {"float32", "float64"}
@@ -266,16 +266,16 @@ class ExplicitMF(FactorModel):
                 raise ParameterError(
                     name, getattr(self, name), "must be True or False", f"try {name}=True"
                 )
+        if grows and self.nonnegative:
+            raise ParameterError(
+                "nonnegative",
+                True,
+                'cannot be had with rank="grow", which needs a certificate',
+                "pass an integer rank",
+            )
         if not is_number(self.tol) or not 0 <= float(self.tol) < 1:
             raise ParameterError("tol", self.tol, "must be a number in [0, 1)", "try tol=1e-4")
         reg = check_reg(self.reg)
-        if grows and self.nonnegative:
-            raise ParameterError(
-                "rank",
-                self.rank,
-                "needs the certificate of optimality, which there is none of with nonnegative=True",
-                "choose a rank, or pass nonnegative=False",
-            )
         if grows and not (reg.user > 0 and reg.item > 0):
             raise ParameterError(
                 "reg",
