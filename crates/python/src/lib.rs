@@ -476,7 +476,7 @@ fn gradient<'py>(
         (out, out_bias): (&Any<'py>, Option<&Any<'py>>),
     ) -> PyResult<f64> {
         model.with::<T, _>(|isa, m| {
-            let count = m.users.len() / m.rank;
+            let count = cells.indptr.len().saturating_sub(1);
             let mut out = Out::<T>::of("out", out, &[count, m.rank])?;
             let mut out_bias = out_bias.map(|b| Out::<T>::of("out_bias", b, &[count])).transpose()?;
             let (out, out_bias) = (out.slice(), out_bias.as_mut().map(Out::slice));
