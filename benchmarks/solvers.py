@@ -41,7 +41,7 @@ SOLVERS: dict[str, tuple[Any, dict[str, Any], float]] = {
     "GD": ("gd", {"max_iter": 3000}, 1e-3),
     "SGD": ("sgd", {"max_iter": 300}, 1e-3),
 }
-COMMON = {"reg_scaling": "none", "dtype": "float64", "max_iter": 1000, "tol": 1e-9}
+COMMON = {"reg_scaling": "none", "dtype": "float64", "max_iter": 2000, "tol": 1e-10}
 GAP = 1e-6
 
 
