@@ -62,7 +62,7 @@ types: $(VENV)/.test-tools
 	$(BIN)/python -m mypy.stubtest halfstep._native
 
 rust:
-	cargo test --workspace --quiet
+	cargo test --workspace --quiet --tests
 
 pytest: $(VENV)/.test-tools
 	$(BIN)/python -m pytest -q

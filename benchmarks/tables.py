@@ -18,6 +18,16 @@ TABLES = [
     ("A sweep, K = 64", "sweep", ["sweep", "useful operations", "peak memory"]),
     ("Our exact sweep by K", "kernels", ["sweep", "useful operations", "operations a byte"]),
     ("Seconds to within 0.1 % of the converged J", "objective", ["to 0.1% of the converged J"]),
+    (
+        "One objective, every solver",
+        "solvers",
+        ["J", "above the smallest J", "gap", "rank", "fit", "sweeps"],
+    ),
+    (
+        "Stochastic gradient descent",
+        "sgd",
+        ["an epoch", "lowest held-out RMSE", "to LIBMF's best", "epochs to that"],
+    ),
     ("The ten best of 27,000 items, all users; one user", "topn", ["all users", "one user"]),
     ("Reading 14 million rows", "reading", ["read", "peak memory"]),
     (
@@ -28,6 +38,11 @@ TABLES = [
     ("As the data grow", "growth", ["sweep", "sweep, a rating"]),
     ("The shape of the Netflix prize", "netflix", ["sweep", "sweep, a rating", "peak memory"]),
     ("MovieLens, five folds", "accuracy", ["RMSE", "a fold"]),
+    (
+        "Ninety-percent intervals on MovieLens",
+        "coverage",
+        ["covered", "mean width"],
+    ),
     ("The machine", "peak", ["float32 multiply-adds", "memory, read"]),
 ]
 

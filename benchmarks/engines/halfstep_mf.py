@@ -8,10 +8,13 @@ import numpy as np
 from common import answer, arguments, five_folds, load, peak_rss
 
 import halfstep as hs
+from halfstep.solvers import solver_from_dict
 
 
 def main() -> None:
     given = arguments(__doc__)
+    options = {"solver": "als", **given.options}
+    options["solver"] = solver_from_dict(options["solver"])
     hs.set_num_threads(given.threads)
     users, items, ratings = load(given.folder)
     folds = []
@@ -19,7 +22,7 @@ def main() -> None:
         begun = perf_counter()
         cells = hs.Ratings.from_arrays(users[train], items[train], ratings[train])
         prepared = perf_counter()
-        model = hs.ExplicitMF(**given.options).fit(cells)
+        model = hs.ExplicitMF(**options).fit(cells)
         fitted = perf_counter()
         estimates = model.predict(users[test], items[test])
         predicted = perf_counter()
