@@ -47,9 +47,9 @@ class SGD:
         η_1. By default 0.1 with "adagrad", else 0.02.
     schedule : {"adagrad", "decay", "constant"}
         "constant": η_t = η_1. "decay": η_t = η_1 / (1 + `decay` (t − 1)). "adagrad": every row divides
-        its rates by √G, with G = 1 + Σ (c e)² mean(z²) / (σ³ c̄²) over its steps so far, and another G for
-        its first 16 factors (and bias) than for the rest, which stays where it is in the first epoch of
-        a fresh fit (Chin, Zhuang, Juan and Lin 2015).
+        its rates by √G, with G = 1 + Σ (c e)² mean(z²) / (σ³ c̄²) over its steps so far, and another G
+        for its first 16 factors (and bias) than for the rest, which stays where it is in the first epoch
+        of a fresh fit (Chin, Zhuang, Juan and Lin 2015).
     decay : float
         How fast "decay" lowers the rate.
     seed : int
