@@ -103,6 +103,13 @@ def test_a_gap_beyond_the_precision_ends_the_fit(instance):
     assert model.n_iter_ < 5000
 
 
+def test_a_solver_that_may_raise_j_is_not_done_where_it_did(instance):
+    model = grow(instance, reg=0.3, solver="sgd", tol=1e-4, max_iter=200, dtype="float32")
+    assert any(after.objective > before.objective for before, after in pairwise(model.growth_))
+    assert model.certificate().gap > 1e-4
+    assert model.stopped_ == "max_iter"
+
+
 def test_both_backends_find_the_same(instance):
     one = grow(instance, backend="numpy", **CASES["count"])
     two = grow(instance, **CASES["count"])

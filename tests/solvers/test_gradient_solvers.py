@@ -290,6 +290,20 @@ def test_at_the_optimum_nothing_moves(ratings):
         testing.assert_near(best, after, 1e-6)
 
 
+def test_the_scale_of_the_ratings_does_not_stop_lbfgs(simulated):
+    """The penalty grows with the ratings, so that all of J does with their square."""
+    users, items, r = simulated.to_arrays()
+
+    def errors(scale):
+        params = {"rank": 3, "reg": 0.1 * scale, "dtype": "float64", "max_iter": 3, "tol": 0.0}
+        made = hs.Ratings.from_arrays(users, items, scale * r)
+        model = hs.ExplicitMF(**params, biases=False, solver="lbfgs").fit(made)
+        return [row.train_rmse / scale for row in model.trace_]
+
+    for power in (-50, 50):
+        np.testing.assert_allclose(errors(2.0**power), errors(1.0), rtol=1e-6)
+
+
 def test_lbfgs_has_the_same_bits_for_any_threads_of_blas():
     """More unknowns than BLAS sums on one thread if it is let."""
     code = """

@@ -199,6 +199,12 @@ def test_saved_models_explain_and_fold_in_alike(tmp_path, simulated):
         assert one.with_rows(folded).factors_.item_factors.tobytes() == folded.factors.tobytes()
 
 
+def test_its_own_name_is_saved(tmp_path, simulated):
+    solver = hs.ALS(linear=NonNegative())
+    model = hs.ExplicitMF(rank=3, solver=solver, max_iter=2, **NMF).fit(simulated)
+    assert hs.load(model.save(tmp_path / "m.safetensors")).solver == solver
+
+
 def test_warm_starts_are_nonnegative_or_refused(simulated):
     plain = hs.ExplicitMF(rank=3, max_iter=3).fit(simulated)
     with pytest.raises(ParameterError, match=r"^init=.*below 0.*nonnegative=True"):

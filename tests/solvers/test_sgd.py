@@ -242,6 +242,27 @@ def test_the_scale_of_the_ratings_does_not_matter(ratings):
     np.testing.assert_allclose(64 * one, two, rtol=1e-6)
 
 
+@pytest.mark.parametrize("biases", [False, True])
+@pytest.mark.parametrize("far", [100, 1e4])
+def test_ratings_far_from_zero_without_a_mean(ratings, far, biases):
+    users, items, r = ratings.to_arrays()
+    params = {"rank": 4, "center": False, "biases": biases, "max_iter": 10, "tol": 0.0}
+    model = hs.ExplicitMF(**params, solver="sgd").fit(hs.Ratings.from_arrays(users, items, r + far))
+    assert model.trace_[-1].objective < 0.1 * far**2 * len(r)  # half of it is the error of 0
+
+
+def test_the_scale_of_the_weights_does_not_matter(ratings):
+    users, items, r = ratings.to_arrays()
+    params = {"rank": 4, "max_iter": 5, "tol": 0.0, "dtype": "float64"}
+    one, two = (
+        hs.ExplicitMF(**params, solver="sgd").fit(
+            hs.Ratings.from_arrays(users, items, r, weight=np.full(len(r), weight))
+        )
+        for weight in (1, 4096)
+    )
+    testing.assert_near(one.factors_, two.factors_, 1e-9)
+
+
 def test_the_seed_is_the_order_of_the_visits(ratings):
     def factors(seed):
         model = hs.ExplicitMF(rank=4, solver=hs.SGD(seed=seed), max_iter=2, tol=0.0)

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from halfstep.backends.base import CSR
+from halfstep.checks import is_number
 from halfstep.data.ids import IdMap, encode
 from halfstep.data.ratings import Ratings
 from halfstep.data.report import Report, Source
@@ -23,7 +24,10 @@ _MOST_CELLS = 2**32 - 1
 
 def ratings_of_table(table: npt.ArrayLike, users: Any, items: Any, missing: Any) -> Ratings:
     """See `Ratings.from_dense`."""
-    R = np.asarray(table)
+    try:
+        R = np.asarray(table)
+    except ValueError:  # rows of unequal lengths
+        R = np.asarray(table, dtype=object)
     if R.ndim != 2 or R.dtype.kind not in "iuf":
         raise DataError(
             "table",
@@ -31,7 +35,7 @@ def ratings_of_table(table: npt.ArrayLike, users: Any, items: Any, missing: Any)
             "must be a two-dimensional array of numbers, users in rows",
             "pass a matrix, or use from_arrays",
         )
-    if isinstance(missing, bool) or not isinstance(missing, (int, float, np.number)):
+    if not is_number(missing):
         raise DataError(
             "missing", missing, "must be the number that marks a missing cell", "pass missing=nan"
         )

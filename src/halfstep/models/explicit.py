@@ -73,8 +73,9 @@ class ExplicitMF(FactorModel):
     max_iter : int
         The most sweeps; with rank="grow" over all ranks together (give it some hundred).
     tol : float
-        Stop where a sweep lowers J by less than `tol` times J; 0 runs all sweeps unless J rises. With
-        rank="grow" the gap (J − D)/J to reach; float32 can reach about 1e-6.
+        Stop where a sweep lowers J by no more than `tol` times J; "sgd" and a constant step of `GD`
+        may raise J, and go on where it rose. With rank="grow" the gap (J − D)/J to reach; float32 can
+        reach about 1e-6.
     patience : int
         With `validation`, stop after so many sweeps without a better error.
     dtype : {"float32", "float64"}

@@ -133,9 +133,10 @@ def grow(
     try:
         while True:
             left = stopping.max_iter - len(run.rows)
+            solver = solver_at(current.rank)
             outcome = train(
                 Problem.of(ratings, objective, current.rank, current.dtype),
-                solver_at(current.rank),
+                solver,
                 backend,
                 current,
                 stopping=Stopping(min(sweeps, left), _NEVER, stopping.max_iter + 1),
@@ -152,6 +153,7 @@ def grow(
             stages.append(Stage(len(run.rows), last.rank, found.objective, found.gap))
             alive = _alive(point)
             still = not changed and found.direction is None and _still(stages, last.dtype)
+            still &= solver.descends  # else J may fall again
             settled = alive.all() or (last.rank == 1 and found.direction is None)
             if settled and (found.gap <= stopping.tol or still):
                 return run.outcome(last, "converged")

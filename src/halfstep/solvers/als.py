@@ -47,7 +47,8 @@ class ALS:
 
     A sweep costs 2 |Ω| K (K + 1) + (m + n) K³ / 3 useful floating-point operations with `Cholesky`, and
     8 |Ω| K (steps + 1) with `CG`. Where nothing is missing one factorization serves all rows, and a
-    sweep costs 4 m n K + 2 (m + n) K². Sources: Zhou et al. (2008); Koren, Bell and Volinsky (2009).
+    sweep costs 4 m n K + 3 (m + n) K² + 2 K³ / 3. Sources: Zhou et al. (2008); Koren, Bell and
+    Volinsky (2009).
     """
 
     linear: Linear | Literal["auto"] = "auto"

@@ -5,6 +5,9 @@ steep in all of them:
 
     ∂J/∂y = ∂J/∂x / √d
 
+They are measured in units of ‖∂J/∂y‖ at the start of a sweep, and J in its square: the first step that
+is tried, of length 1, is then y − ∂J/∂y, about a Newton step, whatever the scale of the ratings.
+
 With `nonnegative` factors the bounds W ≥ 0 and Z ≥ 0 are passed on.
 """
 
@@ -95,11 +98,19 @@ def _sweep(
         g /= roots
         return value.objective, g
 
+    y = flat.joined(current._arrays()) * roots
+    first = [value_and_gradient(y)]
+    unit = float(np.sqrt(np.add.reduce(first[0][1] ** 2))) or 1.0
+
+    def in_units(t: Array) -> tuple[float, Array]:
+        value, g = first.pop() if first else value_and_gradient(t * unit)  # the start comes first
+        return value / unit**2, g / unit
+
     # one thread of BLAS: the same bits everywhere, and no threads that wait for one another
     with threadpool_limits(1, user_api="blas"):
         found = minimize(
-            value_and_gradient,
-            flat.joined(current._arrays()) * roots,
+            in_units,
+            y / unit,
             jac=True,
             method="L-BFGS-B",
             bounds=_bounds(flat) if objective.nonnegative else None,
@@ -111,7 +122,9 @@ def _sweep(
                 "gtol": 0.0,
             },
         )
-    for array, to in zip(flat.factors(found.x / roots)._arrays(), out._arrays(), strict=True):
+    for array, to in zip(
+        flat.factors(found.x * unit / roots)._arrays(), out._arrays(), strict=True
+    ):
         to[...] = array
     yield "steps"
 

@@ -104,8 +104,8 @@ class NonNegative:
 
 Linear = Cholesky | CG | Subspace | NonNegative
 
-LINEAR: dict[str, type[Cholesky] | type[CG] | type[Subspace]] = {
-    made.name: made for made in (Cholesky, CG, Subspace)
+LINEAR: dict[str, type[Linear]] = {
+    made.name: made for made in (Cholesky, CG, Subspace, NonNegative)
 }
 
 MOST = 1_000_000

@@ -28,13 +28,18 @@ from halfstep.solvers.base import Problem, Sweep
 
 __all__ = ["SGD"]
 
+_OFF_CENTER = 8
+"""How many σ ratings may lie from μ: w·z carries what μ does not, and ‖z‖² grows with it."""
+
 
 @dataclass(frozen=True, slots=True)
 class SGD:
     """Stochastic gradient descent. A sweep is an epoch: every rating once.
 
-    Rates are those of ratings in units of σ, their standard deviation, so that they do not depend on the
-    scale: η = η_t / σ for factors, and η' = η_t for biases, with t = 1, 2, … the epoch.
+    Rates are those of ratings in units of σ, their standard deviation (or an eighth of their root mean
+    square around μ, where that is more: center=False), and of weights in units of their mean c̄, so that
+    they do not depend on either scale: η = η_t / (σ c̄) for factors, and η' = η_t / c̄ for biases, with
+    t = 1, 2, … the epoch.
 
     Parameters
     ----------
@@ -42,9 +47,9 @@ class SGD:
         η_1. By default 0.1 with "adagrad", else 0.02.
     schedule : {"adagrad", "decay", "constant"}
         "constant": η_t = η_1. "decay": η_t = η_1 / (1 + `decay` (t − 1)). "adagrad": every row divides
-        its rates by √G, with G = 1 + Σ (c e)² mean(z²) / σ³ over its steps so far, and another G for its
-        first 16 factors (and bias) than for the rest, which stays where it is in the first epoch of a
-        fresh fit (Chin, Zhuang, Juan and Lin 2015).
+        its rates by √G, with G = 1 + Σ (c e)² mean(z²) / (σ³ c̄²) over its steps so far, and another G
+        for its first 16 factors (and bias) than for the rest, which stays where it is in the first epoch
+        of a fresh fit (Chin, Zhuang, Juan and Lin 2015).
     decay : float
         How fast "decay" lowers the rate.
     seed : int
@@ -97,10 +102,11 @@ class SGD:
             )
         ratings = problem.ratings
         by_user, by_item = ratings.by_user, ratings.by_item
-        σ = deviation(by_user, ratings.mean())
+        around = deviation(by_user, objective.mean)
+        σ = max(deviation(by_user, ratings.mean()), around / _OFF_CENTER)
         fresh = not start.item_factors.any()
         if fresh:
-            _spread(start, σ, deviation(by_user, objective.mean), self.seed)
+            _spread(start, σ, around, self.seed)
         _clean(start, (by_user, by_item), objective.nonnegative)
         parts = _parts(start.rank, *ratings.shape, by_user.nnz)
         deal = np.random.default_rng(self.seed)
@@ -114,6 +120,7 @@ class SGD:
             )
             for cells in (by_user, by_item)
         ]
+        c = float(np.add.reduce(row_weights(by_user))) / by_user.nnz
         epoch = 0
 
         def sweep(current: Factors, out: Factors) -> Iterator[str]:
@@ -124,10 +131,10 @@ class SGD:
             reg = (objective.reg.user, objective.reg.item, objective.reg.bias)
             step = StepTerms(
                 mean=objective.mean,
-                rate=η / σ,
-                bias_rate=η,
+                rate=η / (σ * c),
+                bias_rate=η / c,
                 reg=reg,
-                growth=σ**-3,
+                growth=σ**-3 / c**2,
                 head_only=adaptive and fresh and epoch == 1,
                 nonnegative=objective.nonnegative,
             )
