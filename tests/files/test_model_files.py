@@ -905,3 +905,38 @@ def test_a_kill_at_any_moment_leaves_one_of_the_two(tmp_path, two_models):
     assert kills >= 20
     two_models[0].save(path)  # temporary files that a kill left behind are in nobody's way
     assert path.read_bytes() == sources[0].read_bytes()
+
+
+def test_a_solver_from_elsewhere_is_named_and_replaced(tmp_path):
+    class Mine:
+        name = "mine"
+        ends_with_users = True
+        descends = True
+
+        def begin(self, problem, start, backend):
+            return hs.ALS(linear=hs.Cholesky()).begin(problem, start, backend)
+
+    ratings = hs.simulate(30, 20, rank=2, seed=0).ratings
+    model = hs.ExplicitMF(rank=2, solver=Mine()).fit(ratings)
+    path = model.save(tmp_path / "m.safetensors")
+    with pytest.warns(UserWarning, match="'mine'"):
+        loaded = hs.load(path)
+    assert loaded.solver == "als"
+    user = ratings.users.id_at(0)
+    assert loaded.explain(user, ratings.items.id_at(0)).exact
+
+
+def test_replaced_items_leave_users_inexact_in_the_file_too(tmp_path):
+    ratings = hs.simulate(30, 20, rank=2, seed=0).ratings
+    model = hs.ExplicitMF(rank=2).fit(ratings)
+    users, items, r = ratings.to_arrays()
+    item = items[0]
+    folded = model.fold_in(
+        hs.Ratings.from_arrays(users[items == item], items[items == item], 6 - r[items == item]),
+        side="item",
+    )
+    changed = model.with_rows(folded)
+    user, other = users[items == item][0], items[items != item][0]
+    assert model.explain(user, other).exact
+    assert not changed.explain(user, other).exact
+    assert not hs.load(changed.save(tmp_path / "m.safetensors")).explain(user, other).exact

@@ -353,7 +353,7 @@ def solve_nonnegative(A: Array, h: Array, K: int, tolerance: float) -> Array | N
 
     The bias is eliminated first: its best value is β = (ρ − sᵀ x) / σ, which leaves A − s sᵀ / σ = L Lᵀ
     and h − s ρ / σ for the factors, and ‖Lᵀ x − L⁻¹ h‖² to be made least over x ≥ 0 (Lawson and Hanson
-    1974). None where A is singular.
+    1974). None where A is singular, to rounding.
     """
     if _factored(A, tolerance) is None or not np.isfinite(h).all():
         return None
@@ -362,7 +362,10 @@ def solve_nonnegative(A: Array, h: Array, K: int, tolerance: float) -> Array | N
 
     S = A[:K, K:] / np.diag(A)[K:]
     L = np.linalg.cholesky(A[:K, :K] - S @ A[K:, :K])
-    x, _ = nnls(L.T, solve_triangular(L, h[:K] - S @ h[K:], lower=True), maxiter=100 * K)
+    try:
+        x, _ = nnls(L.T, solve_triangular(L, h[:K] - S @ h[K:], lower=True), maxiter=100 * K)
+    except RuntimeError:  # the signs are a matter of rounding
+        return None
     return np.append(x, (h[K:] - A[K:, :K] @ x) / np.diag(A)[K:])
 
 

@@ -89,7 +89,11 @@ def _names(text: str, options: ModelOptions) -> list[str]:
             "rank", options.rank, "would give every solver a rank of its own", "try rank=32"
         )
     for name in names:
-        get_solver(name, options.rank, nonnegative=options.nonnegative)
+        try:
+            get_solver(name, options.rank, nonnegative=options.nonnegative)
+        except ParameterError as error:
+            remedy = error.remedy if error.argument == "solver" else f"try solvers={_DEFAULT}"
+            raise ParameterError("solvers", name, error.rule, remedy) from None
     return names
 
 
@@ -189,6 +193,8 @@ class _Comparison:
             "picture": self._draw(runs),
         }
         self.out.document(document)
+        if best != best:  # none of them came to an end
+            raise SystemExit(1)
         if interrupted:
             note("interrupted: the solvers after the last line were not run")
             raise SystemExit(130)

@@ -78,12 +78,15 @@ class Rows(Fitted):
         """A model in which these users (items) are added, or replaced where it knew them.
 
         The other side keeps its factors. The history of added or replaced users is that of their
-        folded-in ratings; added items change no history.
+        folded-in ratings; added items change no history. Where an item that it knew is replaced, its
+        users are no longer the solutions of their rows, and `explain` says so.
         """
         self._check_fitted()
         fresh = type(self)(**self.get_params())
         fresh.__dict__.update(self.__dict__)
         fresh.factors_, fresh.history_ = merge_rows(self.factors_, self.history_, folded)
+        if folded.side == "item" and (self.factors_.item_ids.lookup(folded.ids.values) >= 0).any():
+            fresh._exact_users = False
         return fresh
 
     def explain(self, user: Any, item: Any, *, ratings: Ratings | None = None) -> Explanation:

@@ -83,6 +83,7 @@ def save_model(model: FactorModel, path: str | Path, *, history: bool) -> Path:
         "n_iter": model.n_iter_,
         "best_iter": model.best_iter_,
         "stopped": model.stopped_,
+        "exact_users": model._exact_users,
         "trace": rows.to_dict(),
         "data": model.data_summary_,
     }
@@ -192,16 +193,20 @@ def _restore(
     model.objective_ = SquaredError(
         mean, reg, params["reg_scaling"], params["biases"], params["nonnegative"]
     )
-    model.data_summary_ = data = dict(document["data"])
-    cells = data.get("users", 0) * data.get("items", 0)
-    complete = data.get("weighted") is False and data.get("ratings") == cells
-    solver = model._solver(K, complete=complete)  # type: ignore[attr-defined]
+    model.data_summary_ = dict(document["data"])
     model.calibration_ = None
     if "calibration" in document:
         model.calibration_ = calibration.from_arrays(arrays, document["calibration"])
     model.n_features_in_ = 2  # type: ignore[attr-defined]
-    model._exact_users = solver.ends_with_users
+    model._exact_users = _exact_users(model, document)
     return model
+
+
+def _exact_users(model: FactorModel, document: dict[str, Any]) -> bool:
+    """What the file says; one that says nothing, what the solver says of itself."""
+    if "exact_users" in document:
+        return bool(document["exact_users"])
+    return bool(model._solver(model.rank_, complete=False).ends_with_users)  # type: ignore[attr-defined]
 
 
 def _history(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from dataclasses import fields
 from functools import partial
@@ -47,6 +48,9 @@ _BY_NAME: dict[str, Callable[..., Any]] = {
 }
 
 
+_OURS = (ALS, GD, LBFGS, SGD)
+
+
 def available_solvers() -> list[str]:
     """The names that `solver=` takes."""
     return list(_BY_NAME)
@@ -77,9 +81,14 @@ def get_solver(
 
 
 def solver_to_dict(solver: str | Solver) -> Any:
-    """A solver as JSON: its name, or its name and options (of which `linear` is written alike)."""
+    """A solver as JSON: its name, or its name and options (of which `linear` is written alike).
+
+    Of a solver from elsewhere only the name is told.
+    """
     if isinstance(solver, str):
         return solver
+    if not isinstance(solver, _OURS):
+        return {"name": solver.name, "from": type(solver).__module__}
     options = _options(solver)
     if isinstance(options.get("linear"), Linear):
         options["linear"] = {"name": options["linear"].name, **_options(options["linear"])}
@@ -93,10 +102,17 @@ def _options(chosen: Any) -> dict[str, Any]:
 
 
 def solver_from_dict(saved: Any) -> str | Solver:
-    """The inverse of `solver_to_dict`."""
+    """The inverse of `solver_to_dict`; "als" for a solver from elsewhere, with a warning."""
     if isinstance(saved, str):
         return saved
     options = dict(saved)
+    if "from" in options:
+        warnings.warn(
+            f"the model was fitted by {options['name']!r} of {options['from']}, which a file cannot "
+            'hold: solver="als" stands in its place, should it be fitted again',
+            stacklevel=2,
+        )
+        return "als"
     if isinstance(options.get("linear"), dict):
         options["linear"] = linear_from_dict(options["linear"])
     made: Solver = _BY_NAME[options.pop("name")](**options)

@@ -10,12 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
 from halfstep.backends.base import Array, Backend
-from halfstep.checks import is_number
+from halfstep.checks import check_choice, is_number
 from halfstep.errors import ParameterError
 from halfstep.factors import Factors
 from halfstep.solvers.base import Problem, Sweep
@@ -60,7 +60,9 @@ class GD:
     ends_with_users: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        if self.step != "backtracking" and not (is_number(self.step) and 0 < self.step < np.inf):
+        step: Any = self.step
+        searched = isinstance(step, str) and step == "backtracking"
+        if not searched and not (is_number(step) and 0 < step < np.inf):
             raise ParameterError(
                 "step",
                 self.step,
@@ -71,10 +73,7 @@ class GD:
             raise ParameterError(
                 "momentum", self.momentum, "must be a number in [0, 1)", "try momentum=0.8"
             )
-        if self.scaling not in ("auto", "rows", "none"):
-            raise ParameterError(
-                "scaling", self.scaling, "is not a choice", 'choose "auto", "rows" or "none"'
-            )
+        check_choice("scaling", self.scaling, ("auto", "rows", "none"))
 
     @property
     def descends(self) -> bool:

@@ -20,7 +20,7 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from halfstep.backends.base import CSR, Array, Backend, Parts, StepRows, StepTerms
-from halfstep.checks import is_integer, is_number
+from halfstep.checks import check_choice, is_integer, is_number
 from halfstep.errors import ParameterError
 from halfstep.factors import Factors, deviation
 from halfstep.objectives import SquaredError, row_weights
@@ -70,13 +70,7 @@ class SGD:
             raise ParameterError(
                 "rate", self.rate, "must be a finite number above 0, or None", "try rate=0.05"
             )
-        if self.schedule not in ("adagrad", "decay", "constant"):
-            raise ParameterError(
-                "schedule",
-                self.schedule,
-                "is not known",
-                "choose one of adagrad, decay, constant",
-            )
+        check_choice("schedule", self.schedule, ("adagrad", "decay", "constant"))
         if not (is_number(self.decay) and 0 <= self.decay < math.inf):
             raise ParameterError(
                 "decay", self.decay, "must be a finite number of at least 0", "try decay=0.1"
