@@ -159,7 +159,7 @@ def test_the_best_is_not_drawn_at_minus_infinity():
 @pytest.mark.parametrize(
     ("flags", "said"),
     [
-        (("--solvers", "als,magic"), "--solvers magic: is not known; try --solvers als,"),
+        (("--solvers", "als,magic"), "--solvers magic: is not known; choose one of als, "),
         (("--solvers", "als,als"), "--solvers als,als: must name each solver once"),
         (("--solvers", ","), "--solvers ,: must name each solver once"),
         (("--solver", "gd"), "--solver gd: has no effect here; try --solvers gd"),
