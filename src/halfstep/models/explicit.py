@@ -229,6 +229,7 @@ class ExplicitMF(FactorModel):
     def _keep(
         self, outcome: Outcome, ratings: Ratings, objective: SquaredError, stages: list[Stage]
     ) -> None:
+        self._forget("growth_", "departure_", "distance_", "_noise", "_by_item")
         self._fitted_params = self.get_params()  # set_params after the fit does not reach the file
         self.factors_ = outcome.factors
         self.trace_ = outcome.trace
