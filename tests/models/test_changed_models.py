@@ -7,7 +7,13 @@ import pytest
 
 import halfstep as hs
 from halfstep import testing
-from halfstep.errors import DataError, ModelFileError, ParameterError
+from halfstep.errors import (
+    DataError,
+    HistoryRequiredError,
+    ModelFileError,
+    ParameterError,
+    UnknownIdError,
+)
 from halfstep.files import read_tensors, write_tensors
 from halfstep.models.uncertainty import variances
 
@@ -202,3 +208,37 @@ def test_a_damaged_mapped_history_is_named(model, tmp_path):
     ):
         with pytest.raises(DataError, match="history"):
             ask()
+
+
+def test_a_remedy_is_one_that_there_is(model, parts, tmp_path):
+    """`ratings=` is told of only where it is an argument."""
+    train, test = parts
+    bare = hs.load(model.save(tmp_path / "m.safetensors", history=False))
+    for ask in (
+        lambda: bare.predict(1, 1, std=True),
+        lambda: bare.predict(1, 1, interval=0.8),
+        lambda: bare.calibrate(test),
+        lambda: bare.recommend(1, strategy="ucb", ratings=train),
+        lambda: bare.recommend(1, strategy="thompson", ratings=train),
+        lambda: bare.recommend(1, min_ratings=2, ratings=train),
+        bare.canonical,
+        bare.singular_values,
+    ):
+        with pytest.raises(HistoryRequiredError, match="save with history=True") as error:
+            ask()
+        assert "ratings=," not in str(error.value)
+    for ask in (
+        bare.certificate,
+        bare.effective_parameters,
+        lambda: bare.influence(1),
+        lambda: bare.explain(1, 1),
+        lambda: bare.recommend(1),
+    ):
+        with pytest.raises(HistoryRequiredError, match="pass ratings=, or save"):
+            ask()
+    strange = hs.Ratings.from_arrays([1, 10**6], [1, 2], [3.0, 4.0])
+    with pytest.raises(UnknownIdError, match="those that the model was fitted to"):
+        bare.certificate(strange)
+    strange = hs.Ratings.from_arrays([1, 2], [1, 10**6], [3.0, 4.0])
+    with pytest.raises(UnknownIdError, match="those that the model was fitted to"):
+        bare.certificate(strange)

@@ -23,6 +23,15 @@ if TYPE_CHECKING:
 
 __all__ = ["Fitted"]
 
+# What asks for a history and has an argument `ratings` in place of it.
+_TAKE_RATINGS = (
+    "exclude_seen=True",
+    "explain",
+    "influence",
+    "certificate",
+    "effective_parameters",
+)
+
 
 class Fitted(Parameters):
     """What a fit leaves, and what every answer is made from.
@@ -116,7 +125,9 @@ class Fitted(Parameters):
                 "ratings",
                 None,
                 f"the model was saved without its users' ratings, and {why} needs them",
-                "pass ratings=, or save with history=True",
+                "pass ratings=, or save with history=True"
+                if why in _TAKE_RATINGS
+                else "fit again, or save with history=True",
             )
         return self.history_
 
@@ -150,7 +161,13 @@ class Fitted(Parameters):
         sizes[known] = np.diff(found.indptr)
         return np.concatenate([[0], np.cumsum(sizes)]), found.indices
 
-    def _translate(self, ratings: Ratings, side: Side, unknown: str) -> CSR:
+    def _translate(
+        self,
+        ratings: Ratings,
+        side: Side,
+        unknown: str,
+        remedy: str = 'pass unknown="ignore" to leave those ratings out',
+    ) -> CSR:
         """The cells by rows of `side`, their columns as row numbers of the model."""
         require_ratings(ratings)
         if side == "user":
@@ -169,7 +186,7 @@ class Fitted(Parameters):
                     "item" if side == "user" else "user",
                     wrong,
                     f"is not known to the model ({np.count_nonzero(lookup < 0):,} such ids)",
-                    'pass unknown="ignore" to leave those ratings out',
+                    remedy,
                 )
             cells, column = cells.select(~missing), column[~missing]
         if others.kind != ours.kind:  # «10» sorts before «9», 9 before 10
@@ -182,11 +199,14 @@ class Fitted(Parameters):
     def _as_history(self, ratings: Ratings) -> CSR:
         """Other ratings as cells over the rows and columns of the model."""
         ids = self.factors_.user_ids
-        cells = self._translate(ratings, "user", "error")
+        remedy = "pass those that the model was fitted to"
+        cells = self._translate(ratings, "user", "error", remedy)
         if ratings.users == ids:
             return cells
         rows = ids.lookup(ratings.users.values)
-        require_known(rows, ratings.users.values, "user")
+        if (rows < 0).any():
+            wrong = ratings.users.id_at(int(np.argmin(rows)))
+            raise UnknownIdError("user", wrong, "is not known to the model", remedy)
         source = np.full(len(ids), cells.n_rows)
         source[rows] = np.arange(cells.n_rows)
         with_empty = CSR(
