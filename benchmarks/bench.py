@@ -40,6 +40,7 @@ PARTS: dict[str, tuple[list[str], list[str]]] = {
     "netflix": (["growth.py", "--netflix"], ["--share", "0.02"]),
     "objective": (["objective.py"], ["--ratings", "100000", "--ranks", "32"]),
     "sgd": (["sgd.py"], ["--ratings", "1000000"]),
+    "solvers": (["solvers.py"], ["--test"]),
     "accuracy": (["accuracy.py"], ["ml-100k"]),
     "coverage": (["coverage.py"], ["ml-100k"]),
 }
@@ -57,6 +58,7 @@ HEADLINES = [
     "to 0.1% of the converged J",
     "an epoch",
     "to LIBMF's best",
+    "above the smallest J",
     "RMSE",
     "a fold",
     "covered",

@@ -24,6 +24,7 @@ PARTS = [
     "peak",
     "reading",
     "sgd",
+    "solvers",
     "sweep",
     "topn",
 ]
