@@ -241,3 +241,11 @@ def test_a_remedy_is_one_that_there_is(model, parts, tmp_path):
     strange = hs.Ratings.from_arrays([1, 2], [1, 10**6], [3.0, 4.0])
     with pytest.raises(UnknownIdError, match="those that the model was fitted to"):
         bare.certificate(strange)
+
+
+def test_a_nonnegative_model_is_refused_before_anything_is_fitted(parts, monkeypatch):
+    train, _ = parts
+    model = hs.ExplicitMF(rank=2, nonnegative=True, max_iter=2).fit(train)
+    monkeypatch.setattr(hs.ExplicitMF, "fit", lambda *given, **options: pytest.fail("it fits"))
+    with pytest.raises(ParameterError, match="nonnegative"):
+        model.calibrate(train, folds=3)

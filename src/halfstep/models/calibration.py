@@ -36,7 +36,7 @@ from halfstep.data.pairs import as_ratings
 from halfstep.data.ratings import Ratings
 from halfstep.errors import DataError, ParameterError
 from halfstep.evaluation.splits import kfold
-from halfstep.models.uncertainty import cells_by, variances
+from halfstep.models.uncertainty import cells_by, refuse_nonnegative, variances
 
 if TYPE_CHECKING:
     from halfstep.models.fitted import Fitted
@@ -98,6 +98,7 @@ def calibrated(model: Fitted, X: Any, y: Any, seed: int, backend: str | Backend)
     Raises `DataError` where it has seen some of them, or where they are too few.
     """
     check_integer("seed", seed, 0)
+    refuse_nonnegative(model)
     ratings = as_ratings(X, y)
     users, items = rows_of(model, ratings)
     history = cells_by(model, "user", "calibrate")
@@ -121,6 +122,7 @@ def calibrated_by_folds(
 ) -> Calibration:
     """From the residuals of `folds` fits, each of which has not seen one part of the ratings."""
     check_integer("seed", seed, 0)
+    refuse_nonnegative(model)
     ratings = as_ratings(X, y)
     params = copy.deepcopy(model._fitted_params)
     if model.best_iter_ < model.n_iter_ or model.stopped_ not in ("converged", "max_iter"):

@@ -32,6 +32,7 @@ __all__ = [
     "interval_of",
     "noise_variance",
     "problem_of",
+    "refuse_nonnegative",
     "rows_or_empty",
     "std_of",
     "unsureness",
@@ -247,18 +248,23 @@ def who(side: Side, row: int, ids: IdMap) -> str:
     return f"an unknown {side}" if row < 0 else f"{side} {ids.id_at(row)!r}"
 
 
+def refuse_nonnegative(model: Fitted) -> None:
+    """Raise `ParameterError` where factors must be ≥ 0."""
+    if getattr(model.objective_, "nonnegative", False):
+        raise ParameterError(
+            "nonnegative",
+            True,
+            "gives rows that no linear system determines, so that there is no such formula for them",
+            "fit with nonnegative=False",
+        )
+
+
 def problem_of(model: Fitted, side: Side, cells: CSR, of: CSR | None = None) -> RowProblem:
     """The row problem of `cells`; rows without any get the smallest scale that a row of `of` has.
 
     Raises `ParameterError` for a nonnegative model, whose rows are not solutions of a linear system.
     """
-    if getattr(model.objective_, "nonnegative", False):
-        raise ParameterError(
-            "nonnegative",
-            True,
-            "gives rows that no linear system determines, so that their variance has no such formula",
-            "fit with nonnegative=False",
-        )
+    refuse_nonnegative(model)
     f = model.factors_
     problem = model.objective_.row_problem(side, cells, f.rank, f.dtype)
     if problem.scale is not None and of is not None:
