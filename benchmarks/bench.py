@@ -41,6 +41,7 @@ PARTS: dict[str, tuple[list[str], list[str]]] = {
     "objective": (["objective.py"], ["--ratings", "100000", "--ranks", "32"]),
     "solvers": (["solvers.py"], ["simulated"]),
     "sgd": (["sgd.py"], ["--ratings", "1000000"]),
+    "solvers": (["solvers.py"], ["--test"]),
     "accuracy": (["accuracy.py"], ["ml-100k"]),
     "coverage": (["coverage.py"], ["ml-100k"]),
 }
@@ -61,6 +62,7 @@ HEADLINES = [
     "fit",
     "an epoch",
     "to LIBMF's best",
+    "above the smallest J",
     "RMSE",
     "a fold",
     "covered",

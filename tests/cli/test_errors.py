@@ -83,6 +83,18 @@ def test_bad_input(run, files, tmp_path, monkeypatch, name, as_json):
     ("arguments", "expected"),
     [
         (("--rank", "0"), "--rank 0: must be an integer of at least 1; try --rank 10"),
+        (("--rank", "gro"), "--rank gro: is not a rank; pass an integer, or --rank grow"),
+        (("--rank", "2.5"), "--rank 2.5: is not a rank; pass an integer, or --rank grow"),
+        (
+            ("--max-iter", "2.5"),
+            "--max-iter 2.5: must be an integer of at least 1; try --max-iter 10",
+        ),
+        (("--seed", "0.5"), "--seed 0.5: must be an integer of at least 0; try --seed 10"),
+        (
+            ("--rank", "grow", "--nonnegative"),
+            "--nonnegative: cannot be had with --rank grow, which needs a certificate; "
+            "pass an integer rank",
+        ),
         (("--max-iter", "0"), "--max-iter 0: must be an integer of at least 1; try --max-iter 10"),
         (("--tol", "7"), "--tol 7.0: must be a number in [0, 1); try --tol 1e-4"),
         (

@@ -223,3 +223,18 @@ def test_lanczos_of_few_directions_is_exact(rank):
     np.testing.assert_allclose(found.values, values, rtol=1e-10)
     assert found.bound <= (values[0] * (1 + 1e-9) if rank else 1e-9)
     np.testing.assert_allclose(found.left * found.values @ found.right.T, A, atol=1e-8)
+
+
+def test_free_biases_that_are_not_found_prove_nothing():
+    """Biases alone fit a path of ratings, so that no bound is above 0; they take many steps to find."""
+    n = 4000
+    users = np.repeat(np.arange(n), 2)
+    items = users + np.arange(2 * n) % 2
+    walk = np.random.default_rng(0).standard_normal(2 * n).cumsum()
+    ratings = hs.Ratings.from_arrays(users, items, walk)
+    model = hs.ExplicitMF(rank=1, reg=(1e3, 1e3, 0.0), reg_scaling="none", max_iter=1).fit(ratings)
+    start = hs.Factors.random(ratings, 1, biases=True, mean=0.0, dtype="float64", seed=0)
+    start = replace(start, user_factors=np.zeros_like(start.user_factors))
+    found = certify(ratings.by_user, model.objective_, start, tolerance=1e-6)
+    assert found.lower_bound == 0
+    assert found.verdict == "not converged"

@@ -28,6 +28,7 @@ from halfstep.errors import (
     NotFittedError,
     ReadError,
 )
+from halfstep.files import read_tensors, write_tensors
 
 TEXT_USERS = ["Ann Lee", "zoë", " leading", "naïve café", "日本", "🙂", "a\tb", "a\nb", "ß", "007"]
 
@@ -940,3 +941,26 @@ def test_replaced_items_leave_users_inexact_in_the_file_too(tmp_path):
     assert model.explain(user, other).exact
     assert not changed.explain(user, other).exact
     assert not hs.load(changed.save(tmp_path / "m.safetensors")).explain(user, other).exact
+
+
+@pytest.mark.parametrize(
+    ("params", "changes"),
+    [
+        ({"rank": "grow"}, {"user_factors": (0, None), "item_factors": (0, None)}),
+        ({"nonnegative": True}, {"item_factors": (2, -1.0)}),
+    ],
+)
+def test_factors_that_no_fit_gives(tmp_path, params, changes):
+    """A grown model has a factor, a non-negative one has none below 0."""
+    ratings = hs.simulate(30, 20, rank=2, seed=0).ratings
+    model = hs.ExplicitMF(**({"rank": 2, "reg": 0.3, "max_iter": 20} | params)).fit(ratings)
+    tensors, metadata = read_tensors(model.save(tmp_path / "m.safetensors"), mmap=False)
+    hs.load(tmp_path / "m.safetensors")
+    for name, (columns, value) in changes.items():
+        array = tensors[name][:, :columns].copy()
+        if value is not None:
+            array[0, 0] = value
+        tensors = {**tensors, name: array}
+    write_tensors(tmp_path / "m.safetensors", tensors, metadata)
+    with pytest.raises(ModelFileError, match="factors"):
+        hs.load(tmp_path / "m.safetensors")

@@ -84,13 +84,14 @@ def _names(text: str, options: ModelOptions) -> list[str]:
         raise ParameterError(
             "solvers", text, "must name each solver once", f"try solvers={_DEFAULT}"
         )
-    if isinstance(options.rank, str):
+    rank = options.model().rank
+    if isinstance(rank, str):
         raise ParameterError(
-            "rank", options.rank, "would give every solver a rank of its own", "try rank=32"
+            "rank", rank, "would give every solver a rank of its own", "try rank=32"
         )
     for name in names:
         try:
-            get_solver(name, options.rank, nonnegative=options.nonnegative)
+            get_solver(name, rank, nonnegative=options.nonnegative)
         except ParameterError as error:
             remedy = error.remedy if error.argument == "solver" else f"try solvers={_DEFAULT}"
             raise ParameterError("solvers", name, error.rule, remedy) from None

@@ -27,7 +27,18 @@ __all__ = ["in_flags", "report"]
 _FLAGS = (
     *("user", "item", "rating", "time", "weight", "sep", "header", "encoding", "format", "query"),
     *("duplicates", "invalid", "rank", "reg", "reg_scaling", "biases", "center", "max_iter", "tol"),
-    *("dtype", "seed", "solver", "solvers", "valid", "test", "folds", "unknown", "n"),
+    *(
+        "nonnegative",
+        "dtype",
+        "seed",
+        "solver",
+        "solvers",
+        "valid",
+        "test",
+        "folds",
+        "unknown",
+        "n",
+    ),
 )
 _ASSIGNMENT = re.compile(rf"\b({'|'.join(_FLAGS)})=(\"[^\"]*\"|'[^']*'|…|[\w.+-]*\w)?")
 _REWORDED = {
@@ -104,7 +115,9 @@ def in_flags(error: HalfstepError) -> str:
     elif error.argument in _FLAGS and (
         not isinstance(error, DataError) or isinstance(error, (ReadError, DuplicatesError))
     ):
-        subject = f"{_flag(error.argument)} {value}"
+        subject = _flag(error.argument)
+        if error.value is not True:
+            subject += f" {value}"
     else:  # a value in the table
         subject = f"{error.argument}={shown(error.value)}"
     return f"{subject}: {_flags_in(rule)}; {_flags_in(remedy)}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -99,6 +100,15 @@ def _column(text: str | None) -> str | int | None:
     return int(text) if text is not None and text.isascii() and text.isdigit() else text
 
 
+def _integer(_: Any, tokens: Sequence[Any]) -> int | str:
+    """An integer; any other text as it is, for the model to refuse (cyclopts would round 2.5)."""
+    text: str = tokens[0].value
+    try:
+        return int(text)
+    except ValueError:
+        return text
+
+
 @Parameter(name="*", group=_MODEL)
 @dataclass(frozen=True, kw_only=True)
 class ModelOptions:
@@ -107,8 +117,9 @@ class ModelOptions:
     rank: Annotated[
         int | Literal["grow"],
         Parameter(
+            converter=_integer,
             help="Number of factors; grow finds it from the regularization (allow some hundred "
-            "sweeps; the tolerance is then the gap to the optimum)."
+            "sweeps; the tolerance is then the gap to the optimum).",
         ),
     ] = _DEFAULT["rank"]
     reg: Annotated[
@@ -128,18 +139,18 @@ class ModelOptions:
     nonnegative: Annotated[
         bool, Parameter(help="Keep all factors at 0 or above, so that they only add up.")
     ] = _DEFAULT["nonnegative"]
-    max_iter: Annotated[int, Parameter(help="The most sweeps over users and items.")] = _DEFAULT[
-        "max_iter"
-    ]
+    max_iter: Annotated[
+        int, Parameter(converter=_integer, help="The most sweeps over users and items.")
+    ] = _DEFAULT["max_iter"]
     tol: Annotated[
         float, Parameter(help="Stop where a sweep lowers the objective by less than this share.")
     ] = _DEFAULT["tol"]
     dtype: Annotated[Literal["float32", "float64"], Parameter(help="Precision of the factors.")] = (
         _DEFAULT["dtype"]
     )
-    seed: Annotated[int, Parameter(help="Of the random start and of the random split.")] = _DEFAULT[
-        "seed"
-    ]
+    seed: Annotated[
+        int, Parameter(converter=_integer, help="Of the random start and of the random split.")
+    ] = _DEFAULT["seed"]
     solver: Annotated[
         str,
         Parameter(

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from halfstep.data.ratings import Ratings
 from halfstep.errors import DataError
 
-__all__ = ["as_ratings", "split_pairs"]
+__all__ = ["as_ratings", "require_ratings", "split_pairs"]
 
 
 def split_pairs(X: Any) -> tuple[Any, Any]:
@@ -40,6 +40,17 @@ def _not_pairs(value: object) -> DataError:
     return DataError(
         "X", value, "must hold pairs: one column of users, one of items", "pass shape (N, 2)"
     )
+
+
+def require_ratings(value: Any) -> None:
+    """Raise `DataError` where an argument `ratings` is anything but `Ratings`."""
+    if not isinstance(value, Ratings):
+        raise DataError(
+            "ratings",
+            value,
+            "must be Ratings",
+            "make them with Ratings.from_arrays, Ratings.from_table or read_ratings",
+        )
 
 
 def as_ratings(

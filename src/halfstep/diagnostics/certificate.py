@@ -51,6 +51,7 @@ _CHUNK = 1 << 20  # cells whose residuals are computed at once
 _COLUMNS = 8  # of a sparse times dense product at once, so that Ctrl-C is heard
 _DEAD = 1e-12  # eigenvalues of a Gram matrix below this share of the largest are no direction
 _ROUNDING = 1e-13
+_BALANCED = 1e-9  # sums of residuals below this share of their sizes are 0
 _STATIONARY = 0.05  # of the penalty's gradient; above it, nothing is said of the rank
 
 Verdict = Literal["optimal", "rank too small", "not converged"]
@@ -337,6 +338,8 @@ class Point:
 
     def _dual(self, sigma: float) -> float:
         """D(t Y) for the best t with t σ ≤ λ."""
+        if self.biases and self.bias_reg == 0 and not self._balanced():
+            return 0.0  # that of Y = 0
         linear = _sum(self.y * self.target)
         square = _sum(self.y**2 / self.c)
         if self.biases and self.bias_reg > 0:
@@ -350,6 +353,14 @@ class Point:
             t = min(t, self.level / sigma)
         t = max(t, 0.0)
         return t * linear - 0.5 * t * t * square
+
+    def _balanced(self) -> bool:
+        """Whether Y sums to 0 in every row and column, as biases without a penalty ask for."""
+        for index, s in ((self.user, self.s_u), (self.item, self.s_i)):
+            sums, sizes = (np.bincount(index, y, len(s)) for y in (self.y, np.abs(self.y)))
+            if np.abs(sums).max(initial=0.0) > _BALANCED * sizes.max(initial=0.0):
+                return False
+        return True
 
     def _gradient(self) -> float:
         """The gradient in W̃ and Z̃ relative to that of the penalty."""

@@ -27,6 +27,7 @@ import numpy as np
 from halfstep.backends import get_backend
 from halfstep.backends.base import CSR, Array, Backend
 from halfstep.checks import check_integer, is_number
+from halfstep.data.pairs import require_ratings
 from halfstep.data.ratings import Ratings
 from halfstep.data.report import Report, Source
 from halfstep.errors import DataError, ParameterError
@@ -41,6 +42,7 @@ __all__ = ["EffectiveParameters", "effective_parameters"]
 
 _SWEEPS = 10  # between two looks at df
 _STEP = 1e-3  # ε, as a share of the spread of the ratings
+_FLOAT32 = 2.0**-22  # or as a share of the largest, which float32 tells apart
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +99,8 @@ def effective_parameters(
         check_integer(name, value, least)
     if not is_number(tol) or not 0 < tol < 1:
         raise ParameterError("tol", tol, "must be a number between 0 and 1", "try tol=1e-3")
+    if ratings is not None:
+        require_ratings(ratings)
     whole = _ratings_of(model) if ratings is None else ratings
     if (whole.users, whole.items) != (model.factors_.user_ids, model.factors_.item_ids):
         raise DataError(
@@ -127,6 +131,7 @@ def _probe(
     """(df, sweeps, whether it stood still) in the direction δ."""
     values = ratings.by_user.values.astype(np.float64)
     step = _STEP * (float(values.std()) or 1.0)
+    step = max(step, _FLOAT32 * float(np.abs(values).max()))
     sides = [_Refit(model, ratings, values + sign * step * delta, backend) for sign in (1, -1)]
     # what float32 has made of r ± ε δ
     gap = sides[0].values - sides[1].values
@@ -190,7 +195,6 @@ class _Refit:
 def _ratings_of(model: Fitted) -> Ratings:
     """The model's history as Ratings."""
     f = model.factors_
-    rows = np.arange(len(f.user_ids))
-    cells = model._rows_of(model._history("effective_parameters"), rows)
+    cells = model._whole_history("effective_parameters")
     report = Report(Source("a model's history", cells.nnz), {}, 0, "error")
     return Ratings(f.user_ids, f.item_ids, cells, report=report)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, Self
-
-import numpy as np
+from typing import TYPE_CHECKING, Self
 
 from halfstep.backends.base import Array, Backend
+from halfstep.checks import is_number
 from halfstep.data.ratings import Ratings
 from halfstep.errors import ParameterError
 
@@ -17,8 +16,6 @@ if TYPE_CHECKING:
 from halfstep.models.fitted import Fitted
 
 __all__ = ["Axes"]
-
-Unknown = Literal["bias", "nan", "error"]
 
 
 class Axes(Fitted):
@@ -70,6 +67,10 @@ class Axes(Fitted):
             A non-negative model, or another of higher rank.
         """
         self._check_fitted()
+        if not isinstance(other, Fitted):
+            raise ParameterError(
+                "other", other, "must be a fitted model", "use factors_.align for bare factors"
+            )
         other._check_fitted()
         self._refuse_nonnegative("align")
         if other.factors_.rank > self.factors_.rank:
@@ -114,11 +115,11 @@ class Axes(Fitted):
         objective = check_certifiable(self.objective_)
         if tolerance is None:
             tolerance = 1e-6 if self.factors_.dtype == "float64" else 1e-5
-        if not isinstance(tolerance, (int, float, np.number)) or not tolerance >= 0:
+        if not is_number(tolerance) or not tolerance >= 0:
             raise ParameterError(
                 "tolerance", tolerance, "must be a number ≥ 0", "try tolerance=1e-6"
             )
-        cells = self._history("certificate") if ratings is None else self._as_history(ratings)
+        cells = self._whole_history("certificate") if ratings is None else self._as_history(ratings)
         return certify(cells, objective, self.factors_, tolerance=float(tolerance))
 
     def effective_parameters(

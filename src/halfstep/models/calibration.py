@@ -31,11 +31,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from halfstep.backends.base import Array, Backend
+from halfstep.checks import check_integer, is_number
 from halfstep.data.pairs import as_ratings
 from halfstep.data.ratings import Ratings
 from halfstep.errors import DataError, ParameterError
 from halfstep.evaluation.splits import kfold
-from halfstep.models.uncertainty import cells_by, variances
+from halfstep.models.uncertainty import cells_by, refuse_nonnegative, variances
 
 if TYPE_CHECKING:
     from halfstep.models.fitted import Fitted
@@ -82,6 +83,7 @@ class Calibration:
 
         Raises `ParameterError` where the level is not in (0, 1) or needs more held-out ratings.
         """
+        check_level(level)
         few = _few(x)
         widths = self.scale(x)
         for group, own in enumerate((few, ~few) if len(self.scores) > 1 else (np.ones_like(few),)):
@@ -95,6 +97,8 @@ def calibrated(model: Fitted, X: Any, y: Any, seed: int, backend: str | Backend)
 
     Raises `DataError` where it has seen some of them, or where they are too few.
     """
+    check_integer("seed", seed, 0)
+    refuse_nonnegative(model)
     ratings = as_ratings(X, y)
     users, items = rows_of(model, ratings)
     history = cells_by(model, "user", "calibrate")
@@ -117,10 +121,17 @@ def calibrated_by_folds(
     model: Fitted, X: Any, y: Any, folds: int, seed: int, backend: str | Backend
 ) -> Calibration:
     """From the residuals of `folds` fits, each of which has not seen one part of the ratings."""
+    check_integer("seed", seed, 0)
+    refuse_nonnegative(model)
     ratings = as_ratings(X, y)
+    params = copy.deepcopy(model._fitted_params)
+    if model.best_iter_ < model.n_iter_ or model.stopped_ not in ("converged", "max_iter"):
+        params["max_iter"] = model.best_iter_  # stopped early, and so are the copies
+        if params["rank"] != "grow":  # there `tol` is the gap to reach, not a step
+            params["tol"] = 0.0
     xs, errors = [], []
     for train, test in kfold(ratings, folds, seed=seed):
-        part: Any = type(model)(**copy.deepcopy(model._fitted_params))
+        part: Any = type(model)(**params)
         part.fit(train, backend=backend)
         x, fitted = features(part, *rows_of(part, test), backend)
         xs.append(x)
@@ -235,11 +246,14 @@ def _ranks(n: int) -> Array:
     return np.unique(np.ceil(np.linspace(1, n, min(n, _KEPT))).astype(np.int64))
 
 
+def check_level(level: Any) -> None:
+    """A share of the ratings, neither none nor all."""
+    if not is_number(level) or not 0 < level < 1:
+        raise ParameterError("interval", level, "must be a level between 0 and 1", "try 0.9")
+
+
 def _quantile(scores: Array, n: int, level: float) -> float:
     """The ⌈(n + 1) q⌉-th smallest score, or the next larger that was kept."""
-    number = isinstance(level, (int, float, np.number)) and not isinstance(level, (bool, np.bool_))
-    if not number or not 0 < level < 1:
-        raise ParameterError("interval", level, "must be a level between 0 and 1", "try 0.9")
     wanted = math.ceil((n + 1) * float(level))
     if wanted > n:
         raise ParameterError(

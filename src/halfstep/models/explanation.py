@@ -74,6 +74,9 @@ def contributions(
 
     `row` is a CSR of a single row and `problem` its row problem (terms, ridge and scale).
     """
+    if not row.nnz:  # x = 0
+        bias_of = factors.item_bias
+        return factors.mean + (0.0 if bias_of is None else float(bias_of[item])), np.empty(0)
     Z = factors.item_factors.astype(np.float64)[np.append(row.indices.astype(np.int64), item)]
     bias = np.zeros(len(Z))
     if factors.item_bias is not None:

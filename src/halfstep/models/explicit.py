@@ -51,7 +51,8 @@ class ExplicitMF(FactorModel):
         becomes when K is free, so that λ alone decides (`models/growth.py`). The fit begins with a few
         factors, appends those that the certificate of global optimality (`certificate`) asks for, drops
         those that J is lower without, and ends where the certificate's gap is at most `tol`; `rank_` is
-        what it found, `growth_` how. Needs reg > 0 for users and items.
+        what it found, `growth_` how. Needs reg > 0 for users and items. With `validation` the fit stops
+        at whatever rank the error no longer falls.
     reg : float or (float, float, float)
         λ ≥ 0: one number, or one for each of users, items and biases.
     reg_scaling : {"count", "none"}
@@ -230,6 +231,7 @@ class ExplicitMF(FactorModel):
     def _keep(
         self, outcome: Outcome, ratings: Ratings, objective: SquaredError, stages: list[Stage]
     ) -> None:
+        self._forget("growth_", "departure_", "distance_", "_noise", "_by_item")
         self._fitted_params = self.get_params()  # set_params after the fit does not reach the file
         self.factors_ = outcome.factors
         self.trace_ = outcome.trace

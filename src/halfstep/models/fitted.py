@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
 from halfstep.backends import get_backend
 from halfstep.backends.base import CSR, Array, Backend
 from halfstep.data.ids import IdMap, require_known
+from halfstep.data.pairs import require_ratings
 from halfstep.data.ratings import Ratings, take_rows
 from halfstep.errors import DataError, HistoryRequiredError, UnknownIdError
 from halfstep.factors import Factors
@@ -18,11 +19,18 @@ from halfstep.training import Trace
 
 if TYPE_CHECKING:
     from halfstep.models.calibration import Calibration
-
+    from halfstep.models.growth import Stage
 
 __all__ = ["Fitted"]
 
-Unknown = Literal["bias", "nan", "error"]
+# What asks for a history and has an argument `ratings` in place of it.
+_TAKE_RATINGS = (
+    "exclude_seen=True",
+    "explain",
+    "influence",
+    "certificate",
+    "effective_parameters",
+)
 
 
 class Fitted(Parameters):
@@ -50,6 +58,10 @@ class Fitted(Parameters):
         What `calibrate` has learned.
     rank_ : int
         K.
+    growth_ : tuple of Stage
+        How the rank was found (of a fit with rank="grow").
+    departure_, distance_ : float
+        What `canonical` and `align` have found (of the models that they return).
     """
 
     factors_: Factors
@@ -64,6 +76,8 @@ class Fitted(Parameters):
     data_summary_: dict[str, Any]
     departure_: float
     distance_: float
+    growth_: tuple[Stage, ...]
+    n_features_in_: int
     _exact_users: bool
     _fitted_params: dict[str, Any]
 
@@ -100,15 +114,25 @@ class Fitted(Parameters):
             names = ids.take(rows)
         return rows, names
 
+    def _forget(self, *names: str) -> None:
+        """Drop learned attributes that are no longer true."""
+        for name in names:
+            self.__dict__.pop(name, None)
+
     def _history(self, why: str) -> CSR:
         if self.history_ is None:
             raise HistoryRequiredError(
                 "ratings",
                 None,
                 f"the model was saved without its users' ratings, and {why} needs them",
-                "pass ratings=, or save with history=True",
+                "pass ratings=, or save with history=True"
+                if why in _TAKE_RATINGS
+                else "fit again, or save with history=True",
             )
         return self.history_
+
+    def _whole_history(self, why: str) -> CSR:
+        return self._rows_of(self._history(why), np.arange(len(self.factors_.user_ids)))
 
     def _rows_of(self, history: CSR, rows: Array) -> CSR:
         """Rows of the history, checked: that of a mapped file was not read when it was loaded."""
@@ -137,8 +161,15 @@ class Fitted(Parameters):
         sizes[known] = np.diff(found.indptr)
         return np.concatenate([[0], np.cumsum(sizes)]), found.indices
 
-    def _translate(self, ratings: Ratings, side: Side, unknown: str) -> CSR:
+    def _translate(
+        self,
+        ratings: Ratings,
+        side: Side,
+        unknown: str,
+        remedy: str = 'pass unknown="ignore" to leave those ratings out',
+    ) -> CSR:
         """The cells by rows of `side`, their columns as row numbers of the model."""
+        require_ratings(ratings)
         if side == "user":
             cells, others, ours = ratings.by_user, ratings.items, self.factors_.item_ids
         else:
@@ -155,7 +186,7 @@ class Fitted(Parameters):
                     "item" if side == "user" else "user",
                     wrong,
                     f"is not known to the model ({np.count_nonzero(lookup < 0):,} such ids)",
-                    'pass unknown="ignore" to leave those ratings out',
+                    remedy,
                 )
             cells, column = cells.select(~missing), column[~missing]
         if others.kind != ours.kind:  # «10» sorts before «9», 9 before 10
@@ -168,11 +199,14 @@ class Fitted(Parameters):
     def _as_history(self, ratings: Ratings) -> CSR:
         """Other ratings as cells over the rows and columns of the model."""
         ids = self.factors_.user_ids
-        cells = self._translate(ratings, "user", "error")
+        remedy = "pass those that the model was fitted to"
+        cells = self._translate(ratings, "user", "error", remedy)
         if ratings.users == ids:
             return cells
         rows = ids.lookup(ratings.users.values)
-        require_known(rows, ratings.users.values, "user")
+        if (rows < 0).any():
+            wrong = ratings.users.id_at(int(np.argmin(rows)))
+            raise UnknownIdError("user", wrong, "is not known to the model", remedy)
         source = np.full(len(ids), cells.n_rows)
         source[rows] = np.arange(cells.n_rows)
         with_empty = CSR(
@@ -185,11 +219,12 @@ class Fitted(Parameters):
         f, scaling = self.factors_, getattr(self.objective_, "reg_scaling", "none")
         if scaling == "none":
             return np.ones(len(f.user_ids)), np.ones(len(f.item_ids))
-        return scales(self._history(why), len(f.item_ids), scaling)
+        return scales(self._whole_history(why), len(f.item_ids), scaling)
 
     def _with(self, factors: Factors) -> Self:
-        """This model with other factors for the same rows."""
+        """This model with other factors."""
         fresh = type(self)(**self.get_params())
         fresh.__dict__.update(self.__dict__)
+        fresh._forget("_noise", "departure_", "distance_")
         fresh.factors_ = factors
         return fresh

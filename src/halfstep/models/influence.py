@@ -123,6 +123,8 @@ def influences(
 
     Raises `SingularSystemError` where the row, or the row without a rating, has no unique solution.
     """
+    if not row.nnz:
+        return np.empty((0, len(problem.ridge))), np.empty(0)
     f = fixed[row.indices].astype(np.float64)
     if len(problem.ridge) > f.shape[1]:
         f = np.column_stack([f, np.ones(len(f))])

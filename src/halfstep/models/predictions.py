@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 
@@ -13,12 +13,8 @@ from halfstep.data.pairs import as_ratings, split_pairs
 from halfstep.data.ratings import Ratings
 from halfstep.errors import DataError, ParameterError
 from halfstep.evaluation.metrics import mean_absolute_error, r_squared, root_mean_squared_error
-from halfstep.models.uncertainty import interval_of, std_of
-
-if TYPE_CHECKING:
-    pass
-
 from halfstep.models.fitted import Fitted
+from halfstep.models.uncertainty import interval_of, std_of
 
 __all__ = ["Predictions"]
 
@@ -91,21 +87,27 @@ class Predictions(Fitted):
         if unknown == "error":
             require_known(user_index, users, "user")
             require_known(item_index, items, "item")
-        fitted = self._predict_rows(user_index, item_index, backend)
+        known: Any = slice(None)  # nothing is asked of pairs whose answer is NaN
+        if unknown == "nan":
+            known = (user_index >= 0) & (item_index >= 0)
+        pairs = user_index[known], item_index[known]
+        fitted = self._predict_rows(*pairs, backend)
         answers = [fitted]
         if interval is not None:
-            answers += interval_of(self, user_index, item_index, fitted, interval, backend)
+            answers += interval_of(self, *pairs, fitted, interval, backend)
         if clip:
             for answer in answers:
                 np.clip(answer, *self.scale_, out=answer)
         if std:
-            answers.append(std_of(self, user_index, item_index, backend))
-        for answer in answers:
-            if unknown == "nan":
-                answer[(user_index < 0) | (item_index < 0)] = np.nan
+            answers.append(std_of(self, *pairs, backend))
+        if unknown == "nan":
+            for place, answer in enumerate(answers):
+                answers[place] = np.full(len(user_index), np.nan, dtype=answer.dtype)
+                answers[place][known] = answer
         if single:
-            return float(fitted[0]) if len(answers) == 1 else tuple(float(a[0]) for a in answers)
-        return fitted if len(answers) == 1 else tuple(answers)
+            found = tuple(float(answer[0]) for answer in answers)
+            return found[0] if len(found) == 1 else found
+        return answers[0] if len(answers) == 1 else tuple(answers)
 
     def calibrate(
         self,
@@ -125,7 +127,8 @@ class Predictions(Fitted):
             ratings, those it was fitted on.
         folds : int, optional
             Fit so many copies, each without one part of the ratings, and take their residuals of it:
-            as many fits, but nothing need be held out. This model does not change.
+            as many fits, but nothing need be held out. This model does not change. Where it was
+            stopped early, the copies do as many sweeps as it kept.
         seed : int
             Of the parts.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -13,18 +13,12 @@ from halfstep.checks import check_choice, check_integer, is_number
 from halfstep.data.ratings import Ratings
 from halfstep.errors import ParameterError
 from halfstep.models.filters import item_mask, rows_of_mapping, union_of_rows
+from halfstep.models.fitted import Fitted
 from halfstep.models.ranked import Ranked
 from halfstep.models.strategies import best_by_ucb, sampled_users
 from halfstep.objectives import Side
 
-if TYPE_CHECKING:
-    pass
-
-from halfstep.models.fitted import Fitted
-
 __all__ = ["Rankings"]
-
-Unknown = Literal["bias", "nan", "error"]
 
 
 class Rankings(Fitted):
@@ -99,7 +93,7 @@ class Rankings(Fitted):
         f = self.factors_
         allowed = item_mask(f.item_ids, allow, deny)
         if min_ratings > 1:
-            history = self._history(f"min_ratings={min_ratings}")
+            history = self._whole_history(f"min_ratings={min_ratings}")
             known_well = np.bincount(history.indices, minlength=len(f.item_ids)) >= min_ratings
             allowed = known_well if allowed is None else allowed & known_well
         rows, asked = self._rows_asked(users, f.user_ids, "user", unknown == "error")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 
@@ -14,18 +14,12 @@ from halfstep.data.pairs import as_ratings
 from halfstep.data.ratings import Ratings, take_rows
 from halfstep.errors import ParameterError
 from halfstep.models.explanation import Explanation, contributions
+from halfstep.models.fitted import Fitted
 from halfstep.models.foldin import FoldedIn, merge_rows
 from halfstep.models.influence import Influence, influence_of
 from halfstep.objectives import Side
 
-if TYPE_CHECKING:
-    pass
-
-from halfstep.models.fitted import Fitted
-
 __all__ = ["Rows"]
-
-Unknown = Literal["bias", "nan", "error"]
 
 
 class Rows(Fitted):
@@ -78,15 +72,20 @@ class Rows(Fitted):
         """A model in which these users (items) are added, or replaced where it knew them.
 
         The other side keeps its factors. The history of added or replaced users is that of their
-        folded-in ratings; added items change no history. Where an item that it knew is replaced, its
-        users are no longer the solutions of their rows, and `explain` says so.
+        folded-in ratings; added items change no history, so that how sure a prediction is counts
+        them as items without ratings. A calibration is kept for users, and dropped for items. Where an
+        item that it knew is replaced, its users are no longer the solutions of their rows, and `explain`
+        says so.
         """
         self._check_fitted()
-        fresh = type(self)(**self.get_params())
-        fresh.__dict__.update(self.__dict__)
-        fresh.factors_, fresh.history_ = merge_rows(self.factors_, self.history_, folded)
-        if folded.side == "item" and (self.factors_.item_ids.lookup(folded.ids.values) >= 0).any():
-            fresh._exact_users = False
+        factors, history = merge_rows(self.factors_, self.history_, folded)
+        fresh = self._with(factors)
+        fresh._forget("_by_item")
+        fresh.history_ = history
+        if folded.side == "item":
+            fresh.calibration_ = None
+            if (self.factors_.item_ids.lookup(folded.ids.values) >= 0).any():
+                fresh._exact_users = False
         return fresh
 
     def explain(self, user: Any, item: Any, *, ratings: Ratings | None = None) -> Explanation:
@@ -105,9 +104,10 @@ class Rows(Fitted):
             require_known(user_row, [user], "user")
             cells = self._rows_of(self._history("explain"), user_row)
         else:
+            cells = self._translate(ratings, "user", "ignore")
             user_row = ratings.users.lookup([user], "user")
             require_known(user_row, [user], "user")
-            cells = take_rows(self._translate(ratings, "user", "ignore"), user_row)
+            cells = take_rows(cells, user_row)
         problem = self.objective_.row_problem("user", cells, f.rank, "float64")
         baseline, shares = contributions(cells, problem, f, int(item_row[0]))
         order = np.argsort(-shares, kind="stable")

@@ -157,7 +157,7 @@ def _restore(
     item_ids = _ids_from_arrays("item_ids", arrays, path)
     m, n, K = len(user_ids), len(item_ids), params["rank"]
     if K == "grow":
-        K = arrays["user_factors"].shape[1]
+        K = max(arrays["user_factors"].shape[1], 1)
     expected: dict[str, tuple[int, ...]] = {"user_factors": (m, K), "item_factors": (n, K)}
     if params["biases"]:
         expected |= {"user_bias": (m,), "item_bias": (n,)}
@@ -171,6 +171,9 @@ def _restore(
             )
         if check_values and not np.isfinite(array).all():
             raise _wrong(path, f"has values in {name} that are not finite")
+        signed = not params["nonnegative"] or name.endswith("_bias")
+        if check_values and not signed and array.min(initial=0.0) < 0:
+            raise _wrong(path, f"has values in {name} below 0, and is a non-negative model")
     mean = float(document["mean"])
     low, high = (float(v) for v in document["scale"])
     if not all(math.isfinite(v) for v in (mean, low, high)) or low > high:

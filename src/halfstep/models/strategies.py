@@ -24,6 +24,7 @@ from halfstep.models.uncertainty import (
     problem_of,
     rows_or_empty,
     unsureness,
+    who,
 )
 
 if TYPE_CHECKING:
@@ -81,8 +82,8 @@ def sampled_users(
     except SingularSystemError as error:
         row = int(rows[error.row or 0])
         raise SingularSystemError(
-            f"the system of user {f.user_ids.id_at(row) if row >= 0 else 'unknown'!r} has no unique "
-            "solution, so that nothing can be drawn; raise reg",
+            f"the system of {who('user', row, f.user_ids)} has no unique solution, so that nothing "
+            "can be drawn; raise reg",
             side="user",
             row=row,
         ) from None

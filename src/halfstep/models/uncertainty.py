@@ -24,6 +24,7 @@ from halfstep.errors import NotCalibratedError, ParameterError, SingularSystemEr
 from halfstep.objectives import RowProblem, Side, row_weights
 
 if TYPE_CHECKING:
+    from halfstep.data.ids import IdMap
     from halfstep.models.fitted import Fitted
 
 __all__ = [
@@ -31,11 +32,15 @@ __all__ = [
     "interval_of",
     "noise_variance",
     "problem_of",
+    "refuse_nonnegative",
     "rows_or_empty",
     "std_of",
     "unsureness",
     "variances",
+    "who",
 ]
+
+_PAIRS = 2_000_000  # of an unknown vector, asked at a time
 
 
 def std_of(model: Fitted, users: Array, items: Array, backend: str | Backend = "native") -> Array:
@@ -128,20 +133,64 @@ def variances(
 
     A row without ratings, or unknown (−1), has its prior alone: A = s diag(d), with s the smallest
     of any row of that side. No row that has ratings is less sure, since its A is at least that. An
-    unknown vector is as long as they are on average, f_k = √(mean f_k²), so that fᵀ A⁻¹ f is what
-    is expected of a diagonal A.
+    unknown vector (−1) is a random one of those that there are: the mean of fᵀ A⁻¹ f over them all,
+    for which K + 1 vectors of the same mean and covariance are asked.
     """
     f = model.factors_
     fixed = f.item_factors if side == "user" else f.user_factors
+    runs_on = get_backend(backend, dtype=f.dtype)
+    unknown = others < 0
+    answers = np.empty(len(rows))
+    answers[~unknown] = _by_pairs(
+        model, side, rows[~unknown], others[~unknown], fixed, why, runs_on
+    )
+    if unknown.any():
+        typical = _typical(fixed)
+        size = len(typical)
+        distinct, place = np.unique(rows[unknown], return_inverse=True)
+        means = np.empty(len(distinct))
+        step = max(1, _PAIRS // size)
+        for first in range(0, len(distinct), step):
+            part = distinct[first : first + step]
+            asked = np.repeat(part, size), np.tile(np.arange(size), len(part))
+            found = _by_pairs(model, side, *asked, typical, why, runs_on)
+            means[first : first + step] = found.reshape(-1, size).mean(axis=1)
+        answers[unknown] = means[place]
+    return answers
+
+
+def _typical(fixed: Array) -> Array:
+    """At most K + 1 vectors with the mean and the covariance of the rows of `fixed`.
+
+    The corners of a simplex (the columns of Helmert's matrix), turned and stretched.
+    """
+    rows = fixed.astype(np.float64)
+    mean = np.add.reduce(rows, axis=0) / len(rows)
+    rows -= mean
+    values, axes = np.linalg.eigh(np.einsum("rk,rl->kl", rows, rows) / len(rows))
+    there = values > 1e-12 * values.max()
+    r = int(np.count_nonzero(there))
+    j, k = np.arange(r + 1)[:, None], np.arange(1, r + 1)
+    corners = np.where(j < k, 1.0, np.where(j == k, -k, 0.0)) * np.sqrt((r + 1) / (k * (k + 1)))
+    spread = axes[:, there] * np.sqrt(values[there])
+    return (mean + np.einsum("jr,kr->jk", corners, spread)).astype(fixed.dtype)
+
+
+def _by_pairs(
+    model: Fitted,
+    side: Side,
+    rows: Array,
+    others: Array,
+    vectors: Array,
+    why: str,
+    backend: Backend,
+) -> Array:
+    """fᵀ A⁻¹ f for rows of `side` and rows of `vectors`, pair by pair."""
     cells = cells_by(model, side, why)
     distinct, place = np.unique(rows, return_inverse=True)
     order = np.argsort(place, kind="stable")
     indptr = np.concatenate([[0], np.cumsum(np.bincount(place, minlength=len(distinct)))])
-    asked = np.where(others < 0, len(fixed), others)[order]
-    vectors = fixed
-    if (others < 0).any():
-        squares = np.add.reduce(fixed.astype(np.float64) ** 2, axis=0) / len(fixed)
-        vectors = np.concatenate([fixed, np.sqrt(squares)[None].astype(fixed.dtype)])
+    asked = others[order]
     own = rows_or_empty(cells, distinct)
     problem = problem_of(model, side, own, of=cells)
     found = _asked(
@@ -151,7 +200,7 @@ def variances(
         problem,
         (indptr.astype(np.int64), asked.astype(np.uint32)),
         vectors,
-        get_backend(backend, dtype=f.dtype),
+        backend,
         distinct,
     )
     answers = np.empty(len(rows))
@@ -186,12 +235,28 @@ def _asked(
         row = error.row or 0
         row = row if rows is None else int(rows[row])
         ids = f.user_ids if side == "user" else f.item_ids
-        who = "an unknown " + side if row < 0 else f"{side} {ids.id_at(row)!r}"
         raise SingularSystemError(
-            f"the system of {who} has no unique solution, so that its variance is infinite; raise reg",
+            f"the system of {who(side, row, ids)} has no unique solution, so that its variance is "
+            "infinite; raise reg",
             side=side,
             row=row,
         ) from None
+
+
+def who(side: Side, row: int, ids: IdMap) -> str:
+    """A row by its id, in a sentence."""
+    return f"an unknown {side}" if row < 0 else f"{side} {ids.id_at(row)!r}"
+
+
+def refuse_nonnegative(model: Fitted) -> None:
+    """Raise `ParameterError` where factors must be ≥ 0."""
+    if getattr(model.objective_, "nonnegative", False):
+        raise ParameterError(
+            "nonnegative",
+            True,
+            "gives rows that no linear system determines, so that there is no such formula for them",
+            "fit with nonnegative=False",
+        )
 
 
 def problem_of(model: Fitted, side: Side, cells: CSR, of: CSR | None = None) -> RowProblem:
@@ -199,13 +264,7 @@ def problem_of(model: Fitted, side: Side, cells: CSR, of: CSR | None = None) -> 
 
     Raises `ParameterError` for a nonnegative model, whose rows are not solutions of a linear system.
     """
-    if getattr(model.objective_, "nonnegative", False):
-        raise ParameterError(
-            "nonnegative",
-            True,
-            "gives rows that no linear system determines, so that their variance has no such formula",
-            "fit with nonnegative=False",
-        )
+    refuse_nonnegative(model)
     f = model.factors_
     problem = model.objective_.row_problem(side, cells, f.rank, f.dtype)
     if problem.scale is not None and of is not None:
@@ -217,7 +276,7 @@ def problem_of(model: Fitted, side: Side, cells: CSR, of: CSR | None = None) -> 
 
 def cells_by(model: Fitted, side: Side, why: str) -> CSR:
     """The model's history by rows of `side`; that by item is made once."""
-    history = model._rows_of(model._history(why), np.arange(len(model.factors_.user_ids)))
+    history = model._whole_history(why)
     if side == "user":
         return history
     kept = model.__dict__.get("_by_item")
