@@ -41,7 +41,6 @@ PARTS: dict[str, tuple[list[str], list[str]]] = {
     "objective": (["objective.py"], ["--ratings", "100000", "--ranks", "32"]),
     "solvers": (["solvers.py"], ["simulated"]),
     "sgd": (["sgd.py"], ["--ratings", "1000000"]),
-    "solvers": (["solvers.py"], ["--test"]),
     "accuracy": (["accuracy.py"], ["ml-100k"]),
     "coverage": (["coverage.py"], ["ml-100k"]),
 }

@@ -200,7 +200,7 @@ def _restore(
     model.calibration_ = None
     if "calibration" in document:
         model.calibration_ = calibration.from_arrays(arrays, document["calibration"])
-    model.n_features_in_ = 2  # type: ignore[attr-defined]
+    model.n_features_in_ = 2
     model._exact_users = _exact_users(model, document)
     return model
 
