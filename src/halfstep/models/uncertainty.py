@@ -173,7 +173,8 @@ def _typical(fixed: Array) -> Array:
     j, k = np.arange(r + 1)[:, None], np.arange(1, r + 1)
     corners = np.where(j < k, 1.0, np.where(j == k, -k, 0.0)) * np.sqrt((r + 1) / (k * (k + 1)))
     spread = axes[:, there] * np.sqrt(values[there])
-    return (mean + np.einsum("jr,kr->jk", corners, spread)).astype(fixed.dtype)
+    found: Array = mean + np.einsum("jr,kr->jk", corners, spread)
+    return found.astype(fixed.dtype)
 
 
 def _by_pairs(
