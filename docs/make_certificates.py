@@ -2,8 +2,8 @@
 
     HALFSTEP_DATA=/path/to/data python docs/make_certificates.py          some minutes
 
-1. K = 5, 20 and 100, each with the λ that does best on 10 % held out, then fitted to all ratings: what the
-   certificate says.
+1. K = 5, 20 and 100, each with the λ that does best on 10 % held out, then fitted to all ratings: what
+   the certificate says.
 2. The gap of K = 100 after more and more sweeps of ALS, at λ = 15.
 3. `rank="grow"` at λ = 15: the rank, the sweeps and the gap that it ends with.
 
