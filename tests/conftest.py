@@ -2,6 +2,8 @@
 where it is not set."""
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import hypothesis
@@ -25,6 +27,24 @@ def data_folder() -> Path:
     if not folder or not Path(folder).is_dir():
         pytest.skip("HALFSTEP_DATA does not name a folder with real ratings")
     return Path(folder)
+
+
+@pytest.fixture(scope="session")
+def run_code():
+    """`run_code(code, *arguments, **environment)` in a Python process of its own: an instruction set or
+    a number of threads is chosen once in a process."""
+
+    def run(code, *arguments, **environment):
+        return subprocess.run(
+            [sys.executable, "-c", code, *arguments],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=120,
+            env={**os.environ, **environment},
+        )
+
+    return run
 
 
 @pytest.fixture(scope="session")

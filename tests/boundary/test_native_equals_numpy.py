@@ -1,8 +1,6 @@
 """The native backend against the readable one, call by call, at the sizes where vectors end."""
 
 import os
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -367,20 +365,9 @@ for dtype in tests.T:
 """
 
 
-def run(code, *arguments, **environment):
-    return subprocess.run(
-        [sys.executable, "-c", code, *arguments],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-        env={**os.environ, **environment},
-    )
-
-
 @pytest.mark.parametrize("isa", _native.available_isas())
-def test_every_instruction_set(isa):
-    done = run(COMPARE, os.path.dirname(__file__), isa, HALFSTEP_ISA=isa)
+def test_every_instruction_set(isa, run_code):
+    done = run_code(COMPARE, os.path.dirname(__file__), isa, HALFSTEP_ISA=isa)
     assert done.returncode == 0, done.stderr
 
 
@@ -396,8 +383,8 @@ except ValueError as error:
 
 
 @pytest.mark.parametrize("name", ["avx3", "AVX2 ", "none", "0", "é"])
-def test_an_unknown_instruction_set_is_one_clear_error(name):
-    done = run(SMALL_FIT, HALFSTEP_ISA=name)
+def test_an_unknown_instruction_set_is_one_clear_error(name, run_code):
+    done = run_code(SMALL_FIT, HALFSTEP_ISA=name)
     assert done.returncode == 7, done.stderr
     lines = done.stdout.splitlines()
     assert len(lines) == 1
@@ -407,13 +394,13 @@ def test_an_unknown_instruction_set_is_one_clear_error(name):
         assert known in lines[0]
 
 
-def test_the_empty_name_is_the_default():
-    done = run("from halfstep import _native\nprint(_native.isa())", HALFSTEP_ISA="")
+def test_the_empty_name_is_the_default(run_code):
+    done = run_code("from halfstep import _native\nprint(_native.isa())", HALFSTEP_ISA="")
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == _native.isa() or os.environ.get("HALFSTEP_ISA")
 
 
-def test_each_instruction_set_gives_the_same_bits_for_any_number_of_threads():
+def test_each_instruction_set_gives_the_same_bits_for_any_number_of_threads(run_code):
     code = """
 import hashlib
 import halfstep as hs
@@ -423,7 +410,7 @@ print(hashlib.sha256(f.user_factors.tobytes() + f.item_factors.tobytes()).hexdig
 """
     for isa in _native.available_isas():
         seen = {
-            run(code, HALFSTEP_ISA=isa, HALFSTEP_NUM_THREADS=threads).stdout
+            run_code(code, HALFSTEP_ISA=isa, HALFSTEP_NUM_THREADS=threads).stdout
             for threads in ("1", "2", "3", "8")
         }
         assert len(seen) == 1

@@ -2,8 +2,6 @@
 
 import json
 import os
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -193,14 +191,8 @@ print(_native.isa())
 
 
 @pytest.mark.parametrize("isa", _native.available_isas())
-def test_every_instruction_set(isa):
-    done = subprocess.run(
-        [sys.executable, "-c", PROGRAM, os.path.dirname(__file__)],
-        env=os.environ | {"HALFSTEP_ISA": isa},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+def test_every_instruction_set(isa, run_code):
+    done = run_code(PROGRAM, os.path.dirname(__file__), HALFSTEP_ISA=isa)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == isa
 

@@ -1,8 +1,6 @@
 """ALS on a table in which nothing is missing: one factorization for all rows, in whatever company."""
 
 import os
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -61,7 +59,7 @@ def test_native_is_the_oracle(m, rank, bias, dtype):
 
 
 @pytest.mark.parametrize("isa", _native.available_isas())
-def test_every_instruction_set(isa):
+def test_every_instruction_set(isa, run_code):
     code = """
 import sys
 sys.path.insert(0, sys.argv[1])
@@ -73,14 +71,7 @@ for dtype in ("float32", "float64"):
     for rank in (1, 8, 17, 65):
         tests.test_native_is_the_oracle(53, rank, True, dtype)
 """
-    done = subprocess.run(
-        [sys.executable, "-c", code, os.path.dirname(__file__), isa],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-        env={**os.environ, "HALFSTEP_ISA": isa},
-    )
+    done = run_code(code, os.path.dirname(__file__), isa, HALFSTEP_ISA=isa)
     assert done.returncode == 0, done.stderr
 
 

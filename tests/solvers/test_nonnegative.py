@@ -1,8 +1,6 @@
 """Non-negative factors: the row problem against scipy, and what a model makes of it."""
 
 import os
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -101,7 +99,7 @@ def test_native_and_numpy_are_scipys_answer(dtype, rank, bias, weighted):
 
 
 @pytest.mark.parametrize("isa", _native.available_isas())
-def test_every_instruction_set(isa):
+def test_every_instruction_set(isa, run_code):
     code = """
 import sys
 sys.path.insert(0, sys.argv[1])
@@ -112,14 +110,7 @@ for dtype in ("float32", "float64"):
     for rank in (1, 8, 17, 65):
         tests.test_native_and_numpy_are_scipys_answer(dtype, rank, True, True)
 """
-    done = subprocess.run(
-        [sys.executable, "-c", code, os.path.dirname(__file__), isa],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-        env={**os.environ, "HALFSTEP_ISA": isa},
-    )
+    done = run_code(code, os.path.dirname(__file__), isa, HALFSTEP_ISA=isa)
     assert done.returncode == 0, done.stderr
 
 

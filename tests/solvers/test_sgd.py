@@ -93,20 +93,9 @@ for dtype in tests.T:
 """
 
 
-def run(code, *arguments, **environment):
-    return subprocess.run(
-        [sys.executable, "-c", code, *arguments],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-        env={**os.environ, **environment},
-    )
-
-
 @pytest.mark.parametrize("isa", _native.available_isas())
-def test_every_instruction_set_takes_the_same_steps(isa):
-    done = run(COMPARE, os.path.dirname(__file__), isa, HALFSTEP_ISA=isa)
+def test_every_instruction_set_takes_the_same_steps(isa, run_code):
+    done = run_code(COMPARE, os.path.dirname(__file__), isa, HALFSTEP_ISA=isa)
     assert done.returncode == 0, done.stderr
 
 
