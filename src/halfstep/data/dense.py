@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from halfstep.backends.base import CSR
 from halfstep.checks import is_number
-from halfstep.data.ids import IdMap, encode
+from halfstep.data.ids import IdMap, encode_all
 from halfstep.data.ratings import Ratings
 from halfstep.data.report import Report, Source
 from halfstep.errors import DataError
@@ -88,14 +88,7 @@ def _ids(name: str, given: Any, count: int) -> tuple[IdMap, Array | None]:
     """The ids of one side, sorted, and the rows of the table in that order (None: as they stand)."""
     if given is None:
         return IdMap.of_range(count), None
-    encoded = encode(given, name)
-    if len(encoded.codes) != count or len(encoded.ids) != count:
-        raise DataError(
-            name,
-            given,
-            f"must hold one distinct id for each of the {count} rows of that side",
-            "remove repeats or pass None",
-        )
+    encoded = encode_all(given, name, count)
     order = np.argsort(encoded.codes)
     return encoded.ids, None if (order == np.arange(count)).all() else order
 

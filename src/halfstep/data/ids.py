@@ -17,7 +17,7 @@ import numpy.typing as npt
 from halfstep import _native
 from halfstep.errors import DataError, UnknownIdError
 
-__all__ = ["MISSING", "Encoded", "IdMap", "encode"]
+__all__ = ["MISSING", "Encoded", "IdMap", "encode", "encode_all"]
 
 Array = npt.NDArray[Any]
 
@@ -152,6 +152,22 @@ def encode(array: npt.ArrayLike, name: str) -> Encoded:
     codes = np.full(len(values), MISSING, dtype=np.uint32)
     codes[~missing] = present_codes
     return Encoded(IdMap(distinct), codes)
+
+
+def encode_all(ids: Any, name: str, count: int) -> Encoded:
+    """`encode` of the ids of all `count` rows of a side.
+
+    Raises `DataError` where they are not one distinct id for each.
+    """
+    encoded = encode(ids, name)
+    if len(encoded.codes) != count or len(encoded.ids) != count:
+        raise DataError(
+            name,
+            ids,
+            f"must hold one distinct id for each of the {count} rows of that side",
+            "remove repeats or pass None",
+        )
+    return encoded
 
 
 def normalize(array: npt.ArrayLike, name: str) -> tuple[Array, Array | None]:

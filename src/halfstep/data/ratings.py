@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from halfstep import _native
 from halfstep.backends.base import CSR
-from halfstep.data.ids import Encoded, IdMap, encode
+from halfstep.data.ids import Encoded, IdMap, encode, encode_all
 from halfstep.errors import DataError
 
 if TYPE_CHECKING:
@@ -185,14 +185,7 @@ class Ratings:
             if given is None:
                 sides.append(Encoded(IdMap.of_range(count), index.astype(np.uint32)))
                 continue
-            encoded = encode(given, name)
-            if len(encoded.codes) != count or len(encoded.ids) != count:
-                raise DataError(
-                    name,
-                    given,
-                    f"must hold one distinct id for each of the {count} rows of that side",
-                    "remove repeats or pass None",
-                )
+            encoded = encode_all(given, name, count)
             sides.append(Encoded(encoded.ids, encoded.codes[index]))
         source = Source(f"scipy {matrix.format} matrix", matrix.nnz)
         found = Extracted(sides[0], sides[1], cells.data, None, None, source)
