@@ -37,6 +37,7 @@ from halfstep.data.ratings import Ratings
 from halfstep.errors import DataError, ParameterError
 from halfstep.evaluation.splits import kfold
 from halfstep.models.uncertainty import cells_by, refuse_nonnegative, variances
+from halfstep.objectives import Side
 
 if TYPE_CHECKING:
     from halfstep.models.fitted import Fitted
@@ -156,10 +157,11 @@ def features(
     fitted = model._predict_rows(users, items, backend).astype(np.float64)
     columns = [np.ones(len(users))]
     counts = []
-    for side, rows, others in (("user", users, items), ("item", items, users)):
-        v = variances(model, side, rows, others, why, backend)  # type: ignore[arg-type]
+    sides: tuple[Side, Side] = ("user", "item")
+    for side, rows, others in zip(sides, (users, items), (items, users), strict=True):
+        v = variances(model, side, rows, others, why, backend)
         columns.append(np.log(np.maximum(v, 1e-30)))
-        n = np.diff(cells_by(model, side, why).indptr)  # type: ignore[arg-type]
+        n = np.diff(cells_by(model, side, why).indptr)
         counts.append(np.log1p(np.append(n, 0)[rows]))  # −1 is the last: none
     clipped = np.clip(fitted, *model.scale_)
     return np.stack([*columns, *counts, clipped, clipped**2], axis=1), fitted
