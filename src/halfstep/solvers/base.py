@@ -6,12 +6,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
+import numpy as np
+
 from halfstep.backends.base import CSR, Backend
 from halfstep.data.ratings import Ratings
 from halfstep.factors import Factors
 from halfstep.objectives import Objective, RowProblem, Side
 
-__all__ = ["Problem", "Solver", "Sweep"]
+__all__ = ["Problem", "Solver", "Sweep", "settle"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,3 +74,17 @@ class Solver(Protocol):
 
         `start` may be changed: it is the first `current`.
         """
+
+
+def settle(problem: Problem, start: Factors) -> None:
+    """Set rows without ratings to 0, their optimum, and factors to their size where they must be ≥ 0."""
+    for cells, (factors, bias) in (
+        (problem.ratings.by_user, start.user_side),
+        (problem.ratings.by_item, start.item_side),
+    ):
+        empty = np.diff(cells.indptr) == 0
+        factors[empty] = 0
+        if bias is not None:
+            bias[empty] = 0
+        if problem.objective.nonnegative:
+            np.abs(factors, out=factors)

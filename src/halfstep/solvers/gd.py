@@ -18,8 +18,8 @@ from halfstep.backends.base import Array, Backend
 from halfstep.checks import check_choice, is_number
 from halfstep.errors import ParameterError
 from halfstep.factors import Factors
-from halfstep.solvers.base import Problem, Sweep
-from halfstep.solvers.steepness import Steepness, settle
+from halfstep.solvers.base import Problem, Sweep, settle
+from halfstep.solvers.steepness import Steepness
 
 __all__ = ["GD"]
 

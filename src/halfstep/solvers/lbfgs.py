@@ -23,9 +23,9 @@ from halfstep.backends import get_backend
 from halfstep.backends.base import Array, Backend
 from halfstep.checks import check_integer
 from halfstep.factors import Factors
-from halfstep.solvers.base import Problem, Sweep
+from halfstep.solvers.base import Problem, Sweep, settle
 from halfstep.solvers.linear import MOST
-from halfstep.solvers.steepness import Steepness, settle
+from halfstep.solvers.steepness import Steepness
 
 __all__ = ["LBFGS"]
 

@@ -24,7 +24,7 @@ from halfstep.checks import check_choice, is_integer, is_number
 from halfstep.errors import ParameterError
 from halfstep.factors import Factors, deviation
 from halfstep.objectives import SquaredError, row_weights
-from halfstep.solvers.base import Problem, Sweep
+from halfstep.solvers.base import Problem, Sweep, settle
 
 __all__ = ["SGD"]
 
@@ -101,7 +101,7 @@ class SGD:
         fresh = not start.item_factors.any()
         if fresh:
             _spread(start, σ, around, self.seed)
-        _clean(start, (by_user, by_item), objective.nonnegative)
+        settle(problem, start)
         parts = _parts(start.rank, *ratings.shape, by_user.nnz)
         deal = np.random.default_rng(self.seed)
         grid = backend.sgd_grid(by_user, _dealt(by_user, parts, deal), _dealt(by_item, parts, deal))
@@ -153,20 +153,6 @@ def _spread(start: Factors, σ: float, around: float, seed: int) -> None:
     generator = np.random.default_rng([seed, 0])
     items = np.abs(generator.standard_normal(start.item_factors.shape, dtype=np.float32))
     start.item_factors[...] = np.float32(0.25 * math.sqrt(σ / K)) * items
-
-
-def _clean(start: Factors, sides: tuple[CSR, CSR], nonnegative: bool) -> None:
-    """Rows without ratings become zero; what is negative where it may not be becomes positive."""
-    for cells, factors, bias in (
-        (sides[0], start.user_factors, start.user_bias),
-        (sides[1], start.item_factors, start.item_bias),
-    ):
-        if nonnegative:
-            np.abs(factors, out=factors)
-        unknown = np.flatnonzero(np.diff(cells.indptr) == 0)
-        factors[unknown] = 0
-        if bias is not None:
-            bias[unknown] = 0
 
 
 def _parts(rank: int, m: int, n: int, ratings: int) -> int:

@@ -17,21 +17,7 @@ from halfstep.factors import Factors
 from halfstep.objectives import RowProblem, row_weights
 from halfstep.solvers.base import Problem
 
-__all__ = ["Steepness", "settle"]
-
-
-def settle(problem: Problem, start: Factors) -> None:
-    """Set rows without ratings to 0, their optimum, and factors to their size where they must be ≥ 0."""
-    for cells, (factors, bias) in (
-        (problem.ratings.by_user, start.user_side),
-        (problem.ratings.by_item, start.item_side),
-    ):
-        empty = np.diff(cells.indptr) == 0
-        factors[empty] = 0
-        if bias is not None:
-            bias[empty] = 0
-        if problem.objective.nonnegative:
-            np.abs(factors, out=factors)
+__all__ = ["Steepness"]
 
 
 class Steepness:
