@@ -1,0 +1,110 @@
+"""What a selection has tried, what it chose, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from halfstep.objectives import Reg
+
+__all__ = ["Selection", "Trial"]
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """One setting, and its held-out error.
+
+    Attributes
+    ----------
+    rank : int, K
+    reg : Reg
+        λ of users, items and biases.
+    reg_scaling : {"count", "none"}
+    sweeps : int
+        After how many sweeps the held-out error was lowest.
+    rmse : float
+        The held-out RMSE after them, over all held-out ratings.
+    standard_error : float
+        Of that RMSE, from the spread between users.
+    ratings : int
+        How many ratings it was fitted to (fewer than all on a sample of the users).
+    seconds : float
+        What the trial took.
+    """
+
+    rank: int
+    reg: Reg
+    reg_scaling: Literal["count", "none"]
+    sweeps: int
+    rmse: float
+    standard_error: float
+    ratings: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """The surface that was explored, and the choice.
+
+    Attributes
+    ----------
+    trials : tuple of Trial
+        In the order in which they were done.
+    chosen : Trial
+        One of them: the best, or with the one-standard-error rule the simplest that is no worse.
+    reason : str
+        Why, in one sentence.
+    stopped : {"done", "budget", "interrupted"}
+    seconds : float
+    folds : int
+        Parts that were held out in turn; 1 is a single held-out part.
+    held_out : int
+        Ratings that measured.
+    """
+
+    trials: tuple[Trial, ...]
+    chosen: Trial
+    reason: str
+    stopped: str
+    seconds: float
+    folds: int
+    held_out: int
+
+    @property
+    def best(self) -> Trial:
+        """The trial of the lowest held-out error, among those on the most ratings."""
+        most = max(trial.ratings for trial in self.trials)
+        return min((t for t in self.trials if t.ratings == most), key=lambda trial: trial.rmse)
+
+    def to_dict(self) -> dict[str, list[Any]]:
+        """One list per column, one entry per trial: ready for any DataFrame."""
+        columns: dict[str, list[Any]] = {}
+        for trial in self.trials:
+            flat = asdict(trial)
+            reg = flat.pop("reg")
+            row = {**flat, **{f"reg_{name}": value for name, value in reg.items()}}
+            for name, value in {**row, "chosen": trial is self.chosen}.items():
+                columns.setdefault(name, []).append(value)
+        return columns
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values, for a file; `from_dict` reads them."""
+        whole = {name: getattr(self, name) for name in ("reason", "stopped", "seconds")}
+        return {**whole, "folds": self.folds, "held_out": self.held_out, "trials": self.to_dict()}
+
+    @classmethod
+    def from_dict(cls, document: Mapping[str, Any]) -> Selection:
+        """From what `as_dict` has written."""
+        columns = dict(document["trials"])
+        chosen = columns.pop("chosen").index(True)
+        trials = []
+        for values in zip(*columns.values(), strict=True):
+            row = dict(zip(columns, values, strict=True))
+            reg = Reg(*(float(row.pop(f"reg_{name}")) for name in ("user", "item", "bias")))
+            trials.append(Trial(reg=reg, **row))
+        names = ("reason", "stopped", "seconds", "folds", "held_out")
+        return cls(tuple(trials), trials[chosen], **{name: document[name] for name in names})
+
+    def __str__(self) -> str:
+        return self.reason
