@@ -202,7 +202,10 @@ class Factors:
         return align(self, other)
 
     def started_from(self, other: Factors) -> Factors:
-        """These factors, with the rows of every id that `other` knows taken from it."""
+        """These factors, with the rows of every id that `other` knows taken from it.
+
+        Where `other` has fewer columns, they are the first ones; it must not have more (`narrowed`).
+        """
         fresh = self.copy()
         for ids, known, target, source in (
             (self.user_ids, other.user_ids, fresh.user_factors, other.user_factors),
@@ -213,8 +216,25 @@ class Factors:
             if target is None or source is None:
                 continue
             rows = known.lookup(ids.values)
-            target[rows >= 0] = source[rows[rows >= 0]]
+            columns = (slice(other.rank),) if target.ndim == 2 else ()
+            target[(rows >= 0, *columns)] = source[rows[rows >= 0]]
         return fresh
+
+    def narrowed(self, rank: int, *, nonnegative: bool = False) -> Factors:
+        """The K = `rank` columns that say most: the first of canonical axes (S = 1).
+
+        `nonnegative` factors, which must not be rotated, keep those of the largest ‖w_k‖ ‖z_k‖.
+        """
+        whole = self if nonnegative else self.canonical().factors
+        lengths = [
+            np.einsum("rk,rk->k", side, side, dtype=np.float64)
+            for side in (whole.user_factors, whole.item_factors)
+        ]
+        kept = np.sort(np.argsort(-lengths[0] * lengths[1], kind="stable")[:rank])
+        users, items = (
+            np.ascontiguousarray(side[:, kept]) for side in (whole.user_factors, whole.item_factors)
+        )
+        return replace(whole, user_factors=users, item_factors=items)
 
 
 def _empty(shape: tuple[int, ...], dtype: npt.DTypeLike) -> Array:

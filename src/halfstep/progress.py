@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from halfstep.selection.result import Trial
 from halfstep.training import Listener, TraceRow
 
-__all__ = ["fit_progress"]
+__all__ = ["fit_progress", "trials_progress"]
 
 
 @contextmanager
@@ -33,3 +34,25 @@ def fit_progress(max_iter: int) -> Iterator[list[Listener]]:
             bar.update(task, completed=row.sweep, description=text)
 
         yield [Listener(on_sweep=swept)]
+
+
+@contextmanager
+def trials_progress(shown: bool) -> Iterator[Callable[[Trial], None] | None]:
+    """A line that counts the trials of a selection, with the last one; gone at the end."""
+    if not shown:
+        yield None
+        return
+    from rich.console import Console
+
+    count = 0
+    with Console(stderr=True).status("choosing rank and regularization") as status:
+
+        def told(trial: Trial) -> None:
+            nonlocal count
+            count += 1
+            status.update(
+                f"trial {count}: rank {trial.rank}, reg {trial.reg.user:g} ({trial.reg_scaling}), "
+                f"{trial.ratings:,} ratings: RMSE {trial.rmse:.4f}"
+            )
+
+        yield told

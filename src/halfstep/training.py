@@ -7,7 +7,7 @@ repeat
     trace ← J, train RMSE, validation RMSE, seconds of each step
     stop when J's relative decrease ≤ tol (and J has not risen, where the solver may raise it), when
     validation has stopped improving, when a callback
-    says so, or after max_iter sweeps
+    says so, when the time is up, or after max_iter sweeps
 return the last factors, or those of the best validation RMSE
 """
 
@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from halfstep.backends.base import Array, Backend
+from halfstep.data.ratings import Ratings
 from halfstep.errors import DivergedError
 from halfstep.evaluation.metrics import root_mean_squared_error
 from halfstep.factors import Factors
@@ -63,11 +64,15 @@ Callback = Callable[[TraceRow], object]
 
 @dataclass(frozen=True, slots=True)
 class Stopping:
-    """When to stop: see the module's first lines. `patience` counts sweeps without improvement."""
+    """When to stop: see the module's first lines. `patience` counts sweeps without improvement.
+
+    `deadline` is an instant of `time.perf_counter`, after which no sweep is begun.
+    """
 
     max_iter: int
     tol: float
     patience: int
+    deadline: float = math.inf
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,10 +84,20 @@ class Validation:
     ratings: Array
     weights: Array | None
 
-    def rmse(self, factors: Factors, backend: Backend) -> float:
-        """Root mean squared error of the factors on these cells (weighted where they are)."""
+    @classmethod
+    def of(cls, held_out: Ratings, train_part: Ratings) -> Validation:
+        """Held-out ratings as cells of the rows of `train_part`."""
+        return cls(
+            train_part.users.lookup(held_out.users.values)[held_out.user_index()],
+            train_part.items.lookup(held_out.items.values)[held_out.by_user.indices],
+            held_out.by_user.values,
+            held_out.by_user.weights,
+        )
+
+    def fitted(self, factors: Factors, backend: Backend) -> Array:
+        """r̂ of these cells."""
         f = factors
-        fitted = backend.predict(
+        return backend.predict(
             self.user_index,
             self.item_index,
             f.user_factors,
@@ -91,6 +106,10 @@ class Validation:
             f.item_bias,
             f.mean,
         )
+
+    def rmse(self, factors: Factors, backend: Backend) -> float:
+        """Root mean squared error of the factors on these cells (weighted where they are)."""
+        fitted = self.fitted(factors, backend)
         return root_mean_squared_error(self.ratings.astype(np.float64), fitted, self.weights)
 
 
@@ -192,6 +211,9 @@ def train(
                 break
             if rmse is not None and sweep - best_sweep >= stopping.patience:
                 stopped = "validation"
+                break
+            if perf_counter() >= stopping.deadline:
+                stopped = "budget"
                 break
             if len(rows) > 1:
                 fell, before = rows[-2].objective - row.objective, abs(rows[-2].objective)

@@ -125,15 +125,12 @@ def calibrated_by_folds(
     check_integer("seed", seed, 0)
     refuse_nonnegative(model)
     ratings = as_ratings(X, y)
-    params = copy.deepcopy(model._fitted_params)
-    if model.best_iter_ < model.n_iter_ or model.stopped_ not in ("converged", "max_iter"):
-        params["max_iter"] = model.best_iter_  # stopped early, and so are the copies
-        if params["rank"] != "grow":  # there `tol` is the gap to reach, not a step
-            params["tol"] = 0.0
+    # where it was stopped early, so are the copies
+    early = model.best_iter_ < model.n_iter_ or model.stopped_ not in ("converged", "max_iter")
+    alike: Any = model.settled(sweeps=early)
     xs, errors = [], []
     for train, test in kfold(ratings, folds, seed=seed):
-        part: Any = type(model)(**params)
-        part.fit(train, backend=backend)
+        part = copy.deepcopy(alike).fit(train, backend=backend)
         x, fitted = features(part, *rows_of(part, test), backend)
         xs.append(x)
         errors.append(np.abs(test.by_user.values - fitted))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -18,6 +19,7 @@ from halfstep.factors import Factors
 from halfstep.models.base import FactorModel
 from halfstep.models.growth import FIRST_RANK, Stage, grow
 from halfstep.objectives import Reg, SquaredError
+from halfstep.selection.budget import Clock, seconds_of
 from halfstep.solvers import Problem, Solver, get_solver
 from halfstep.training import (
     Callback,
@@ -46,18 +48,19 @@ class ExplicitMF(FactorModel):
 
     Parameters
     ----------
-    rank : int or "grow"
+    rank : int, "auto" or "grow"
         K, the number of factors. "grow" finds it: the rank of the solution of the convex problem that J
         becomes when K is free, so that λ alone decides (`models/growth.py`). The fit begins with a few
         factors, appends those that the certificate of global optimality (`certificate`) asks for, drops
         those that J is lower without, and ends where the certificate's gap is at most `tol`; `rank_` is
         what it found, `growth_` how. Needs reg > 0 for users and items. With `validation` the fit stops
         at whatever rank the error no longer falls.
-    reg : float or (float, float, float)
-        λ ≥ 0: one number, or one for each of users, items and biases.
-    reg_scaling : {"count", "none"}
-        Whether a row's penalty grows with its number of ratings. Plain λ depends on the size of the
-        data, so "count" is the default.
+        "auto" chooses it by held-out error, as `select` does; `selection_` holds what was tried.
+    reg : float or (float, float, float) or "auto"
+        λ ≥ 0: one number, or one for each of users, items and biases; or chosen like the rank.
+    reg_scaling : {"auto", "count", "none"}
+        Whether a row's penalty grows with its number of ratings. "auto" is chosen with reg="auto", and
+        else "count", because plain λ depends on the size of the data.
     biases : bool
         Whether b_u and b_i are learned (jointly with the factors) or 0.
     center : bool
@@ -96,10 +99,10 @@ class ExplicitMF(FactorModel):
 
     def __init__(
         self,
-        rank: int | Literal["grow"] = 32,
+        rank: int | Literal["grow", "auto"] = 32,
         *,
-        reg: float | Sequence[float] = 0.1,
-        reg_scaling: Literal["count", "none"] = "count",
+        reg: float | Sequence[float] | Literal["auto"] = 0.1,
+        reg_scaling: Literal["auto", "count", "none"] = "auto",
         biases: bool = True,
         center: bool = True,
         nonnegative: bool = False,
@@ -134,6 +137,7 @@ class ExplicitMF(FactorModel):
         backend: str | Backend = "native",
         callbacks: Sequence[Callback] = (),
         progress: bool | Listener = False,
+        budget: float | str | None = None,
     ) -> Self:
         """Learn the factors.
 
@@ -146,14 +150,18 @@ class ExplicitMF(FactorModel):
         sample_weight : array, optional
             c_ui: one weight per rating (in the order of `X.by_user` for Ratings).
         init : fitted model, optional
-            Warm start: users and items that it knows begin with its factors. Same rank, or with
-            rank="grow" any: it grows from there.
+            Warm start: users and items that it knows begin with its factors. Where this rank is
+            larger, the other columns begin at random; where it is smaller, with the first columns of
+            canonical axes. With rank="grow" it grows from there.
         backend : {"native", "numpy"} or Backend
             Where the arithmetic runs. Not stored in the model.
         callbacks : sequence of callables
             Called with the `TraceRow` of every sweep; a true return value stops the fit.
         progress : bool
             Show a progress line on the terminal.
+        budget : float or text, optional
+            The most time for the selection, where there is one, and the fit: seconds, or text such as
+            "60s" or "10min". What is reached then depends on the machine.
 
         Returns
         -------
@@ -166,30 +174,25 @@ class ExplicitMF(FactorModel):
             After Ctrl-C. Where at least one sweep was finished, the model is fitted and holds the
             last finished one, or with `validation` the best (`stopped_ == "interrupted"`).
         """
-        reg, stopping = self._check()
-        dtype, seed = str(self.dtype), int(self.seed)
-        runs_on = get_backend(backend, dtype=dtype)
+        settings = self._check()
+        clock = Clock(seconds_of(budget))
+        runs_on = get_backend(backend, dtype=str(self.dtype))
         ratings = as_ratings(X, y, sample_weight)
-        mean = ratings.mean() if self.center else 0.0
-        nonnegative = bool(self.nonnegative)
-        objective = SquaredError(mean, reg, self.reg_scaling, bool(self.biases), nonnegative)
-        rank = self._first_rank(init)
-        start = Factors.random(
-            ratings,
-            rank,
-            biases=bool(self.biases),
-            mean=mean,
-            dtype=dtype,
-            seed=seed,
-            nonnegative=nonnegative,
-        )
-        if init is not None:
-            start = self._warm(start, init, rank)
+        part = None if validation is None else held_out_of(validation)
+        held_out = None if part is None else Validation.of(part, ratings)
+        self.selection_ = None
+        if settings.open:
+            settings = self._chosen(settings, ratings, part, runs_on, progress, clock)
+        assert settings.reg is not None
+        assert settings.reg_scaling != "auto"
+        objective = self._objective(ratings, settings.reg, settings.reg_scaling)
+        rank = self._first_rank(settings, init)
+        start = self._start(ratings, objective, rank, self._warm(init, rank))
         stages: list[Stage] = []
-        held_out = None if validation is None else _held_out(validation, ratings)
+        stopping = replace(settings.stopping, deadline=clock.deadline)
         try:
-            with _listeners(progress, self.max_iter) as listeners:
-                if isinstance(self.rank, str):
+            with _listeners(progress, stopping.max_iter) as listeners:
+                if settings.rank == "grow":
                     outcome = grow(
                         ratings,
                         objective,
@@ -204,7 +207,7 @@ class ExplicitMF(FactorModel):
                     )
                 else:
                     outcome = train(
-                        Problem.of(ratings, objective, rank, dtype),
+                        Problem.of(ratings, objective, rank, start.dtype),
                         self._solver(rank, complete=ratings.is_complete),
                         runs_on,
                         start,
@@ -220,13 +223,39 @@ class ExplicitMF(FactorModel):
         self._keep(outcome, ratings, objective, stages)
         return self
 
-    def _first_rank(self, init: FactorModel | None) -> int:
+    def _first_rank(self, settings: _Settings, init: FactorModel | None) -> int:
         """K of the start: where it grows, that of `init` or a few."""
-        if not isinstance(self.rank, str):
-            return int(self.rank)
+        if not isinstance(settings.rank, str):
+            return settings.rank
         if isinstance(init, FactorModel) and hasattr(init, "factors_"):
             return init.rank_
         return FIRST_RANK
+
+    def _objective(
+        self, ratings: Ratings, reg: Reg, scaling: Literal["count", "none"]
+    ) -> SquaredError:
+        return SquaredError(
+            ratings.mean() if self.center else 0.0,
+            reg,
+            scaling,
+            bool(self.biases),
+            bool(self.nonnegative),
+        )
+
+    def _start(
+        self, ratings: Ratings, objective: SquaredError, rank: int, known: Factors | None
+    ) -> Factors:
+        """Random factors, but for the rows and columns that are known."""
+        start = Factors.random(
+            ratings,
+            rank,
+            biases=objective.biases,
+            mean=objective.mean,
+            dtype=str(self.dtype),
+            seed=int(self.seed),
+            nonnegative=objective.nonnegative,
+        )
+        return start if known is None else start.started_from(known)
 
     def _keep(
         self, outcome: Outcome, ratings: Ratings, objective: SquaredError, stages: list[Stage]
@@ -248,19 +277,22 @@ class ExplicitMF(FactorModel):
             self.growth_ = tuple(stages)
         self._exact_users = self._solver(self.rank_, complete=ratings.is_complete).ends_with_users
 
-    def _check(self) -> tuple[Reg, Stopping]:
-        grows = isinstance(self.rank, str) and self.rank == "grow"
-        rank = 1 if grows else self.rank
-        if isinstance(rank, str):
-            raise ParameterError("rank", rank, "is not a rank", 'pass an integer, or rank="grow"')
-        check_integer("rank", rank, 1)
+    def _check(self) -> _Settings:
+        """The parameters, checked; K, λ and its scaling as far as they are given."""
+        rank, reg, scaling = self.rank, self.reg, self.reg_scaling
+        if isinstance(rank, str) and rank not in ("grow", "auto"):
+            raise ParameterError(
+                "rank", rank, "is not a rank", 'pass an integer, rank="auto" or rank="grow"'
+            )
+        whole = 1 if isinstance(rank, str) else rank
+        check_integer("rank", whole, 1)
         check_integer("max_iter", self.max_iter, 1)
         check_integer("patience", self.patience, 1)
         check_integer("seed", self.seed, 0)
-        if rank > 1 << 14:
-            raise ParameterError("rank", rank, "is above 16384", "choose a smaller rank")
+        if whole > 1 << 14:
+            raise ParameterError("rank", whole, "is above 16384", "choose a smaller rank")
         for name, choices in (
-            ("reg_scaling", ("count", "none")),
+            ("reg_scaling", ("auto", "count", "none")),
             ("dtype", ("float32", "float64")),
         ):
             check_choice(name, getattr(self, name), choices)
@@ -269,7 +301,7 @@ class ExplicitMF(FactorModel):
                 raise ParameterError(
                     name, getattr(self, name), "must be True or False", f"try {name}=True"
                 )
-        if grows and self.nonnegative:
+        if rank == "grow" and self.nonnegative:
             raise ParameterError(
                 "nonnegative",
                 True,
@@ -278,34 +310,33 @@ class ExplicitMF(FactorModel):
             )
         if not is_number(self.tol) or not 0 <= float(self.tol) < 1:
             raise ParameterError("tol", self.tol, "must be a number in [0, 1)", "try tol=1e-4")
-        reg = check_reg(self.reg)
-        if grows and not (reg.user > 0 and reg.item > 0):
+        given = None if isinstance(reg, str) and reg == "auto" else check_reg(reg)
+        if rank == "grow" and (given is None or not (given.user > 0 and given.item > 0)):
             raise ParameterError(
                 "reg",
-                self.reg,
-                'must be positive for users and items with rank="grow": it decides the rank',
+                reg,
+                'must be given, and positive for users and items, with rank="grow": it decides the rank',
                 "try reg=0.1",
             )
-        self._solver(int(rank), complete=False)
-        return reg, Stopping(int(self.max_iter), float(self.tol), int(self.patience))
+        self._solver(int(whole), complete=False)
+        if scaling == "auto" and given is not None:
+            scaling = "count"
+        stopping = Stopping(int(self.max_iter), float(self.tol), int(self.patience))
+        return _Settings(rank, given, scaling, stopping)
 
     def _solver(self, rank: int, *, complete: bool) -> Solver:
         """The solver, settled for K = `rank` and for ratings of which none is missing (`complete`)."""
         return get_solver(self.solver, rank, nonnegative=bool(self.nonnegative), complete=complete)
 
-    def _warm(self, start: Factors, init: FactorModel, rank: int) -> Factors:
+    def _warm(self, init: FactorModel | None, rank: int) -> Factors | None:
+        """The factors of `init`, of which there must be no more than K."""
+        if init is None:
+            return None
         if not isinstance(init, FactorModel):
             raise ParameterError(
                 "init", type(init).__name__, "must be a fitted model", "pass a model or None"
             )
         init._check_fitted()
-        if init.factors_.rank != rank:
-            raise ParameterError(
-                "init",
-                f"a model of rank {init.factors_.rank}",
-                f"must have the rank of this model, {rank}",
-                "fit both with the same rank",
-            )
         lowest = min(f.min() for f in (init.factors_.user_factors, init.factors_.item_factors))
         if self.nonnegative and lowest < 0:
             raise ParameterError(
@@ -314,9 +345,56 @@ class ExplicitMF(FactorModel):
                 "must have no factor below 0, as this model must not",
                 "fit it with nonnegative=True",
             )
-        return start.started_from(init.factors_)
+        if init.rank_ > rank:
+            return init.factors_.narrowed(rank, nonnegative=bool(self.nonnegative))
+        return init.factors_
+
+    def _chosen(
+        self,
+        given: _Settings,
+        ratings: Ratings,
+        validation: Ratings | None,
+        backend: Backend,
+        progress: bool | Listener,
+        clock: Clock,
+    ) -> _Settings:
+        """The settings that a selection on these ratings chose, and `selection_`."""
+        from halfstep.selection.parts import Parts, part_of
+        from halfstep.selection.select import choose
+
+        self.selection_ = choose(
+            self,
+            ratings,
+            parts=None if validation is None else Parts([part_of(ratings, validation)], 1),
+            backend=backend,
+            budget=clock.left * _SEARCHING if clock.left < np.inf else None,
+            seed=int(self.seed),
+            progress=progress is True,
+        )
+        chosen, sweeps = self.selection_.chosen, self.selection_.sweeps
+        stopping = given.stopping
+        if validation is None and sweeps is not None:  # as many as were best on the held-out part
+            stopping = Stopping(sweeps, 0.0, stopping.patience)
+        return _Settings(chosen.rank, chosen.reg, chosen.reg_scaling, stopping)
 
 
+@dataclass(frozen=True, slots=True)
+class _Settings:
+    """K, λ and its scaling, as far as they are settled, and when to stop."""
+
+    rank: int | Literal["grow", "auto"]
+    reg: Reg | None
+    reg_scaling: Literal["count", "none", "auto"]
+    stopping: Stopping
+
+    @property
+    def open(self) -> bool:
+        """Whether something is left to choose."""
+        return self.rank == "auto" or self.reg is None
+
+
+_SEARCHING = 0.6
+"""Of the budget; the rest is for the fit itself."""
 _LARGEST = float(np.finfo(np.float32).max)
 
 
@@ -337,7 +415,8 @@ def check_reg(reg: Any) -> Reg:
     return Reg(*(float(v) for v in values))
 
 
-def _held_out(validation: Any, train_part: Ratings) -> Validation:
+def held_out_of(validation: Any) -> Ratings:
+    """Validation ratings, from whatever `fit` takes for them."""
     if isinstance(validation, tuple) and len(validation) == 2:
         part = as_ratings(*validation)
     elif isinstance(validation, Ratings) or hasattr(validation, "columns"):
@@ -351,12 +430,7 @@ def _held_out(validation: Any, train_part: Ratings) -> Validation:
         )
     if not len(part):
         raise ParameterError("validation", part, "holds no ratings", "hold out a larger part")
-    return Validation(
-        train_part.users.lookup(part.users.values)[part.user_index()],
-        train_part.items.lookup(part.items.values)[part.by_user.indices],
-        part.by_user.values,
-        part.by_user.weights,
-    )
+    return part
 
 
 def _listeners(progress: bool | Listener, max_iter: int) -> Any:

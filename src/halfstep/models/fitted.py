@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -20,6 +21,7 @@ from halfstep.training import Trace
 if TYPE_CHECKING:
     from halfstep.models.calibration import Calibration
     from halfstep.models.growth import Stage
+    from halfstep.selection.result import Selection
 
 __all__ = ["Fitted"]
 
@@ -47,7 +49,8 @@ class Fitted(Parameters):
     best_iter_ : int
         The sweep whose factors the model holds (another than the last only with `validation`).
     stopped_ : str
-        Why the fit ended: "converged", "max_iter", "validation", "callback" or "interrupted".
+        Why the fit ended: "converged", "max_iter", "validation", "callback", "budget" or
+        "interrupted".
     history_ : CSR or None
         The ratings of every user, by row; None in a model saved without them.
     scale_ : (float, float)
@@ -58,6 +61,8 @@ class Fitted(Parameters):
         What `calibrate` has learned.
     rank_ : int
         K.
+    selection_ : Selection or None
+        What was tried where rank or λ were "auto".
     growth_ : tuple of Stage
         How the rank was found (of a fit with rank="grow").
     departure_, distance_ : float
@@ -73,6 +78,7 @@ class Fitted(Parameters):
     scale_: tuple[float, float]
     objective_: Objective
     calibration_: Calibration | None
+    selection_: Selection | None
     data_summary_: dict[str, Any]
     departure_: float
     distance_: float
@@ -86,6 +92,21 @@ class Fitted(Parameters):
         """K, the number of factors that the model has."""
         self._check_fitted()
         return self.factors_.rank
+
+    def settled(self, *, sweeps: bool = True) -> Self:
+        """An unfitted model that fits as this one did: rank and λ as chosen, as many sweeps as it kept.
+
+        With `sweeps=False` its fit ends by itself, as `max_iter` and `tol` say.
+        """
+        self._check_fitted()
+        params = copy.deepcopy(self._fitted_params)
+        if self.selection_ is not None:
+            params |= self.selection_.parameters
+        if sweeps:
+            params["max_iter"] = self.best_iter_
+            if params["rank"] != "grow":  # there `tol` is the gap to reach, not a step
+                params["tol"] = 0.0
+        return type(self)(**params)
 
     def _predict_rows(self, user_index: Array, item_index: Array, backend: str | Backend) -> Array:
         f = self.factors_

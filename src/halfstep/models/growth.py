@@ -21,6 +21,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from time import perf_counter
 
 import numpy as np
 
@@ -67,7 +68,7 @@ class Stage:
 class _Run:
     """What all stages share: the trace, the best sweep, and who is to be told."""
 
-    patience: int
+    stopping: Stopping
     callbacks: Sequence[Callback]
     listeners: list[Listener]
     rows: list[TraceRow]
@@ -90,8 +91,10 @@ class _Run:
         verdicts = [callback(row) for callback in self.callbacks]  # all of them are told
         if any(verdicts):
             self.stopped = "callback"
-        elif row.sweep - self.best_sweep >= self.patience:
+        elif row.sweep - self.best_sweep >= self.stopping.patience:
             self.stopped = "validation"
+        elif perf_counter() >= self.stopping.deadline:
+            self.stopped = "budget"
         return bool(self.stopped)
 
     def keep(self, outcome: Outcome, validated: bool) -> None:
@@ -126,7 +129,7 @@ def grow(
 
     Raises `Interrupted` with the outcome so far, and what `train` raises.
     """
-    run = _Run(stopping.patience, callbacks, list(listeners), [])
+    run = _Run(stopping, callbacks, list(listeners), [])
     told = [Listener(on_step=lambda sweep, step: _step(run, sweep, step))]
     current, sweeps, changed, wanted = start, _GROWING, True, FIRST_RANK
     last: Factors | None = None

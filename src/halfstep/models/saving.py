@@ -4,9 +4,9 @@ Arrays: `user_factors`, `item_factors`, `user_bias`, `item_bias`; `user_ids`, `i
 `….bytes` with `….offsets` for UTF-8 text); `history.indptr`, `.items`, `.ratings`, `.weights`. Of a
 calibrated model `calibration.scale` (5 × 7, float64: θ, shift, spread, low, high of the features),
 the ascending scores `calibration.scores.0` and, where items of few ratings have their own, `.1`.
-The metadata entry `halfstep` is a JSON document: format version, class, parameters, μ, scale, the
-trace (capped), a summary of the data, how many held-out ratings each list of scores stands for. No
-pickle anywhere.
+The metadata entry `halfstep` is a JSON document: format version, class, parameters, μ, scale, what
+λ and its scaling are, the trace (capped), a summary of the data, how many held-out ratings each list of
+scores stands for, the trials of a selection. No pickle anywhere.
 """
 
 from __future__ import annotations
@@ -20,12 +20,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from halfstep.backends.base import CSR, Array
+from halfstep.checks import check_choice
 from halfstep.data.ids import IdMap
 from halfstep.errors import ModelFileError, shown
 from halfstep.factors import Factors
 from halfstep.files import read_tensors, write_tensors
 from halfstep.models import calibration
+from halfstep.models.explicit import check_reg
 from halfstep.objectives import SquaredError
+from halfstep.selection.result import Selection
 from halfstep.solvers import solver_from_dict, solver_to_dict
 from halfstep.training import Trace, TraceRow
 
@@ -74,6 +77,8 @@ def save_model(model: FactorModel, path: str | Path, *, history: bool) -> Path:
         rows = Trace(rows[i] for i in picked)
     params = dict(model._fitted_params)
     params["solver"] = solver_to_dict(params["solver"])
+    objective = model.objective_
+    assert isinstance(objective, SquaredError)
     document = {
         "format": FORMAT,
         "class": type(model).__name__,
@@ -83,10 +88,14 @@ def save_model(model: FactorModel, path: str | Path, *, history: bool) -> Path:
         "n_iter": model.n_iter_,
         "best_iter": model.best_iter_,
         "stopped": model.stopped_,
+        "reg": [objective.reg.user, objective.reg.item, objective.reg.bias],
+        "reg_scaling": objective.reg_scaling,
         "exact_users": model._exact_users,
         "trace": rows.to_dict(),
         "data": model.data_summary_,
     }
+    if model.selection_ is not None:
+        document["selection"] = model.selection_.as_dict()
     if model.calibration_ is not None:
         document["calibration"] = list(model.calibration_.counts)
     return write_tensors(path, tensors, {"halfstep": json.dumps(document, ensure_ascii=False)})
@@ -152,11 +161,15 @@ def _restore(
     if isinstance(params.get("reg"), list):
         params["reg"] = tuple(params["reg"])
     model: FactorModel = model_class(**params)
-    reg, _ = model._check()  # type: ignore[attr-defined]
+    given = model._check()  # type: ignore[attr-defined]
+    # a file that does not say what they are was written before they could be chosen
+    reg = check_reg(document["reg"]) if "reg" in document else given.reg
+    scaling = document.get("reg_scaling", given.reg_scaling)
+    check_choice("reg_scaling", scaling, ("count", "none"))
     user_ids = _ids_from_arrays("user_ids", arrays, path)
     item_ids = _ids_from_arrays("item_ids", arrays, path)
     m, n, K = len(user_ids), len(item_ids), params["rank"]
-    if K == "grow":
+    if isinstance(K, str):
         K = max(arrays["user_factors"].shape[1], 1)
     expected: dict[str, tuple[int, ...]] = {"user_factors": (m, K), "item_factors": (n, K)}
     if params["biases"]:
@@ -193,10 +206,11 @@ def _restore(
     model.n_iter_, model.best_iter_ = int(document["n_iter"]), int(document["best_iter"])
     model.stopped_ = str(document["stopped"])
     model.scale_ = (low, high)
-    model.objective_ = SquaredError(
-        mean, reg, params["reg_scaling"], params["biases"], params["nonnegative"]
-    )
+    model.objective_ = SquaredError(mean, reg, scaling, params["biases"], params["nonnegative"])
     model.data_summary_ = dict(document["data"])
+    model.selection_ = None
+    if "selection" in document:
+        model.selection_ = Selection.from_dict(document["selection"])
     model.calibration_ = None
     if "calibration" in document:
         model.calibration_ = calibration.from_arrays(arrays, document["calibration"])

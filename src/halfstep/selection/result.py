@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from halfstep.objectives import Reg
 
-__all__ = ["Selection", "Trial"]
+__all__ = ["Selection", "Trial", "lowest"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +22,7 @@ class Trial:
         λ of users, items and biases.
     reg_scaling : {"count", "none"}
     sweeps : int
-        After how many sweeps the held-out error was lowest.
+        How many were done; of a final trial, after how many the held-out error was lowest.
     rmse : float
         The held-out RMSE after them, over all held-out ratings.
     standard_error : float
@@ -31,6 +31,9 @@ class Trial:
         How many ratings it was fitted to (fewer than all on a sample of the users).
     seconds : float
         What the trial took.
+    final : bool
+        Whether it was fitted from random factors until the error no longer fell, as the model will be;
+        the other trials begin with their neighbour's factors.
     """
 
     rank: int
@@ -41,6 +44,7 @@ class Trial:
     standard_error: float
     ratings: int
     seconds: float
+    final: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +65,8 @@ class Selection:
         Parts that were held out in turn; 1 is a single held-out part.
     held_out : int
         Ratings that measured.
+    sweeps : int or None
+        How many a fit from random factors needs; None where the time was up before that was known.
     """
 
     trials: tuple[Trial, ...]
@@ -70,12 +76,26 @@ class Selection:
     seconds: float
     folds: int
     held_out: int
+    sweeps: int | None
 
     @property
     def best(self) -> Trial:
-        """The trial of the lowest held-out error, among those on the most ratings."""
-        most = max(trial.ratings for trial in self.trials)
-        return min((t for t in self.trials if t.ratings == most), key=lambda trial: trial.rmse)
+        """The trial of the lowest error among the final ones, else those on the most ratings."""
+        return lowest(self.trials)
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """The arguments of `ExplicitMF` that make the chosen model.
+
+        Its seed must be that of the model that was selected for.
+        """
+        reg = self.chosen.reg
+        found: dict[str, Any] = {
+            "rank": self.chosen.rank,
+            "reg": (reg.user, reg.item, reg.bias),
+            "reg_scaling": self.chosen.reg_scaling,
+        }
+        return found if self.sweeps is None else {**found, "max_iter": self.sweeps, "tol": 0.0}
 
     def to_dict(self) -> dict[str, list[Any]]:
         """One list per column, one entry per trial: ready for any DataFrame."""
@@ -91,7 +111,8 @@ class Selection:
     def as_dict(self) -> dict[str, Any]:
         """Plain values, for a file; `from_dict` reads them."""
         whole = {name: getattr(self, name) for name in ("reason", "stopped", "seconds")}
-        return {**whole, "folds": self.folds, "held_out": self.held_out, "trials": self.to_dict()}
+        counts = {name: getattr(self, name) for name in ("folds", "held_out", "sweeps")}
+        return {**whole, **counts, "trials": self.to_dict()}
 
     @classmethod
     def from_dict(cls, document: Mapping[str, Any]) -> Selection:
@@ -103,8 +124,16 @@ class Selection:
             row = dict(zip(columns, values, strict=True))
             reg = Reg(*(float(row.pop(f"reg_{name}")) for name in ("user", "item", "bias")))
             trials.append(Trial(reg=reg, **row))
-        names = ("reason", "stopped", "seconds", "folds", "held_out")
+        names = ("reason", "stopped", "seconds", "folds", "held_out", "sweeps")
         return cls(tuple(trials), trials[chosen], **{name: document[name] for name in names})
 
     def __str__(self) -> str:
         return self.reason
+
+
+def lowest(trials: Sequence[Trial]) -> Trial:
+    """See `Selection.best`."""
+    final = [trial for trial in trials if trial.final]
+    most = max(trial.ratings for trial in trials)
+    comparable = final or [trial for trial in trials if trial.ratings == most]
+    return min(comparable, key=lambda trial: trial.rmse)

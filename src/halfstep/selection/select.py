@@ -1,0 +1,356 @@
+"""`select`: rank, λ and its scaling, chosen by held-out error.
+
+    parts: what is fitted and what is held out                              parts.py
+    for a sample of the users, then four times as many, … then all          (successive halving)
+        settings along lines, each fitted from its neighbour's factors      search.py, trials.py
+    the best few once more as the model will be fitted, from random factors: they decide
+
+Where several shares are held out, the search goes by the first one, and all of them decide.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Literal
+
+from halfstep.backends import get_backend
+from halfstep.backends.base import Backend
+from halfstep.checks import check_choice, check_integer, is_number
+from halfstep.data.pairs import as_ratings
+from halfstep.data.ratings import Ratings
+from halfstep.errors import DataError, ParameterError
+from halfstep.objectives import Reg
+from halfstep.selection.budget import Clock, seconds_of
+from halfstep.selection.level import highest_level
+from halfstep.selection.parts import Parts, part_of, parts_of, restricted, rungs_of
+from halfstep.selection.result import Selection, Trial, lowest
+from halfstep.selection.search import Ladder, Range, Surface, ascend, explore, refine
+from halfstep.selection.trials import OutOfTime, Setting, Trials
+from halfstep.training import Stopping
+
+if TYPE_CHECKING:
+    from halfstep.models.explicit import ExplicitMF
+
+__all__ = ["choose", "select"]
+
+_FIRST_RATINGS = 200_000
+"""Of the smallest sample of the users."""
+_RANKS = (4, 8, 16, 32, 64, 128)
+_FINALISTS, _NEAR = 4, 5e-3
+"""At most so many settings decide, of different ranks or scalings, so near to the lowest error."""
+
+Rule = Literal["best", "one-standard-error"]
+
+
+def select(
+    X: Any,
+    y: Any = None,
+    *,
+    model: ExplicitMF | None = None,
+    validation: Any = None,
+    valid: float = 0.1,
+    folds: int | None = None,
+    max_rank: int = 128,
+    rule: Rule = "best",
+    budget: float | str | None = None,
+    seed: int = 0,
+    backend: str | Backend = "native",
+    progress: bool = False,
+    on_trial: Callable[[Trial], object] | None = None,
+) -> Selection:
+    """Rank, regularization and its scaling for these ratings, by held-out error.
+
+    The surface of the held-out RMSE over K, λ = √(λ_w λ_z), λ_b and both scalings is explored along
+    lines, from half of the λ above which all factors are 0 (`selection/level.py`) and from low ranks
+    to high ones; a setting is fitted from its neighbour's factors, so that all trials together cost
+    a few fits. Where there are many ratings, a sample of the users narrows the search for the next
+    larger one. See `docs/choosing.md`.
+
+    Parameters
+    ----------
+    X, y : Ratings; or a table with a rating column; or pairs of ids and their ratings
+    model : ExplicitMF, optional
+        What is selected for: its biases, centring, solver and all else; of rank, reg and reg_scaling
+        what is not "auto" is kept. Default: `ExplicitMF(rank="auto", reg="auto")`.
+    validation : Ratings or (X, y), optional
+        Held-out ratings that measure, in place of a share of X.
+    valid : float
+        The share of the ratings that is held out.
+    folds : int, optional
+        Cross-validation: so many parts are held out in turn, and advance along the path together. 1:
+        one share. Default: five folds below 50,000 ratings; one share from 50,000, of which three
+        decide up to 500,000.
+    max_rank : int
+        The highest rank to try.
+    rule : {"best", "one-standard-error"}
+        The lowest held-out error; or the smallest rank, and of it the largest λ, whose error is within
+        one standard error (between users) of the lowest (Breiman, Friedman, Olshen, Stone 1984).
+    budget : float or text, optional
+        Seconds, or text such as "60s" or "10min": the best so far is returned when they are over. What
+        is chosen then depends on the machine; without a budget the same seed chooses the same.
+    seed : int
+        Of the parts and the samples.
+    backend : {"native", "numpy"} or Backend
+    progress : bool
+        Show a progress line on the terminal.
+    on_trial : callable, optional
+        Told of every trial as it is done.
+
+    Raises
+    ------
+    ParameterError, DataError, DuplicatesError, BackendError
+    DataError
+        Too few ratings, or the time was up before the first trial.
+
+    Examples
+    --------
+    >>> import halfstep as hs
+    >>> ratings = hs.simulate(300, 120, rank=3, seed=0).ratings
+    >>> found = hs.select(ratings)
+    >>> model = hs.ExplicitMF(**found.parameters).fit(ratings)
+    """
+    from halfstep.models.explicit import ExplicitMF, held_out_of
+
+    if model is None:
+        model = ExplicitMF(rank="auto", reg="auto")
+    elif not isinstance(model, ExplicitMF):
+        raise ParameterError(
+            "model", type(model).__name__, "must be an ExplicitMF", "use hs.tune for other models"
+        )
+    ratings = as_ratings(X, y)
+    parts = None
+    if validation is not None:
+        parts = Parts([part_of(ratings, held_out_of(validation))], 1)
+    return choose(
+        model,
+        ratings,
+        parts=parts,
+        valid=valid,
+        folds=folds,
+        max_rank=max_rank,
+        rule=rule,
+        budget=seconds_of(budget),
+        seed=seed,
+        backend=get_backend(backend, dtype=str(model.dtype)),
+        progress=progress,
+        on_trial=on_trial,
+    )
+
+
+def choose(
+    model: ExplicitMF,
+    ratings: Ratings,
+    *,
+    parts: Parts | None,
+    backend: Backend,
+    valid: float = 0.1,
+    folds: int | None = None,
+    max_rank: int = 128,
+    rule: Rule = "best",
+    budget: float | None = None,
+    seed: int = 0,
+    progress: bool = False,
+    on_trial: Callable[[Trial], object] | None = None,
+) -> Selection:
+    """See `select`; with the arguments that `ExplicitMF.fit` has looked at already."""
+    if not is_number(valid) or not 0 < valid <= 0.5:
+        raise ParameterError("valid", valid, "must be a share in (0, 0.5]", "try valid=0.1")
+    if folds is not None:
+        check_integer("folds", folds, 1)
+    check_integer("max_rank", max_rank, 1)
+    check_integer("seed", seed, 0)
+    check_choice("rule", rule, ("best", "one-standard-error"))
+    clock = Clock(budget)
+    wanted, stopping = _range(model, ratings, max_rank)
+    if parts is None:
+        parts = parts_of(ratings, valid, folds, seed)
+    search = _Search(model, ratings, parts, wanted, stopping, rule, backend, clock, seed)
+    from halfstep.progress import trials_progress
+
+    with trials_progress(progress) as told:
+        search.listeners = [one for one in (told, on_trial) if one is not None]
+        return search.run()
+
+
+def _range(model: ExplicitMF, ratings: Ratings, max_rank: int) -> tuple[Range, Stopping]:
+    """What the model leaves open."""
+    given = model._check()
+    most = min(max_rank, *ratings.shape)
+    if given.rank == "auto":
+        ranks = (*(rank for rank in _RANKS if rank < most), most)
+    elif given.rank == "grow":
+        raise ParameterError(
+            "rank", "grow", "finds the rank by itself from reg", 'pass rank="auto" or an integer'
+        )
+    else:
+        ranks = (given.rank,)
+    scalings: tuple[Literal["count", "none"], ...] = ("none", "count")
+    if given.reg_scaling != "auto":
+        scalings = (given.reg_scaling,)
+    return Range(ranks, given.reg, scalings, bool(model.biases)), given.stopping
+
+
+class _Search:
+    """One selection, on the way."""
+
+    def __init__(
+        self,
+        model: ExplicitMF,
+        ratings: Ratings,
+        parts: Parts,
+        wanted: Range,
+        stopping: Stopping,
+        rule: Rule,
+        backend: Backend,
+        clock: Clock,
+        seed: int,
+    ) -> None:
+        self.model, self.ratings, self.parts, self.wanted = model, ratings, parts, wanted
+        self.stopping, self.rule, self.backend = stopping, rule, backend
+        self.clock, self.seed = clock, seed
+        self.listeners: list[Callable[[Trial], object]] = []
+        self.trials: list[Trial] = []
+
+    def run(self) -> Selection:
+        """Search, decide, and say why."""
+        stopped: Literal["done", "budget"] = "done"
+        try:
+            self._decide(self._explored())
+        except OutOfTime:
+            stopped = "budget"
+        fitted = [trial for trial in self.trials if trial.rmse < float("inf")]
+        if not fitted:
+            raise DataError(
+                "budget" if stopped == "budget" else "ratings",
+                f"{self.clock.seconds:.3g} s" if stopped == "budget" else self.ratings,
+                "no setting could be tried",
+                "allow more time" if stopped == "budget" else "pass rank= and reg=",
+            )
+        chosen = self._chosen(fitted)
+        return Selection(
+            trials=tuple(self.trials),
+            chosen=chosen,
+            reason=_reason(fitted, chosen, self.rule, stopped),
+            stopped=stopped,
+            seconds=self.clock.seconds,
+            folds=len(self.parts.all),
+            held_out=self.parts.held_out,
+            sweeps=chosen.sweeps if chosen.final else None,
+        )
+
+    def _told(self, trial: Trial) -> None:
+        self.trials.append(trial)
+        for listener in self.listeners:
+            listener(trial)
+
+    # ------------------------------------------------------------------- search
+
+    def _explored(self) -> list[Ladder]:
+        """The surface, by samples of the users of growing size; the ladders of the last one."""
+        parts = self.parts.all[: self.parts.searched]
+        trials: Trials | None = None
+        ladders: list[Ladder] = []
+        for users in rungs_of(self.ratings, _FIRST_RATINGS, self.seed):
+            smaller = [restricted(part, users) for part in parts]
+            trials = Trials(self.model, smaller, self.backend, self.clock, self._told, trials)
+            surface = Surface(trials, self.wanted.reg, self.wanted.biases)
+            if ladders:
+                ladders = ascend(surface, self.wanted, ladders)
+            else:
+                ladders = explore(surface, self.wanted, self._levels(smaller[0].train))
+        refine(surface, self.wanted, ladders)
+        return ladders
+
+    def _levels(self, train: Ratings) -> dict[Literal["count", "none"], float]:
+        if self.wanted.reg is not None:
+            return dict.fromkeys(self.wanted.scalings, 1.0)
+        mean = train.mean() if self.model.center else 0.0
+        found = {
+            scaling: highest_level(train, scaling, mean=mean, biases=self.wanted.biases)
+            for scaling in self.wanted.scalings
+        }
+        # where biases explain all, any λ does
+        return {scaling: level or 1.0 for scaling, level in found.items()}
+
+    # ----------------------------------------------------------------- decision
+
+    def _decide(self, ladders: list[Ladder]) -> None:
+        """The best few settings as the model will be fitted."""
+        trials = Trials(self.model, self.parts.all, self.backend, self.clock, self._told)
+        surface = Surface(trials, self.wanted.reg, self.wanted.biases)
+        if self.rule == "one-standard-error":
+            settings = [_setting(_simplest(self.trials))]
+        else:
+            settings = _finalists(surface, ladders)
+        for setting in settings:
+            trials.final(setting, self.stopping)
+
+    def _chosen(self, fitted: list[Trial]) -> Trial:
+        if self.rule == "best" or any(trial.final for trial in fitted):
+            return lowest(fitted)
+        return _simplest(fitted)
+
+
+def _finalists(surface: Surface, ladders: list[Ladder]) -> list[Setting]:
+    """The best few settings, no two of a scaling within less than an octave of rank."""
+    found = sorted(
+        (error, ladder.scaling, rank, ladder.points[rank])
+        for ladder in ladders
+        for rank, error in ladder.errors.items()
+    )
+    near = found[0][0] * (1 + _NEAR)
+    taken: list[tuple[str, int]] = []
+    settings: list[Setting] = []
+    for error, scaling, rank, point in found:
+        close = any(s == scaling and max(rank, k) < 2 * min(rank, k) for s, k in taken)
+        if error <= near and not close and len(settings) < _FINALISTS:
+            taken.append((scaling, rank))
+            settings.append(surface.setting(rank, scaling, point))
+    return settings
+
+
+def _setting(trial: Trial) -> Setting:
+    return Setting(trial.rank, trial.reg, trial.reg_scaling)
+
+
+def _simplest(trials: list[Trial]) -> Trial:
+    """Of the trials within one standard error of the lowest: the smallest rank, then the largest λ."""
+    best = lowest(trials)
+    near = [
+        trial
+        for trial in trials
+        if trial.rmse <= best.rmse + best.standard_error
+        and (trial.ratings, trial.reg_scaling) == (best.ratings, best.reg_scaling)
+    ]
+    return min(near, key=lambda trial: (trial.rank, -trial.reg.user, trial.rmse))
+
+
+def _reason(trials: list[Trial], chosen: Trial, rule: Rule, stopped: str) -> str:
+    """The choice in one sentence, beside the best of another rank."""
+    what = f"Rank {chosen.rank} with {describe(chosen.reg, chosen.reg_scaling)}"
+    error = f"a held-out RMSE of {chosen.rmse:.4f} ± {chosen.standard_error:.4f}"
+    if rule == "best":
+        why = f"has {error}, the lowest of {len(trials)} trials"
+        others = [
+            t
+            for t in trials
+            if t.rank != chosen.rank and (t.final, t.ratings) == (chosen.final, chosen.ratings)
+        ]
+        if others:
+            next_best = min(others, key=lambda trial: trial.rmse)
+            why += f" (rank {next_best.rank} at best {next_best.rmse:.4f})"
+    else:
+        why = f"has {error} and is the simplest of {len(trials)} trials within one standard error"
+    late = "; the time was up before the search was done" if stopped == "budget" else ""
+    return f"{what} {why}{late}."
+
+
+def describe(reg: Reg, scaling: str) -> str:
+    """λ in words: «λ = 12.1, biases 3.02, for each row» or «for each rating»."""
+    sides = (
+        f"{reg.user:g}"
+        if reg.user == reg.item
+        else f"{reg.user:g} (users) and {reg.item:g} (items)"
+    )
+    unit = "per rating" if scaling == "count" else "per row"
+    return f"λ = {sides} {unit} ({reg.bias:g} for biases)"
