@@ -195,7 +195,7 @@ def test_it_starts_from_a_model_of_any_rank(instance):
 
 
 def test_what_cannot_grow_says_so(instance):
-    for bad in ("auto", "Grow", ""):
+    for bad in ("automatic", "Grow", ""):
         with pytest.raises(ParameterError, match="rank"):
             hs.ExplicitMF(rank=bad).fit(instance)
     for reg in (0.0, (0.0, 1.0, 1.0), (1.0, 0.0, 1.0)):

@@ -24,6 +24,7 @@ COMMANDS = {
     "recommend": "The best items for a user, for some users, or for all.",
     "similar": "The items (or users) most like a given one.",
     "explain": "Why a user's predicted rating of an item is what it is.",
+    "select": "Choose rank and regularization by held-out error, and show the surface.",
     "compare-solvers": "Fit several solvers to one table, and compare what they reach, and when.",
     "demo": "See it work on simulated ratings: fit, error, recommendations.",
     "doctor": "Check the installation: versions, processor, threads, a self-check.",

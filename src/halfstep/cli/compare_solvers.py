@@ -10,9 +10,8 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from halfstep.cli.fit import watched
-from halfstep.cli.options import ModelOptions, ReadingOptions, check_writable
-from halfstep.cli.output import Column, Json, Output, duration, note
+from halfstep.cli.options import GivenModelOptions, ReadingOptions, check_writable
+from halfstep.cli.output import Column, Json, Output, duration, note, watched
 from halfstep.data.ratings import Ratings
 from halfstep.errors import DivergedError, ParameterError, SingularSystemError
 from halfstep.evaluation import split_random
@@ -42,7 +41,7 @@ def compare_solvers(
     valid: Annotated[
         float, Parameter(help="Share of the ratings that only measures the error; 0 for none.")
     ] = 0.1,
-    model: ModelOptions | None = None,
+    model: GivenModelOptions | None = None,
     reading: ReadingOptions | None = None,
     as_json: Json = False,
 ) -> None:
@@ -57,7 +56,7 @@ def compare_solvers(
         halfstep compare-solvers ratings.csv --solvers als,gd --rank 64 -o curves.png
     """
     out = Output(as_json)
-    options = model or ModelOptions()
+    options = model or GivenModelOptions()
     names = _names(solvers, options)
     unfitted = options.model()
     if not 0 <= valid < 1:
@@ -73,7 +72,7 @@ def compare_solvers(
     _Comparison(out, names, unfitted, valid, output).run(ratings)
 
 
-def _names(text: str, options: ModelOptions) -> list[str]:
+def _names(text: str, options: GivenModelOptions) -> list[str]:
     """The solvers asked for, each known and each once."""
     if "--solver" in options.changed():
         raise ParameterError(

@@ -11,7 +11,7 @@ from cyclopts import Parameter
 
 from halfstep.backends.base import Array
 from halfstep.cli.options import ModelOptions, ReadingOptions
-from halfstep.cli.output import Column, Json, Output, note
+from halfstep.cli.output import Column, Json, Output, note, watched
 from halfstep.data.ratings import Ratings
 from halfstep.errors import ParameterError
 from halfstep.evaluation import cross_validate
@@ -150,8 +150,6 @@ def _digits(value: float, form: str) -> str:
 def _counting(out: Output, folds: int) -> Any:
     """On a terminal, a line on the error stream that counts the folds."""
     from contextlib import contextmanager
-
-    from halfstep.cli.fit import watched
 
     @contextmanager
     def shown() -> Any:

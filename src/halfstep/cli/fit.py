@@ -1,8 +1,7 @@
-"""`halfstep fit`: choose on a validation part, report on a test part, refit on everything."""
+"""`halfstep fit`: choose on the training part, report on a test part, refit on everything."""
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
@@ -10,14 +9,18 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from halfstep.cli.options import ModelOptions, ReadingOptions, check_writable
-from halfstep.cli.output import LABEL, Column, Json, Output, duration, note, size
+from halfstep.cli.options import Budget, ModelOptions, ReadingOptions, check_writable
+from halfstep.cli.output import LABEL, Column, Json, Output, duration, note, size, watched
+from halfstep.cli.select import show as show_selection
 from halfstep.data.ratings import Ratings
 from halfstep.errors import ParameterError
 from halfstep.evaluation import baseline_rmse, split_random
 from halfstep.models.explicit import ExplicitMF
+from halfstep.selection.budget import Clock, seconds_of
+from halfstep.selection.result import Selection
+from halfstep.selection.select import select
 
-__all__ = ["FitJob", "fit", "watched"]
+__all__ = ["FitJob", "fit"]
 
 
 def fit(
@@ -28,7 +31,11 @@ def fit(
         Path, Parameter(name=["--output", "-o"], help="Where the model is written.")
     ] = Path("model.safetensors"),
     valid: Annotated[
-        float, Parameter(help="Share of the ratings that decides when to stop; 0 for none.")
+        float,
+        Parameter(
+            help="Share of the ratings that decides: what rank and regularization to take, and when "
+            "to stop; 0 for none."
+        ),
     ] = 0.1,
     test: Annotated[
         float, Parameter(help="Share of the ratings that only measures the error; 0 for none.")
@@ -41,26 +48,30 @@ def fit(
             "explain need them."
         ),
     ] = True,
+    budget: Budget = None,
     model: ModelOptions | None = None,
     reading: ReadingOptions | None = None,
     as_json: Json = False,
 ) -> None:
     """Fit a model to a table of ratings, show its error, and save it.
 
-    The ratings are split at random. The model is fitted on the training part until
-    the error of the validation part no longer falls; its error on the test part,
-    which the fit never saw, is the error to expect. Then the model is fitted again,
-    on all ratings, and saved. Ctrl-C ends the fit and saves what there is.
+    The ratings are split at random. Rank and regularization are chosen on the
+    training part, by the error of ratings that are held out of it in turn; the error
+    on the test part, which neither the choice nor the fit ever saw, is the error to
+    expect. Then the model is fitted again, on all ratings, and saved. Where rank and
+    regularization are given, a validation part says when to stop. Ctrl-C ends the
+    fit and saves what there is.
 
     For example:
         halfstep fit ratings.csv -o movies.safetensors
+        halfstep fit ratings.csv --budget 60s
         halfstep fit ratings.csv --rank 64 --reg 0.08
         halfstep fit log.parquet --user uid --item sku --rating stars
     """
     out = Output(as_json)
     options = model or ModelOptions()
     check_writable(output, table)
-    job = FitJob(out, options.model(), output, valid, test, refit, history)
+    job = FitJob(out, options.model(), output, valid, test, refit, history, seconds_of(budget))
     job.check()
     ratings = (reading or ReadingOptions()).read(table)
     out.document(job.run(ratings))
@@ -77,6 +88,13 @@ class FitJob:
     test: float = 0.1
     refit: bool = True
     history: bool = True
+    budget: float | None = None
+    selection: Selection | None = None
+
+    @property
+    def open(self) -> bool:
+        """Whether rank or regularization are to be chosen."""
+        return self.model._check().open
 
     def check(self) -> None:
         """Shares that no table allows, before the table is read."""
@@ -92,10 +110,18 @@ class FitJob:
                 f"leaves nothing to train on beside test={self.test}",
                 "lower both",
             )
+        if self.open and not 0 < self.valid <= 0.5:
+            raise ParameterError(
+                "valid",
+                self.valid,
+                "must be in (0, 0.5] where rank or reg are chosen",
+                "try valid=0.1, or pass both",
+            )
 
     def run(self, ratings: Ratings) -> dict[str, Any]:
         """Fit, measure, refit, save. Ctrl-C saves the last model of which a sweep was finished."""
         out, seed = self.out, self.model.seed
+        clock = Clock(self.budget)
         summary = ratings.summary()
         out.facts(summary.rows())
         out.lines("\n".join(summary.bars(LABEL)))
@@ -114,12 +140,14 @@ class FitJob:
         }
         first, final = self.model, None
         try:
-            document["fit"] = self._fit(first, train, valid)
+            if self.open:
+                self.selection, document["selection"] = self._select(train, clock)
+            document["fit"] = self._fit(first, train, valid, clock)
             if test:
                 document["test"] = self._measure(first, train, test)
             if self.refit and train is not ratings:
                 final = self._again()
-                document["refit"] = self._refit(final, ratings)
+                document["refit"] = self._refit(final, ratings, clock)
         except KeyboardInterrupt:
             done = [m for m in (final, first) if m is not None and hasattr(m, "factors_")]
             if not done:
@@ -135,10 +163,10 @@ class FitJob:
 
     def _parts(self, ratings: Ratings) -> tuple[Ratings, Ratings | None, Ratings | None]:
         seed = self.model.seed
-        if self.valid and self.test:
+        if self.valid and self.test and not self.open:
             train, valid, test = split_random(ratings, valid=self.valid, test=self.test, seed=seed)
             return train, valid, test
-        if self.valid:
+        if self.valid and not self.open:
             train, valid = split_random(ratings, test=self.valid, seed=seed)
             return train, valid, None
         if self.test:
@@ -146,13 +174,36 @@ class FitJob:
             return train, None, test
         return ratings, None, None
 
-    def _fit(self, model: ExplicitMF, train: Ratings, valid: Ratings | None) -> dict[str, Any]:
+    def _select(self, train: Ratings, clock: Clock) -> tuple[Selection, dict[str, Any]]:
+        found = select(
+            train,
+            model=self.model,
+            valid=self.valid,
+            budget=None if self.budget is None else _SEARCHING * clock.left,
+            seed=self.model.seed,
+            progress=watched(self.out),
+        )
+        show_selection(self.out, found)
+        return found, found.as_dict()
+
+    def _fit(
+        self, model: ExplicitMF, train: Ratings, valid: Ratings | None, clock: Clock
+    ) -> dict[str, Any]:
         begun = perf_counter()
-        model.fit(train, validation=valid, progress=watched(self.out))
+        model.fit(
+            train,
+            validation=valid,
+            selection=self.selection,
+            progress=watched(self.out),
+            budget=None if self.budget is None else max(clock.left / 2, _LEAST),
+        )
         seconds = perf_counter() - begun
         best = model.trace_[model.best_iter_ - 1]
         told = f"{len(train):,} ratings, rank {model.rank_}: {_sweeps(model.n_iter_)}"
-        told += f" in {duration(seconds)}, {_WHY[model.stopped_]}"
+        why = _WHY[model.stopped_]
+        if self.selection is not None and model.stopped_ == "max_iter":
+            why = "as many as were best on held-out ratings"
+        told += f" in {duration(seconds)}, {why}"
         facts = [("fit", told)]
         if valid:
             facts.append(
@@ -186,19 +237,22 @@ class FitJob:
         return {"rmse": rmse, "mae": mae, "baseline_rmse": baselines}
 
     def _again(self) -> ExplicitMF:
-        first = self.model
-        params = {**first.get_params(), "max_iter": first.best_iter_}
-        if first.rank != "grow":  # there `tol` is the gap to reach, not a step
-            params["tol"] = 0.0
-        return ExplicitMF(**params)
+        if self.selection is not None:  # which says how many sweeps
+            return ExplicitMF(**self.model.get_params())
+        return self.model.settled()
 
-    def _refit(self, model: ExplicitMF, ratings: Ratings) -> dict[str, Any]:
+    def _refit(self, model: ExplicitMF, ratings: Ratings, clock: Clock) -> dict[str, Any]:
         begun = perf_counter()
-        model.fit(ratings, progress=watched(self.out))
+        model.fit(
+            ratings,
+            selection=self.selection,
+            progress=watched(self.out),
+            budget=None if self.budget is None else max(clock.left, _LEAST),
+        )
         seconds = perf_counter() - begun
         why = "as many as were best before" if self.valid else "as many as before"
-        if model.n_iter_ < model.max_iter:
-            why = "then nothing was left to gain"
+        if model.stopped_ != "max_iter":
+            why = _WHY[model.stopped_]
         self.out.say()
         self.out.facts(
             [
@@ -233,13 +287,12 @@ _WHY = {
     "converged": "converged",
     "max_iter": "the most allowed (--max-iter)",
     "validation": "stopped by the validation part",
+    "budget": "the time was up",
 }
+_SEARCHING = 0.5
+"""Of the budget; the rest is for the fit and the refit."""
+_LEAST = 1e-3  # seconds: one sweep is done in any case
 
 
 def _sweeps(count: int) -> str:
     return f"{count} sweep{'' if count == 1 else 's'}"
-
-
-def watched(out: Output) -> bool:
-    """Whether somebody is there to see a progress line."""
-    return sys.stderr.isatty() and not out.as_json

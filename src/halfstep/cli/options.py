@@ -15,10 +15,24 @@ from halfstep.data.ratings import Ratings
 from halfstep.errors import InputError, ParameterError
 from halfstep.models.explicit import ExplicitMF
 
-__all__ = ["FileOptions", "ModelOptions", "ReadingOptions", "check_writable"]
+__all__ = [
+    "Budget",
+    "FileOptions",
+    "GivenModelOptions",
+    "ModelOptions",
+    "ReadingOptions",
+    "check_writable",
+]
 
 _READING = Group("Reading the table (all found out by itself where not given)", sort_key=10)
 _MODEL = Group("Model", sort_key=5)
+Budget = Annotated[
+    str | None,
+    Parameter(
+        help="The most time, such as 60s, 10min or 2h: the best found by then is taken. What that is "
+        "depends on the machine."
+    ),
+]
 _NUMBERS = ("rating", "time", "weight")
 _DEFAULT = {name: p.default for name, p in inspect.signature(ExplicitMF).parameters.items()}
 
@@ -112,25 +126,29 @@ def _integer(_: Any, tokens: Sequence[Any]) -> int | str:
 @Parameter(name="*", group=_MODEL)
 @dataclass(frozen=True, kw_only=True)
 class ModelOptions:
-    """The parameters of `ExplicitMF`, with its own defaults."""
+    """The parameters of `ExplicitMF`: rank and regularization chosen, all else with its own defaults."""
 
     rank: Annotated[
-        int | Literal["grow"],
+        int | Literal["auto", "grow"],
         Parameter(
             converter=_integer,
-            help="Number of factors; grow finds it from the regularization (allow some hundred "
-            "sweeps; the tolerance is then the gap to the optimum).",
+            help="Number of factors; auto chooses it by held-out error; grow finds it from the "
+            "regularization (allow some hundred sweeps; the tolerance is then the gap to the optimum).",
         ),
-    ] = _DEFAULT["rank"]
+    ] = "auto"
     reg: Annotated[
         str,
         Parameter(
-            help="Regularization: one number, or three (users, items, biases) as 0.1,0.1,0.05."
+            help="Regularization: one number, or three (users, items, biases) as 0.1,0.1,0.05; auto "
+            "chooses it."
         ),
-    ] = str(_DEFAULT["reg"])
+    ] = "auto"
     reg_scaling: Annotated[
-        Literal["count", "none"],
-        Parameter(help="Whether the penalty of a row grows with its number of ratings."),
+        Literal["auto", "count", "none"],
+        Parameter(
+            help="Whether the penalty of a row grows with its number of ratings: count or none; auto "
+            "is chosen too, and count where the regularization is given."
+        ),
     ] = _DEFAULT["reg_scaling"]
     biases: Annotated[bool, Parameter(help="Learn a bias for each user and item.")] = _DEFAULT[
         "biases"
@@ -164,7 +182,7 @@ class ModelOptions:
     def parameters(self) -> dict[str, Any]:
         """The arguments of `ExplicitMF`."""
         given = {f.name: getattr(self, f.name) for f in fields(self)}
-        return {**given, "reg": _numbers("reg", self.reg)}
+        return {**given, "reg": self.reg if self.reg == "auto" else _numbers("reg", self.reg)}
 
     def model(self) -> ExplicitMF:
         """An unfitted model, its parameters checked."""
@@ -177,8 +195,28 @@ class ModelOptions:
         return [
             f"--{f.name.replace('_', '-')}"
             for f in fields(self)
-            if getattr(self, f.name) != getattr(ModelOptions(), f.name)
+            if getattr(self, f.name) != getattr(type(self)(), f.name)
         ]
+
+
+@Parameter(name="*", group=_MODEL)
+@dataclass(frozen=True, kw_only=True)
+class GivenModelOptions(ModelOptions):
+    """The same where nothing is chosen: rank and regularization are the library's defaults."""
+
+    rank: Annotated[int, Parameter(converter=_integer, help="Number of factors.")] = _DEFAULT[
+        "rank"
+    ]
+    reg: Annotated[
+        str,
+        Parameter(
+            help="Regularization: one number, or three (users, items, biases) as 0.1,0.1,0.05."
+        ),
+    ] = str(_DEFAULT["reg"])
+    reg_scaling: Annotated[
+        Literal["count", "none"],
+        Parameter(help="Whether the penalty of a row grows with its number of ratings."),
+    ] = "count"
 
 
 def _numbers(name: str, text: str) -> float | tuple[float, ...]:
@@ -190,7 +228,7 @@ def _numbers(name: str, text: str) -> float | tuple[float, ...]:
         raise ParameterError(
             name,
             text,
-            "must be one number, or three with commas between them",
+            "must be auto, one number, or three with commas between them",
             f"try {name}=0.1 or {name}=0.1,0.1,0.05",
         )
     return values[0] if len(values) == 1 else values

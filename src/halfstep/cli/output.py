@@ -16,7 +16,7 @@ from cyclopts import Parameter
 if TYPE_CHECKING:
     from rich.console import Console
 
-__all__ = ["LABEL", "Column", "Json", "Output", "duration", "note", "printable", "size"]
+__all__ = ["LABEL", "Column", "Json", "Output", "duration", "note", "printable", "size", "watched"]
 
 Json = Annotated[
     bool,
@@ -181,3 +181,8 @@ def _plain(value: Any) -> Any:
     if value is None or isinstance(value, (str, int)):
         return value
     return str(value)
+
+
+def watched(out: Output) -> bool:
+    """Whether somebody is there to see a progress line."""
+    return sys.stderr.isatty() and not out.as_json

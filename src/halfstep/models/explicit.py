@@ -20,6 +20,7 @@ from halfstep.models.base import FactorModel
 from halfstep.models.growth import FIRST_RANK, Stage, grow
 from halfstep.objectives import Reg, SquaredError
 from halfstep.selection.budget import Clock, seconds_of
+from halfstep.selection.result import Selection
 from halfstep.solvers import Problem, Solver, get_solver
 from halfstep.training import (
     Callback,
@@ -134,6 +135,7 @@ class ExplicitMF(FactorModel):
         validation: Any = None,
         sample_weight: npt.ArrayLike | None = None,
         init: FactorModel | None = None,
+        selection: Selection | None = None,
         backend: str | Backend = "native",
         callbacks: Sequence[Callback] = (),
         progress: bool | Listener = False,
@@ -153,6 +155,9 @@ class ExplicitMF(FactorModel):
             Warm start: users and items that it knows begin with its factors. Where this rank is
             larger, the other columns begin at random; where it is smaller, with the first columns of
             canonical axes. With rank="grow" it grows from there.
+        selection : Selection, optional
+            What to take for rank, reg and their scaling where they are "auto", in place of a new
+            selection: that of another model (`selection_`), or of `select`.
         backend : {"native", "numpy"} or Backend
             Where the arithmetic runs. Not stored in the model.
         callbacks : sequence of callables
@@ -180,9 +185,14 @@ class ExplicitMF(FactorModel):
         ratings = as_ratings(X, y, sample_weight)
         part = None if validation is None else held_out_of(validation)
         held_out = None if part is None else Validation.of(part, ratings)
-        self.selection_ = None
+        if selection is not None and not settings.open:
+            raise ParameterError(
+                "selection", selection, "has no effect", 'pass rank="auto" or reg="auto"'
+            )
         if settings.open:
-            settings = self._chosen(settings, ratings, part, runs_on, progress, clock)
+            if selection is None:
+                selection = self._select(ratings, part, runs_on, progress, clock)
+            settings = settings.settled(selection, validated=part is not None)
         assert settings.reg is not None
         assert settings.reg_scaling != "auto"
         objective = self._objective(ratings, settings.reg, settings.reg_scaling)
@@ -218,9 +228,9 @@ class ExplicitMF(FactorModel):
                     )
         except Interrupted as interrupt:
             if interrupt.outcome is not None:
-                self._keep(interrupt.outcome, ratings, objective, stages)
+                self._keep(interrupt.outcome, ratings, objective, stages, selection)
             raise
-        self._keep(outcome, ratings, objective, stages)
+        self._keep(outcome, ratings, objective, stages, selection)
         return self
 
     def _first_rank(self, settings: _Settings, init: FactorModel | None) -> int:
@@ -258,7 +268,12 @@ class ExplicitMF(FactorModel):
         return start if known is None else start.started_from(known)
 
     def _keep(
-        self, outcome: Outcome, ratings: Ratings, objective: SquaredError, stages: list[Stage]
+        self,
+        outcome: Outcome,
+        ratings: Ratings,
+        objective: SquaredError,
+        stages: list[Stage],
+        selection: Selection | None,
     ) -> None:
         self._forget("growth_", "departure_", "distance_", "_noise", "_by_item")
         self._fitted_params = self.get_params()  # set_params after the fit does not reach the file
@@ -270,6 +285,7 @@ class ExplicitMF(FactorModel):
         self.history_ = ratings.by_user
         self.scale_ = ratings.scale()
         self.objective_ = objective
+        self.selection_ = selection
         self.calibration_ = None
         self.data_summary_ = ratings.facts()
         self.n_features_in_ = 2  # scikit-learn's name for the number of columns of X
@@ -349,20 +365,19 @@ class ExplicitMF(FactorModel):
             return init.factors_.narrowed(rank, nonnegative=bool(self.nonnegative))
         return init.factors_
 
-    def _chosen(
+    def _select(
         self,
-        given: _Settings,
         ratings: Ratings,
         validation: Ratings | None,
         backend: Backend,
         progress: bool | Listener,
         clock: Clock,
-    ) -> _Settings:
-        """The settings that a selection on these ratings chose, and `selection_`."""
+    ) -> Selection:
+        """What is best for these ratings, by a part of them or by the validation ratings."""
         from halfstep.selection.parts import Parts, part_of
         from halfstep.selection.select import choose
 
-        self.selection_ = choose(
+        return choose(
             self,
             ratings,
             parts=None if validation is None else Parts([part_of(ratings, validation)], 1),
@@ -371,11 +386,6 @@ class ExplicitMF(FactorModel):
             seed=int(self.seed),
             progress=progress is True,
         )
-        chosen, sweeps = self.selection_.chosen, self.selection_.sweeps
-        stopping = given.stopping
-        if validation is None and sweeps is not None:  # as many as were best on the held-out part
-            stopping = Stopping(sweeps, 0.0, stopping.patience)
-        return _Settings(chosen.rank, chosen.reg, chosen.reg_scaling, stopping)
 
 
 @dataclass(frozen=True, slots=True)
@@ -391,6 +401,17 @@ class _Settings:
     def open(self) -> bool:
         """Whether something is left to choose."""
         return self.rank == "auto" or self.reg is None
+
+    def settled(self, selection: Selection, *, validated: bool) -> _Settings:
+        """These with what the selection chose; where no validation part stops the fit, its sweeps."""
+        stopping = self.stopping
+        if not validated and selection.sweeps is not None:
+            stopping = replace(stopping, max_iter=selection.sweeps, tol=0.0)
+        chosen = selection.chosen
+        rank = chosen.rank if self.rank == "auto" else self.rank
+        if self.reg is not None:
+            return _Settings(rank, self.reg, self.reg_scaling, stopping)
+        return _Settings(rank, chosen.reg, chosen.reg_scaling, stopping)
 
 
 _SEARCHING = 0.6
