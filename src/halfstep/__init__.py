@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from halfstep.factors import Factors
     from halfstep.models import ExplicitMF
     from halfstep.models.saving import load
+    from halfstep.selection.result import Selection
+    from halfstep.selection.select import select
     from halfstep.solvers import ALS, CG, GD, LBFGS, SGD, Cholesky, Subspace
     from halfstep.threads import get_num_threads, set_num_threads
 
@@ -49,6 +51,7 @@ _HOME = {
     "LBFGS": "solvers",
     "Ratings": "data.ratings",
     "SGD": "solvers",
+    "Selection": "selection.result",
     "Subspace": "solvers",
     "available_backends": "backends",
     "baseline_rmse": "evaluation",
@@ -59,6 +62,7 @@ _HOME = {
     "load": "models.saving",
     "read_ratings": "data.read",
     "read_titles": "data.titles",
+    "select": "selection.select",
     "set_num_threads": "threads",
     "simulate": "data.simulate",
     "simulate_parquet": "data.simulate",
@@ -77,6 +81,7 @@ __all__ = [
     "Factors",
     "HalfstepError",
     "Ratings",
+    "Selection",
     "Subspace",
     "__version__",
     "available_backends",
@@ -88,6 +93,7 @@ __all__ = [
     "load",
     "read_ratings",
     "read_titles",
+    "select",
     "set_num_threads",
     "simulate",
     "simulate_parquet",

@@ -44,8 +44,16 @@ def test_version(run):
 def test_help_shows_the_models_own_defaults(run):
     model = hs.ExplicitMF()
     out = " ".join(run("fit", "--help").out.replace("│", " ").split())
-    for flag, value in (("rank", model.rank), ("max-iter", model.max_iter), ("tol", model.tol)):
-        assert f"[default: {value}]" in re.split(rf"--{flag} (?=INT|FLOAT)", out)[1].split("--")[0]
+    for flag, value in (
+        ("rank", "auto"),
+        ("reg", "auto"),
+        ("max-iter", model.max_iter),
+        ("tol", model.tol),
+    ):
+        assert (
+            f"[default: {value}]"
+            in re.split(rf"--{flag} (?=INT|FLOAT|TEXT|STR)", out)[1].split("--")[0]
+        )
 
 
 # --------------------------------------------------------------------------- fit
@@ -61,7 +69,8 @@ def test_fit(run, files, tmp_path):
 
 def test_fit_document(run, files, tmp_path):
     path = tmp_path / "m.safetensors"
-    told = _json(run("fit", files.ratings, "-o", path, "--reg", "0.1,0.2,0.05", "--json"))
+    reg = ("--rank", 4, "--reg", "0.1,0.2,0.05")
+    told = _json(run("fit", files.ratings, "-o", path, *reg, "--json"))
     model = hs.load(path)
     assert told["refit"]["sweeps"] <= told["fit"]["best_sweep"] == model.max_iter
     assert (
@@ -77,7 +86,7 @@ def test_fit_document(run, files, tmp_path):
 def test_fit_is_the_library(run, files, tmp_path):
     """The figures are those of the same steps in Python, and the bits of the model too."""
     path = tmp_path / "m.safetensors"
-    told = _json(run("fit", files.ratings, "-o", path, "--rank", 4, "--json"))
+    told = _json(run("fit", files.ratings, "-o", path, "--rank", 4, "--reg", 0.1, "--json"))
     ratings = hs.read_ratings(files.ratings)
     train, valid, test = hs.split_random(ratings, valid=0.1, test=0.1, seed=0)
     model = hs.ExplicitMF(rank=4).fit(train, validation=valid)
@@ -86,6 +95,67 @@ def test_fit_is_the_library(run, files, tmp_path):
     again = hs.ExplicitMF(rank=4, max_iter=model.best_iter_, tol=0).fit(ratings)
     saved = hs.load(path)
     assert saved.factors_.user_factors.tobytes() == again.factors_.user_factors.tobytes()
+
+
+def test_fit_without_options_is_the_library(run, files, tmp_path):
+    """Chosen on the training part, measured on the test part, fitted again on everything."""
+    path = tmp_path / "m.safetensors"
+    told = _json(run("fit", files.ratings, "-o", path, "--json"))
+    ratings = hs.read_ratings(files.ratings)
+    train, test = hs.split_random(ratings, test=0.1, seed=0)
+    model = hs.ExplicitMF(rank="auto", reg="auto")
+    found = hs.select(train, model=model)
+    assert told["selection"]["trials"] | {"seconds": 0} == found.to_dict() | {"seconds": 0}
+    assert told["test"]["rmse"] == model.fit(train, selection=found).rmse(test)
+    again = hs.ExplicitMF(**found.parameters).fit(ratings)
+    saved = hs.load(path)
+    assert saved.factors_.user_factors.tobytes() == again.factors_.user_factors.tobytes()
+    assert saved.selection_.chosen.rank == saved.rank_ == found.chosen.rank
+    assert saved.objective_.reg == found.chosen.reg
+    out = _fits(run("fit", files.ratings, "-o", path))
+    assert "lowest of" in out
+    assert "chosen" in out
+
+
+def test_fit_chooses_what_is_not_given(run, files, tmp_path):
+    path = tmp_path / "m.safetensors"
+    told = _json(run("fit", files.ratings, "-o", path, "--rank", 3, "--json"))
+    assert set(told["selection"]["trials"]["rank"]) == {3}
+    told = _json(run("fit", files.ratings, "-o", path, "--reg", 0.1, "--json"))
+    assert set(told["selection"]["trials"]["reg_user"]) == {0.1}
+    assert set(told["selection"]["trials"]["reg_scaling"]) == {"count"}
+
+
+def test_fit_in_a_budget(run, files, tmp_path):
+    path = tmp_path / "m.safetensors"
+    told = _json(run("fit", files.ratings, "-o", path, "--budget", "0.4s", "--json"))
+    assert told["selection"]["stopped"] == "budget"
+    assert hs.load(path).selection_.stopped == "budget"
+    answer = run("fit", files.ratings, "-o", path, "--budget", "soon")
+    assert answer.code == 2
+    assert "--budget soon" in answer.err
+
+
+def test_select(run, files):
+    told = _json(run("select", files.ratings, "--max-rank", 8, "--json"))
+    found = hs.select(hs.read_ratings(files.ratings), max_rank=8)
+    assert told["selection"]["trials"] | {"seconds": 0} == found.to_dict() | {"seconds": 0}
+    assert told["parameters"]["rank"] == found.chosen.rank <= 8
+    rule = ("--rule", "one-standard-error", "--folds", 2)
+    answer = run("select", files.ratings, *rule)
+    lines = answer.out.splitlines()
+    assert all(len(line) <= 80 for line in lines if not line.startswith("$ ")), answer.out
+    assert "simplest" in answer.out
+    answer = run("select", files.ratings, "--rank", 3, "--reg", 0.1)
+    assert answer.code == 2
+    assert "nothing is to be chosen" in answer.err
+
+
+def test_what_select_prints_can_be_run(run, files, tmp_path):
+    out = run("select", files.ratings, "--max-rank", 4).out
+    command = out[out.index("$ halfstep") :].split()[2:]
+    told = _json(run(*command, "-o", tmp_path / "m.safetensors", "--json"))
+    assert told["fit"]["sweeps"] == int(command[command.index("--max-iter") + 1])
 
 
 def test_fit_nonnegative(run, files, tmp_path):
@@ -104,7 +174,7 @@ def test_fit_nonnegative(run, files, tmp_path):
     ("valid", "test", "parts"), [(0, 0.1, {"test"}), (0.1, 0, {"valid"}), (0, 0, set())]
 )
 def test_fit_without_parts(run, files, tmp_path, valid, test, parts):
-    arguments = ("--valid", valid, "--test", test, "--rank", 2)
+    arguments = ("--valid", valid, "--test", test, "--rank", 2, "--reg", 0.1)
     path = tmp_path / "m.safetensors"
     told = _json(run("fit", files.ratings, "-o", path, *arguments, "--json"))
     assert {part for part in ("valid", "test") if told["split"][part]} == parts
@@ -136,7 +206,8 @@ def test_evaluate(run, files):
 
 @pytest.mark.parametrize("flags", [[], ["--file-order", "--no-clip", "--seed", "5"]])
 def test_evaluate_document(run, files, flags):
-    told = _json(run("evaluate", files.ratings, "--folds", 3, "--rank", 2, *flags, "--json"))
+    given = ("--rank", 2, "--reg", 0.1)
+    told = _json(run("evaluate", files.ratings, "--folds", 3, *given, *flags, "--json"))
     ratings = hs.read_ratings(files.ratings, keep_order=True)
     seed = 5 if flags else 0
     expected = hs.cross_validate(

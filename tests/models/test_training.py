@@ -224,8 +224,20 @@ def test_what_is_no_start_is_refused(simulated, bad):
 def test_a_start_that_does_not_fit_is_refused(simulated, fitted):
     with pytest.raises(NotFittedError):
         model().fit(simulated, init=hs.ExplicitMF())
-    with pytest.raises(ParameterError, match="init='a model of rank 4': must have the rank"):
-        model(rank=5).fit(simulated, init=fitted)
+    with pytest.raises(ParameterError, match="init='int': must be a fitted model"):
+        model().fit(simulated, init=3)
+
+
+@pytest.mark.parametrize("nonnegative", [False, True])
+def test_a_start_of_another_rank(simulated, nonnegative):
+    """Columns are appended or dropped, and less is left to do than from a random start."""
+    given = {"nonnegative": nonnegative}
+    start = model(rank=4, max_iter=20, **given).fit(simulated)
+    for rank in (2, 6):
+        warm = model(rank=rank, max_iter=1, **given).fit(simulated, init=start)
+        cold = model(rank=rank, max_iter=1, **given).fit(simulated)
+        assert warm.rank_ == rank
+        assert warm.trace_[0].objective < cold.trace_[0].objective
 
 
 # ------------------------------------------------------------------ callbacks and traces

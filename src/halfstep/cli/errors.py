@@ -38,6 +38,9 @@ _FLAGS = (
         "folds",
         "unknown",
         "n",
+        "budget",
+        "max_rank",
+        "rule",
     ),
 )
 _ASSIGNMENT = re.compile(rf"\b({'|'.join(_FLAGS)})=(\"[^\"]*\"|'[^']*'|…|[\w.+-]*\w)?")

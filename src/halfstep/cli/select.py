@@ -164,4 +164,4 @@ def _flags(found: Selection) -> str:
     chosen = found.chosen
     reg = ",".join(f"{value:g}" for value in (chosen.reg.user, chosen.reg.item, chosen.reg.bias))
     flags = f"--rank {chosen.rank} --reg {reg} --reg-scaling {chosen.reg_scaling}"
-    return flags if found.sweeps is None else f"{flags} --max-iter {found.sweeps} --tol 0"
+    return flags if found.sweeps is None else f"{flags} --max-iter {found.sweeps} --tol 0 --valid 0"

@@ -338,7 +338,7 @@ class ExplicitMF(FactorModel):
         if scaling == "auto" and given is not None:
             scaling = "count"
         stopping = Stopping(int(self.max_iter), float(self.tol), int(self.patience))
-        return _Settings(rank, given, scaling, stopping)
+        return _Settings(rank if isinstance(rank, str) else int(rank), given, scaling, stopping)
 
     def _solver(self, rank: int, *, complete: bool) -> Solver:
         """The solver, settled for K = `rank` and for ratings of which none is missing (`complete`)."""
