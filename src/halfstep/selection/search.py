@@ -121,21 +121,29 @@ def explore(surface: Surface, wanted: Range, levels: dict[Scaling, float]) -> li
 
 
 def ascend(surface: Surface, wanted: Range, before: list[Ladder]) -> list[Ladder]:
-    """The same with more ratings, from what was best with fewer: more ratings bear higher ranks."""
-    lowest = _best(before).error
+    """The same with more ratings, from what was learned with fewer.
+
+    Few ratings hardly tell ranks apart, and more of them tell in favour of either side: a ladder
+    begins again at the smallest rank that was not much worse, and the highest rank, where J is nearly
+    convex, is a place of its own.
+    """
+    lowest, last = _best(before).error, wanted.ranks[-1]
     ladders: list[Ladder] = []
-    for old in sorted(before, key=lambda ladder: ladder.rank):  # the cheap ones first
+    for old in before:
         if old.error > lowest * (1 + _NEAR):
             continue
         ladder = Ladder(old.scaling)
         ladders.append(ladder)
-        higher = [rank for rank in wanted.ranks if rank >= _OTHER * old.rank]
-        for rank in [old.rank, *higher]:
-            start = ladder.points[max(ladder.points)] if ladder.points else old.points[rank]
-            # with more ratings the best λ is lower, with more ranks higher
-            _climb(surface, ladder, rank, start, _STEP, first=-1 if rank == old.rank else 1)
-            if ladder.rank != rank or (rank > old.rank and not _may_win(ladder, ladders)):
+        first = min(rank for rank, error in old.errors.items() if error <= lowest * (1 + _FAR))
+        # with more ratings the best λ is lower, with more ranks higher
+        _climb(surface, ladder, first, old.points[first], _STEP, down=True)
+        for rank in (rank for rank in wanted.ranks if rank >= _OTHER * first):
+            _climb(surface, ladder, rank, ladder.points[max(ladder.points)], _STEP)
+            if ladder.rank != rank or not _may_win(ladder, ladders):
                 break
+        near = old.errors.get(last, math.inf) <= lowest * (1 + _NEAR)
+        if near and last not in ladder.errors:
+            _climb(surface, ladder, last, old.points[last], _STEP, down=True)
     return ladders
 
 
@@ -145,14 +153,14 @@ def refine(surface: Surface, wanted: Range, ladders: list[Ladder]) -> None:
     rank = ladder.rank
     for other in _between(sorted(ladder.errors), rank, wanted.ranks):
         _climb(surface, ladder, other, ladder.points[rank], _FINE)
-    if surface.fixed is None:
-        rank = ladder.rank
-        level, bias = ladder.points[rank]
-        if surface.biases:
-            bias = _line(lambda y: surface.error(rank, ladder.scaling, (level, y)), bias, 2 * _FINE)
-        ratio = bias - level
-        level = _line(lambda x: surface.error(rank, ladder.scaling, (x, x + ratio)), level, _FINE)
-        ladder.put(rank, (level, level + ratio), surface)
+    if surface.fixed is not None or not surface.biases:
+        return
+    rank, before = ladder.rank, ladder.error
+    level, bias = ladder.points[rank]
+    bias = _line(lambda y: surface.error(rank, ladder.scaling, (level, y)), bias, 2 * _FINE)
+    ladder.put(rank, (level, bias), surface)
+    if ladder.error < before * (1 - _GAIN):
+        _climb(surface, ladder, rank, (level, bias), _FINE)
 
 
 def _best(ladders: list[Ladder]) -> Ladder:
@@ -183,7 +191,7 @@ def _climb(
     start: tuple[float, float],
     step: float,
     *,
-    first: int = 1,
+    down: bool = False,
     biases: bool = False,
 ) -> None:
     """The best λ (and λ_b) of one rank, from a start."""
@@ -192,7 +200,7 @@ def _climb(
     ratio = bias - level
     if surface.fixed is None:
         # λ_b moves with λ: both are shares of the same noise
-        level = _line(lambda x: surface.error(rank, scaling, (x, x + ratio)), level, step, first)
+        level = _line(lambda x: surface.error(rank, scaling, (x, x + ratio)), level, step, down)
         bias = level + ratio
         if biases and surface.biases:
             bias = _line(lambda y: surface.error(rank, scaling, (level, y)), bias, _BIAS_STEP)
@@ -212,12 +220,12 @@ def _between(tried: list[int], rank: int, ranks: tuple[int, ...]) -> list[int]:
     return found
 
 
-def _line(error: Callable[[float], float], start: float, step: float, first: int = 1) -> float:
+def _line(error: Callable[[float], float], start: float, step: float, down: bool = False) -> float:
     """The lowest point of a smooth function of one variable, near `start`: march, then a parabola.
 
-    `first` is the direction, 1 or −1, that is tried first.
+    It tries a larger value first, or with `down` a smaller one.
     """
-    direction = first * step
+    direction = -step if down else step
     points = {start: error(start), start + direction: error(start + direction)}
     if points[start + direction] < points[start]:
         here = start + direction

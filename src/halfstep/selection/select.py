@@ -175,6 +175,10 @@ def choose(
 def _range(model: ExplicitMF, ratings: Ratings, max_rank: int) -> tuple[Range, Stopping]:
     """What the model leaves open."""
     given = model._check()
+    if not given.open:
+        raise ParameterError(
+            "model", model, "has rank and reg: nothing is to be chosen", 'pass rank="auto"'
+        )
     most = min(max_rank, *ratings.shape)
     if given.rank == "auto":
         ranks = (*(rank for rank in _RANKS if rank < most), most)
