@@ -18,6 +18,7 @@ __all__ = ["SplitKind", "check_split", "require_time"]
 
 SplitKind = Literal["random", "time", "last", "cold-user", "cold-item", "users"]
 _KINDS = ("random", "time", "last", "cold-user", "cold-item", "users")
+_ONE_TABLE = "read all ratings as one table and cut that (Ratings.select keeps the ids)"
 _NAMES = {2: ("train", "test"), 3: ("train", "valid", "test")}
 
 
@@ -116,6 +117,14 @@ def _same_ids(name: str, part: Ratings, other_name: str, other: Ratings) -> None
         ("user", part.users, other.users),
         ("item", part.items, other.items),
     ):
+        if ids.kind != known.kind:
+            kinds = {"int": "integers", "str": "text"}
+            raise LeakError(
+                name,
+                part,
+                f"has other {side} ids than {other_name}: {kinds[ids.kind]}, not {kinds[known.kind]}",
+                _ONE_TABLE,
+            )
         if ids != known:
             alone, whose, lacking = _alone(ids, known), name, other_name
             if alone is None:
@@ -125,7 +134,7 @@ def _same_ids(name: str, part: Ratings, other_name: str, other: Ratings) -> None
                 part,
                 f"has other {side} ids than {other_name}: {alone!r} is in the ids of {whose} and not in "
                 f"those of {lacking}",
-                "read all ratings as one table and cut that (Ratings.select keeps the ids)",
+                _ONE_TABLE,
             )
 
 
@@ -186,8 +195,8 @@ def _unseen(before: _Named, after: _Named, side: Literal["user", "item"]) -> Non
         raise LeakError(
             after[0],
             _pair(after[1], np.argmax(leaking)),
-            f"its {side} has {_counts(before[1], side)[rows[np.argmax(leaking)]]:,} ratings in "
-            f"{before[0]}, and should have none there",
+            f"its {side} has ratings in {before[0]} too "
+            f"({_counts(before[1], side)[rows[np.argmax(leaking)]]:,})",
             "hold out all ratings of some users with split_users"
             if before[0] == "train" and after[0] == "given"
             else f'hold out all ratings of some {side}s with split_cold(side="{side}")',

@@ -90,8 +90,11 @@ def split_by_time(
     if valid is None:
         return cut(ratings, (time >= ordered[place]).astype(np.int8), 2, "time")
     if valid * total >= place:
-        raise ParameterError(
-            "valid", valid, f"leaves nothing of the {place:,} ratings before test", "lower it"
+        raise DataError(
+            "ratings",
+            f"{place} ratings before the test part",
+            f"are too few for valid={valid} of {total}",
+            "pass other shares",
         )
     begin = _place_near(ordered[:place], place - valid * total)
     label = (time >= ordered[begin]).astype(np.int8) + (time >= ordered[place])
