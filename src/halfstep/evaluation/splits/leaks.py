@@ -14,7 +14,7 @@ from halfstep.data.pairs import require_ratings
 from halfstep.data.ratings import Ratings
 from halfstep.errors import DataError, LeakError, ParameterError
 
-__all__ = ["SplitKind", "check_split", "require_time"]
+__all__ = ["SplitKind", "cells_of", "check_split", "require_time"]
 
 SplitKind = Literal["random", "time", "last", "cold-user", "cold-item", "users"]
 _KINDS = ("random", "time", "last", "cold-user", "cold-item", "users")
@@ -105,6 +105,11 @@ def require_time(ratings: Ratings, name: str = "ratings") -> Array:
             "read it with time=, the name of its column",
         )
     return ratings.time
+
+
+def cells_of(ratings: Ratings, part: Ratings) -> Array:
+    """A mask over the cells of `ratings`: those that are in `part`, which has the same ids."""
+    return _within(_cell_numbers(ratings), _cell_numbers(part))
 
 
 # --------------------------------------------------------------------------- kinds
