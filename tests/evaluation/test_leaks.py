@@ -157,6 +157,8 @@ def test_a_rating_from_elsewhere(ratings):
     train, test = cells(ratings, ("Zoë", 10), ("ann", 30)), cells(ratings, ("Zoë", 20))
     error = leaks(train, test, of=cells(ratings, ("Zoë", 10), ("Zoë", 20)))
     assert (error.argument, error.value) == ("train", ("ann", 30))
+    nothing = ratings.select(np.zeros(6, dtype=bool))
+    assert leaks(train, test, of=nothing).value == ("Zoë", 10)
 
 
 @pytest.mark.parametrize("side", ["user", "item"])

@@ -252,6 +252,8 @@ def _cell_numbers(part: Ratings) -> Array:
 
 def _within(wanted: Array, among: Array) -> Array:
     """For every one of `wanted` whether it is `among` others; both ascending."""
+    if not len(among):
+        return np.zeros(len(wanted), dtype=bool)
     place = np.searchsorted(among, wanted)
     place[place == len(among)] = 0
     found: Array = among[place] == wanted
