@@ -119,6 +119,11 @@ CASES: list[tuple[str, list[str], Callable[[], Any]]] = [
         ["fit", "three.csv"],
         lambda: hs.split_random(hs.read_ratings("three.csv"), test=0.1, valid=0.1),
     ),
+    (
+        "a split by time without times",
+        ["evaluate", "ratings.csv", "--split", "time"],
+        lambda: hs.split_by_time(hs.read_ratings("ratings.csv")),
+    ),
     ("rank 0", ["fit", "ratings.csv", "--rank", "0"], fit(rank=0)),
     ("a negative λ", ["fit", "ratings.csv", "--reg", "-1"], fit(reg=-1)),
     ("two λ", ["fit", "ratings.csv", "--reg", "1,2"], fit(reg=(1, 2))),

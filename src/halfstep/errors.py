@@ -22,6 +22,7 @@ __all__ = [
     "HistoryRequiredError",
     "InputError",
     "InternalError",
+    "LeakError",
     "ModelFileError",
     "NotCalibratedError",
     "NotFittedError",
@@ -67,6 +68,10 @@ class DataError(InputError):
 
 class DuplicatesError(DataError):
     """The same (user, item) pair stands in the table more than once, and no policy was given."""
+
+
+class LeakError(DataError):
+    """A part of a split knows something of another that it must not know."""
 
 
 class ReadError(DataError):

@@ -36,6 +36,8 @@ _FLAGS = (
         "valid",
         "test",
         "folds",
+        "split",
+        "file_order",
         "unknown",
         "n",
         "budget",

@@ -1,10 +1,10 @@
-"""`halfstep evaluate`: cross-validation, or the error of a saved model."""
+"""`halfstep evaluate`: cross-validation, one split, or the error of a saved model."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from time import perf_counter
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from cyclopts import Parameter
@@ -14,13 +14,30 @@ from halfstep.cli.options import ModelOptions, ReadingOptions
 from halfstep.cli.output import Column, Json, Output, note, watched
 from halfstep.data.ratings import Ratings
 from halfstep.errors import ParameterError
-from halfstep.evaluation import cross_validate
+from halfstep.evaluation import (
+    baseline_rmse,
+    cross_validate,
+    split_by_time,
+    split_cold,
+    split_last,
+    split_leave_k_out,
+    split_random,
+    split_users,
+)
 from halfstep.evaluation.cross_validation import Fold
+from halfstep.evaluation.splits import UserSplit
+from halfstep.evaluation.splits.leaks import cells_of
+from halfstep.evaluation.splits.parts import check_share
 from halfstep.models.base import FactorModel
 
 __all__ = ["evaluate"]
 
 _FOLDS = 5
+_TEST = 0.1
+
+_Split = Literal[
+    "kfold", "random", "time", "last", "leave-one-out", "cold-user", "cold-item", "users"
+]
 
 
 def evaluate(
@@ -28,6 +45,21 @@ def evaluate(
     /,
     *,
     folds: Annotated[int | None, Parameter(help=f"Number of parts. [default: {_FOLDS}]")] = None,
+    split: Annotated[
+        _Split,
+        Parameter(
+            help="What is held out: kfold, every rating once, in parts at random; or one part: random "
+            "ratings; all from a moment on (time); each user's last rating (last) or one at random "
+            "(leave-one-out); all ratings of some users (cold-user) or items (cold-item); or of some "
+            "users a fifth, the others folded in after the fit (users)."
+        ),
+    ] = "kfold",
+    test: Annotated[
+        float | None,
+        Parameter(
+            help=f"Share of the ratings, users or items to hold out in one part. [default: {_TEST}]"
+        ),
+    ] = None,
     file_order: Annotated[
         bool,
         Parameter(
@@ -52,17 +84,29 @@ def evaluate(
 
     The ratings are cut into parts at random; for each part a model is fitted on all
     others and measured on it. The table shows every part, and the mean with its
-    standard error. With --model, a model that `halfstep fit` wrote is measured on
-    the ratings of the table instead.
+    standard error. That says how well missing cells are filled in; --split asks
+    other questions, such as how good the model is from tomorrow on. With --model, a
+    model that `halfstep fit` wrote is measured on the ratings of the table instead.
 
     For example:
         halfstep evaluate ratings.csv --folds 5 --rank 64
+        halfstep evaluate ratings.csv --split time --test 0.2
         halfstep evaluate new-ratings.csv --model movies.safetensors
     """
     out = Output(as_json)
     options, reader = model or ModelOptions(), reading or ReadingOptions()
     if model_file is None:
         unfitted = options.model()
+        if split == "kfold":
+            _refuse(test is not None, "test", test, "split=kfold")
+        else:
+            _refuse(folds is not None, "folds", folds, f"split={split}")
+            _refuse(file_order, "file_order", True, f"split={split}")
+            _refuse(test is not None and split in _ONE_EACH, "test", test, f"split={split}")
+            share = _TEST if test is None else test
+            check_share("test", share)
+            out.document(_one_split(out, unfitted, reader.read(table), split, share, clip))
+            return
         parts = _FOLDS if folds is None else folds
         if parts < 2:
             raise ParameterError("folds", parts, "must be at least 2", f"try folds={_FOLDS}")
@@ -74,6 +118,10 @@ def evaluate(
         given.append("--folds")
     if file_order:
         given.append("--file-order")
+    if split != "kfold":
+        given.append("--split")
+    if test is not None:
+        given.append("--test")
     if given:
         raise ParameterError(
             "--model", str(model_file), f"is fitted already: {given[0]} has no effect", "drop one"
@@ -166,6 +214,95 @@ def _counting(out: Output, folds: int) -> Any:
             yield told
 
     return shown()
+
+
+# -------------------------------------------------------------------- one split
+
+_ONE_EACH = ("last", "leave-one-out")
+_HELD_OUT = {
+    "random": "ratings at random",
+    "time": "all ratings from {moment} on",
+    "last": "the last rating of each user",
+    "leave-one-out": "one rating of each user, at random",
+    "cold-user": "all ratings of some users",
+    "cold-item": "all ratings of some items",
+    "users": "a fifth of the ratings of some users; their others, {given:,}, folded in after the fit",
+}
+
+
+def _refuse(given: bool, name: str, value: object, why: str) -> None:
+    if given:
+        raise ParameterError(name, value, f"has no effect with {why}", "drop one")
+
+
+def _parts(ratings: Ratings, split: _Split, test: float, seed: int) -> tuple[Ratings, ...]:
+    match split:
+        case "time":
+            return split_by_time(ratings, test=test)
+        case "last":
+            return split_last(ratings, seed=seed)
+        case "leave-one-out":
+            return split_leave_k_out(ratings, seed=seed)
+        case "cold-user":
+            return split_cold(ratings, "user", test=test, seed=seed)
+        case "cold-item":
+            return split_cold(ratings, "item", test=test, seed=seed)
+        case "users":
+            return split_users(ratings, test=test, seed=seed)
+    return split_random(ratings, test=test, seed=seed)
+
+
+def _one_split(
+    out: Output, model: Any, ratings: Ratings, split: _Split, share: float, clip: bool
+) -> dict[str, Any]:
+    parts: Any = _parts(ratings, split, share, model.seed)
+    train, held_out = parts[0], parts[-1]
+    given = len(parts.given) if isinstance(parts, UserSplit) else 0
+    # what the model may know when it is asked; a user or item without any of it is answered by a mean
+    known = ratings.select(~cells_of(ratings, held_out))
+    new_users = int(np.count_nonzero(np.diff(known.by_user.indptr)[held_out.user_index()] == 0))
+    new_items = int(np.count_nonzero(np.diff(known.by_item.indptr)[held_out.by_user.indices] == 0))
+    m, n = ratings.shape
+    moment = None if split != "time" or held_out.time is None else held_out.time.min()
+    out.facts(
+        [
+            ("ratings", f"{len(ratings):,} of {m:,} users and {n:,} items"),
+            ("held out", _HELD_OUT[split].format(moment=moment, given=given)),
+            ("train", f"{len(train):,} ratings"),
+            (
+                "test",
+                f"{len(held_out):,} ratings, {new_users:,} of users and {new_items:,} of items of "
+                "which nothing else is known",
+            ),
+            (
+                "model",
+                f"rank {model.rank}, reg {model.reg} ({model.reg_scaling}), seed {model.seed}",
+            ),
+        ]
+    )
+    out.say()
+    found = cross_validate(model, ratings, [parts], clip=clip)
+    (fold,) = found.folds
+    baselines = baseline_rmse(known, held_out)
+    out.table(
+        [Column(title, right=True) for _, title, _ in _FIGURES],
+        [[format(getattr(fold, name), form) for name, _, form in _FIGURES]],
+    )
+    out.say()
+    told = ", ".join(f"{name} {value:.4f}" for name, value in baselines.items())
+    out.say(f"{found}{'' if clip else ' (not clipped)'}; RMSE of baselines: {told}")
+    return {
+        "command": "evaluate",
+        "parameters": model.get_params(),
+        "split": split,
+        "share": None if split in _ONE_EACH else share,
+        "parts": {"train": len(train), "given": given, "test": len(held_out)},
+        "unknown": {"users": new_users, "items": new_items},
+        "clip": clip,
+        "seed": model.seed,
+        **found.as_dict()["mean"],
+        "baseline_rmse": baselines,
+    }
 
 
 # ---------------------------------------------------------------- a saved model

@@ -3,15 +3,38 @@
 from halfstep.evaluation.baselines import baseline_rmse
 from halfstep.evaluation.cross_validation import CrossValidation, cross_validate
 from halfstep.evaluation.metrics import mean_absolute_error, r_squared, root_mean_squared_error
-from halfstep.evaluation.splits import kfold, split_random
+from halfstep.evaluation.splits import (
+    UserSplit,
+    check_split,
+    kfold,
+    kfold_cold,
+    kfold_users,
+    rolling_origin,
+    split_by_time,
+    split_cold,
+    split_last,
+    split_leave_k_out,
+    split_random,
+    split_users,
+)
 
 __all__ = [
     "CrossValidation",
+    "UserSplit",
     "baseline_rmse",
+    "check_split",
     "cross_validate",
     "kfold",
+    "kfold_cold",
+    "kfold_users",
     "mean_absolute_error",
     "r_squared",
+    "rolling_origin",
     "root_mean_squared_error",
+    "split_by_time",
+    "split_cold",
+    "split_last",
+    "split_leave_k_out",
     "split_random",
+    "split_users",
 ]

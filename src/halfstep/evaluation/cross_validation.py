@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from time import perf_counter
 from typing import Any, Literal, Protocol, Self
@@ -11,7 +11,8 @@ from typing import Any, Literal, Protocol, Self
 import numpy as np
 
 from halfstep.data.ratings import Ratings
-from halfstep.evaluation.splits import kfold
+from halfstep.errors import ParameterError
+from halfstep.evaluation.splits import UserSplit, kfold
 
 __all__ = ["CrossValidation", "Fold", "cross_validate"]
 
@@ -45,8 +46,10 @@ class CrossValidation:
         return float(np.mean(self._values(figure)))
 
     def standard_error(self, figure: str) -> float:
-        """s / √folds with s the standard deviation between folds (n − 1)."""
+        """s / √folds with s the standard deviation between folds (n − 1); NaN for a single one."""
         values = self._values(figure)
+        if len(values) == 1:
+            return float("nan")
         return float(np.std(values, ddof=1) / np.sqrt(len(values)))
 
     def _values(self, figure: str) -> list[float]:
@@ -62,6 +65,8 @@ class CrossValidation:
         }
 
     def __str__(self) -> str:
+        if len(self.folds) == 1:
+            return f"RMSE {self.mean('rmse'):.4f}, MAE {self.mean('mae'):.4f} of one split"
         return (
             f"RMSE {self.mean('rmse'):.4f} ± {self.standard_error('rmse'):.4f}, "
             f"MAE {self.mean('mae'):.4f} ± {self.standard_error('mae'):.4f} "
@@ -72,7 +77,7 @@ class CrossValidation:
 def cross_validate(
     model: _Model,
     ratings: Ratings,
-    folds: int = 5,
+    folds: int | Iterable[tuple[Ratings, Ratings] | UserSplit] = 5,
     *,
     seed: int = 0,
     order: Literal["sorted", "file"] = "sorted",
@@ -85,25 +90,37 @@ def cross_validate(
     ----------
     model : a model with `fit`, `rmse` and `mae`
         It is not changed.
-    ratings, folds, seed, order
+    ratings, seed, order
         As in `kfold`.
+    folds : int, or (train, test) parts
+        How many parts at random, as in `kfold`; or the parts themselves, such as
+        `rolling_origin(ratings)` or `[split_by_time(ratings)]`. With `UserSplit`s (`kfold_users`) the
+        given ratings are folded in, which counts as fitting, before the test part is predicted.
     clip : bool
         Clip predictions to the scale of the training folds.
     on_fold : callable, optional
         Told of every fold as it is done.
+
+    Raises
+    ------
+    ParameterError, DataError
     """
     done: list[Fold] = []
-    for train, test in kfold(ratings, folds, seed=seed, order=order):
+    if not isinstance(folds, Iterable):
+        folds = kfold(ratings, folds, seed=seed, order=order)
+    for parts in folds:
+        train, test = _ends(parts)
         fresh = copy.deepcopy(model)
         begun = perf_counter()
         fresh.fit(train)
+        asked = _told(fresh, parts.given) if isinstance(parts, UserSplit) else fresh
         fitted = perf_counter()
-        rmse = fresh.rmse(test, clip=clip)
+        rmse = asked.rmse(test, clip=clip)
         predicted = perf_counter()
         trace = getattr(fresh, "trace_", ())
         fold = Fold(
             rmse=rmse,
-            mae=fresh.mae(test, clip=clip),
+            mae=asked.mae(test, clip=clip),
             train_rmse=trace[-1].train_rmse if trace else fresh.rmse(train, clip=clip),
             fit_seconds=fitted - begun,
             predict_seconds=predicted - fitted,
@@ -112,4 +129,21 @@ def cross_validate(
         done.append(fold)
         if on_fold is not None:
             on_fold(len(done), fold)
+    if not done:
+        raise ParameterError("folds", folds, "yields no parts", "make the parts afresh")
     return CrossValidation(tuple(done))
+
+
+def _ends(parts: Any) -> tuple[Ratings, Ratings]:
+    if isinstance(parts, UserSplit):
+        return parts.train, parts.test
+    if not isinstance(parts, (tuple, list)) or len(parts) != 2:
+        raise ParameterError(
+            "folds", parts, "must be pairs (train, test)", "leave the validation part out"
+        )
+    train, test = parts
+    return train, test
+
+
+def _told(model: Any, given: Ratings) -> Any:
+    return model.with_rows(model.fold_in(given))

@@ -1,4 +1,4 @@
-"""Train, validation and test parts of `Ratings`, over the same ids, by seed.
+"""Parts drawn from all ratings at random.
 
 A part is drawn from the cells in their sorted order, so that the order of the table does not matter;
 `order="file"` draws from the table's own order instead, for published protocols that are defined by
@@ -13,8 +13,11 @@ from typing import Literal
 import numpy as np
 
 from halfstep.backends.base import Array
+from halfstep.checks import check_choice, check_integer
+from halfstep.data.pairs import require_ratings
 from halfstep.data.ratings import Ratings
-from halfstep.errors import DataError, ParameterError
+from halfstep.errors import DataError
+from halfstep.evaluation.splits.parts import check_folds, cut, labels, sizes_of
 
 __all__ = ["kfold", "split_random"]
 
@@ -36,29 +39,15 @@ def split_random(
     Raises
     ------
     ParameterError
-        A share is not in (0, 1) or nothing is left to train on.
+        A share is not in (0, 1).
     DataError
         A part would be empty.
     """
-    total = len(ratings)
-    sizes = []
-    for name, share in (("test", test), ("valid", valid)):
-        if share is None:
-            continue
-        if not 0 < share < 1:
-            raise ParameterError(name, share, "must be a share between 0 and 1", "try 0.1")
-        sizes.append(round(share * total))
-    if sum(sizes) >= total or not all(sizes):
-        raise DataError(
-            "ratings",
-            f"{total} ratings",
-            "are too few for parts of these shares",
-            "pass more ratings or other shares",
-        )
-    shuffled = np.random.default_rng(seed).permutation(total)
-    parts = [ratings.select(cells) for cells in np.split(shuffled, np.cumsum(sizes))]
-    held_out, train = parts[:-1], parts[-1]
-    return (train, *reversed(held_out))
+    require_ratings(ratings)
+    check_integer("seed", seed, 0)
+    sizes = sizes_of(len(ratings), "ratings", test, valid)
+    shuffled = np.random.default_rng(seed).permutation(len(ratings))
+    return cut(ratings, labels(len(ratings), shuffled, sizes), len(sizes) + 1, "random")
 
 
 def kfold(
@@ -69,20 +58,17 @@ def kfold(
     The cells are numbered in their sorted order or in the table's (`order="file"`), the numbers
     shuffled by `numpy.random.RandomState(seed).shuffle`, and cut into contiguous parts, the first ones
     one larger where the number of ratings is not a multiple (Surprise's `KFold(random_state=seed)`
-    makes the same folds).
+    makes the same folds). It answers the same question as `split_random`, with every rating predicted
+    once.
 
     Raises
     ------
     ParameterError, DataError
     """
-    if isinstance(folds, bool) or not isinstance(folds, (int, np.integer)) or folds < 2:
-        raise ParameterError("folds", folds, "must be an integer of at least 2", "try folds=5")
-    if order not in ("sorted", "file"):
-        raise ParameterError("order", order, "is not a choice", "choose one of sorted, file")
-    if len(ratings) < folds:
-        raise DataError(
-            "ratings", f"{len(ratings)} ratings", f"are fewer than {folds} folds", "lower folds"
-        )
+    require_ratings(ratings)
+    check_folds(folds, len(ratings), "ratings")
+    check_integer("seed", seed, 0, 2**32 - 1)
+    check_choice("order", order, ("sorted", "file"))
     if order == "file" and ratings.file_rank is None:
         raise DataError(
             "ratings",
@@ -104,5 +90,5 @@ def _folds(
     if order == "file" and ratings.file_rank is not None:
         part_of = part_of[ratings.file_rank]
     for part in range(folds):
-        test = part_of == part
-        yield ratings.select(~test), ratings.select(test)
+        train, test = cut(ratings, part_of == part, 2, "random")
+        yield train, test
