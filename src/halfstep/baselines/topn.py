@@ -19,7 +19,8 @@ def best_of_rows(scores: Array, n: int) -> tuple[Array, Array]:
     """
     rows, columns = scores.shape
     if n < columns:
-        limit = np.partition(scores, columns - n, axis=1)[:, columns - n, None]
+        # of −scores: numpy's partition is ten times slower where most values tie below the limit
+        limit = -np.partition(-scores, n - 1, axis=1)[:, n - 1, None]
         above, equal = scores > limit, scores == limit
         room = n - np.count_nonzero(above, axis=1)[:, None]
         taken = above | (equal & (np.cumsum(equal, axis=1, dtype=np.int32) <= room))
