@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from halfstep.factors import Factors
     from halfstep.models import ExplicitMF
     from halfstep.models.saving import load
+    from halfstep.selection.tune import tune
     from halfstep.solvers import ALS, CG, GD, LBFGS, SGD, Cholesky, Subspace
     from halfstep.threads import get_num_threads, set_num_threads
 
@@ -63,6 +64,7 @@ _HOME = {
     "simulate": "data.simulate",
     "simulate_parquet": "data.simulate",
     "split_random": "evaluation",
+    "tune": "selection.tune",
 }
 
 __all__ = [
@@ -92,6 +94,7 @@ __all__ = [
     "simulate",
     "simulate_parquet",
     "split_random",
+    "tune",
 ]
 
 
