@@ -192,13 +192,19 @@ def draw(case: str, runs: dict[str, list[dict[str, Any]]], path: Path) -> None:
 
     matplotlib.use("Agg")
     from matplotlib import pyplot
-    from matplotlib.ticker import FuncFormatter
+    from matplotlib.lines import Line2D
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
     shown = {name: results[0] for name, results in runs.items() if results[0].get("trials")}
     errors = [trial["rmse"] for result in shown.values() for trial in result["trials"]]
     low = min(errors)
     high = min(float(np.quantile(errors, 0.9)), 1.1 * low)
     markers = {"count": "o", "none": "s"}
+    words = {"count": "λ times counts", "none": "λ plain"}
+    legend = [
+        Line2D([], [], color="#777777", marker=marker, linestyle="", label=words[scaling])
+        for scaling, marker in markers.items()
+    ]
     with pyplot.rc_context({"font.size": 11, "svg.hashsalt": "halfstep"}):
         picture, axes = pyplot.subplots(
             1,
@@ -220,9 +226,8 @@ def draw(case: str, runs: dict[str, list[dict[str, Any]]], path: Path) -> None:
                     vmin=low,
                     vmax=high,
                     cmap="viridis_r",
-                    label=f"λ {'times counts' if scaling == 'count' else 'plain'}",
                 )
-            place.scatter(
+            chosen = place.scatter(
                 [result["rank"]],
                 [level(result["reg"], result["scaling"], result)],
                 s=220,
@@ -232,16 +237,21 @@ def draw(case: str, runs: dict[str, list[dict[str, Any]]], path: Path) -> None:
                 label="chosen",
             )
             place.set_title(
-                f"{name}: {len(result['trials'])} trials, {result['seconds']:.1f} s,\n"
+                f"{name}\n{len(result['trials'])} complete trials, {result['seconds']:.1f} s, "
                 f"test RMSE {result['rmse']:.4f}",
                 loc="left",
                 fontsize=12,
             )
             place.set(xscale="log", yscale="log", xlabel="K")
-            place.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+            for axis in (place.xaxis, place.yaxis):
+                axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+                axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+                axis.set_minor_formatter(NullFormatter())
             place.spines[["top", "right"]].set_visible(False)
-            place.legend(frameon=False, fontsize=9)
-        axes[0][0].set_ylabel("√(λ_w λ_z), plain ones ÷ mean ratings of a row")
+        axes[0][0].set_ylabel(r"$\sqrt{\lambda_w \lambda_z}$, plain ones ÷ mean ratings of a row")
+        picture.legend(
+            handles=[*legend, chosen], loc="outside lower center", ncols=3, frameon=False
+        )
         picture.colorbar(points, ax=axes[0], label="held-out RMSE", extend="max")
         picture.suptitle(case, fontsize=14, fontweight="bold")
         path.mkdir(parents=True, exist_ok=True)

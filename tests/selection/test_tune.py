@@ -36,7 +36,6 @@ class Shrunk:
         sums = np.where(counts > 0, sums, 0.0)
         self.by_item_ = sums / (counts + self.strength)
         self.items_ = ratings.items
-        return self
 
     def rmse(self, part):
         _, items, values = part.to_arrays()
@@ -255,12 +254,21 @@ def test_arguments_that_do_not_go_together(simulated):
     with pytest.raises(ParameterError, match="metric='mae': is not a method of Shrunk"):
         hs.tune(Shrunk(), simulated, {"strength": (1, 9)}, metric="mae")
 
+
+def test_models_that_are_none(simulated):
     class Closed:
         def __init__(self, depth):
             pass
 
-    for model in (Closed(3), hs.ExplicitMF):
-        with pytest.raises((ParameterError, TypeError)):
+        def fit(self, ratings):
+            pass
+
+    for model, words in (
+        (hs.ExplicitMF, "must be a model with fit"),
+        ("ExplicitMF", "must be a model with fit"),
+        (Closed(3), "must have get_params, or its constructor's parameters as attributes"),
+    ):
+        with pytest.raises(ParameterError, match=words):
             hs.tune(model, simulated, {"depth": (1, 9)}, metric=lambda model, part: 0.0)
 
 
@@ -382,8 +390,9 @@ def test_what_the_model_refuses_ends_the_search(simulated):
         def fit(self, ratings):
             raise ValueError("a bug of the user's")
 
-    with pytest.raises(ValueError, match="a bug of the user's"):
+    with pytest.raises(ValueError, match="a bug of the user's") as caught:
         hs.tune(Broken(), simulated, {"strength": (1, 9)})
+    assert caught.value.__notes__[0].startswith("in trial 0: {'strength': ")
 
 
 # how it ends

@@ -38,15 +38,16 @@ def own_parameters(model: Any) -> dict[str, Any]:
     From `get_params` where the model has it; else every parameter of the constructor must be an
     attribute of the same name.
     """
+    if isinstance(model, type) or not hasattr(model, "fit"):
+        raise ParameterError("model", model, "must be a model with fit", "try ExplicitMF()")
     if hasattr(model, "get_params"):
         return dict(model.get_params(deep=False))
     names = [name for name in inspect.signature(type(model).__init__).parameters if name != "self"]
-    missing = [name for name in names if not hasattr(model, name)]
-    if missing or isinstance(model, type):
+    if not all(hasattr(model, name) for name in names):
         raise ParameterError(
             "model",
             model,
-            "must be an object with get_params, or with its constructor's parameters as attributes",
+            "must have get_params, or its constructor's parameters as attributes",
             "give its class get_params and set_params as scikit-learn has them",
         )
     return {name: getattr(model, name) for name in names}

@@ -10,11 +10,14 @@ from __future__ import annotations
 
 import inspect
 import math
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, Literal, NoReturn
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
 
 from halfstep.checks import check_integer, is_number
 from halfstep.data.pairs import as_ratings
@@ -108,19 +111,22 @@ class TuneResult:
 
     def __str__(self) -> str:
         chosen = ", ".join(f"{name}={_short(value)}" for name, value in self.params.items())
-        ends = [f"{self.count('complete')} complete"]
-        ends += [f"{n} {word}" for word, n in (("pruned", self.count("pruned")),) if n]
-        ends += [f"{n} failed" for n in (self.count("fail"),) if n]
+        words = {"complete": "complete", "pruned": "pruned", "fail": "failed"}
+        states = Counter(self.to_dict()["state"])
+        ends = ", ".join(
+            f"{states[state]} {word}" for state, word in words.items() if states[state]
+        )
         where = f"{self.held_out:,} held-out ratings"
         where += f" in {self.folds} folds" if self.folds > 1 else ""
         return (
             f"{chosen}: {self.metric} {self.value:.4f} on {where}, the best of "
-            f"{len(self.study.get_trials(deepcopy=False))} trials ({', '.join(ends)}) in "
-            f"{self.seconds:.3g} s"
+            f"{states.total()} trials ({ends}) in {self.seconds:.3g} s"
         )
 
 
 def _short(value: Any) -> str:
+    if isinstance(value, np.generic):
+        value = value.item()
     if isinstance(value, float):
         return f"{value:.4g}"
     if isinstance(value, tuple):
@@ -215,6 +221,7 @@ def tune(
     True
     """
     optuna = _import_optuna()
+    own_parameters(model)
     name, direction, measure = _metric(metric, model)
     _check_counts(trials, timeout, seed)
     suggest = suggestions(space, model)
@@ -222,14 +229,13 @@ def tune(
     parts = _parts(whole, folds, valid, seed)
     search = _Search(model, suggest, parts, measure, _watched(model), name == "rmse")
     with _quiet(optuna):
-        study = study or optuna.create_study(
-            direction=direction,
-            sampler=sampler or optuna.samplers.TPESampler(seed=seed, n_startup_trials=_STARTUP),
-            pruner=pruner
-            or optuna.pruners.MedianPruner(
-                n_startup_trials=_STARTUP, n_warmup_steps=_WARMUP if folds is None else 0
-            ),
-        )
+        if study is None:
+            warmup = _WARMUP if folds is None else 0
+            study = optuna.create_study(
+                direction=direction,
+                sampler=sampler or optuna.samplers.TPESampler(seed=seed, n_startup_trials=_STARTUP),
+                pruner=pruner or optuna.pruners.MedianPruner(_STARTUP, n_warmup_steps=warmup),
+            )
         _check_study(study, direction, sampler, pruner)
         begun = perf_counter()
         stopped = _run(study, search, trials, timeout, callbacks, progress)
@@ -240,9 +246,10 @@ def tune(
     fitted = None
     if refit and stopped != "interrupted":
         try:
-            fitted = _refitted(model, params, sweeps, search.watched).fit(whole)
+            fitted = _refitted(model, params, sweeps, search.watched)
+            fitted.fit(whole)
         except KeyboardInterrupt:
-            stopped = "interrupted"
+            fitted, stopped = None, "interrupted"
     value = float(best.value)
     held_out = sum(len(part) for _, part in parts)
     return TuneResult(
@@ -262,24 +269,30 @@ class _Search:
     traced: bool  # whether the metric is the trace's
 
     def __call__(self, trial: optuna.Trial) -> float:
+        from optuna import TrialPruned
+
         values: list[float] = []
         sweeps: list[int] = []
         params: Mapping[str, Any] = {}
         try:
             params = settings(self.model, self.suggest(trial))
             for train, part in self.parts:
-                fitted = self._fit(trial, fresh(self.model, params), train, part)
+                fitted = fresh(self.model, params)
+                if self._pruned_fit(trial, fitted, train, part):
+                    raise TrialPruned
                 values.append(float(self.measure(fitted, part)))
                 if self.watched and hasattr(fitted, "best_iter_"):
                     sweeps.append(int(fitted.best_iter_))
                 if len(self.parts) > 1:
                     trial.report(math.fsum(values) / len(values), len(values))
                     if len(values) < len(self.parts) and trial.should_prune():
-                        _stop_trial()
+                        raise TrialPruned
+        except TrialPruned:
+            raise
         except _FAILURES as failure:
             trial.set_user_attr("error", str(failure))
             raise
-        except HalfstepError as error:
+        except Exception as error:
             error.add_note(f"in trial {trial.number}: {dict(params)}")
             raise
         if sweeps:
@@ -289,9 +302,11 @@ class _Search:
             trial.set_user_attr("error", "the metric is not a number")
         return value
 
-    def _fit(self, trial: optuna.Trial, model: Any, train: Ratings, part: Ratings) -> Any:
+    def _pruned_fit(self, trial: optuna.Trial, model: Any, train: Ratings, part: Ratings) -> bool:
+        """Fit the model; whether the pruner stopped it."""
         if not self.watched:
-            return model.fit(train)
+            model.fit(train)
+            return False
         pruned = False
 
         def report(row: TraceRow) -> bool:
@@ -302,15 +317,7 @@ class _Search:
             return pruned
 
         model.fit(train, validation=part, callbacks=[report])
-        if pruned:
-            _stop_trial()
-        return model
-
-
-def _stop_trial() -> NoReturn:
-    from optuna import TrialPruned
-
-    raise TrialPruned
+        return pruned
 
 
 def _run(
