@@ -1,8 +1,8 @@
 """Settings chosen inside a training part, fitted to all of it, measured once on the test part.
 
 Options: `seed` of the split, and how the settings are chosen: by `params` of `ExplicitMF` (such as
-rank="auto"), by `optuna` ({"trials": …}), or by `select` ({"budget": seconds or null}). The squared
-error of every user goes to the file that `errors` names.
+rank="auto"), by `optuna` ({"trials": …, "prunes": …}), or by `select` ({"budget": seconds or null}).
+The squared error of every user goes to the file that `errors` names.
 """
 
 from __future__ import annotations
@@ -65,9 +65,14 @@ def told(found: Any) -> dict[str, Any]:
     return {"trials": trials, "validation": found.chosen.rmse}
 
 
-def by_optuna(train: hs.Ratings, trials: int, seed: int) -> tuple[Any, dict[str, Any]]:
-    """Optuna's TPE and its median pruner over the same model; a tenth of `train` is held out."""
-    found = hs.tune(hs.ExplicitMF(), train, space, trials=trials, seed=seed)
+def by_optuna(
+    train: hs.Ratings, trials: int, prunes: bool, seed: int
+) -> tuple[Any, dict[str, Any]]:
+    """Optuna's TPE over the same model, with its median pruner or none; a tenth is held out."""
+    from optuna.pruners import NopPruner
+
+    pruner = None if prunes else NopPruner()
+    found = hs.tune(hs.ExplicitMF(), train, space, trials=trials, pruner=pruner, seed=seed)
     tried = [
         {
             "rank": trial.params["rank"],
@@ -90,7 +95,7 @@ def main() -> None:
     train, test = hs.split_random(ratings, test=0.1, seed=options["seed"])
     begun = perf_counter()
     if "optuna" in options:
-        model, found = by_optuna(train, options["optuna"]["trials"], options["seed"])
+        model, found = by_optuna(train, **options["optuna"], seed=options["seed"])
     elif "select" in options:
         model, found = by_selection(train, options["select"]["budget"])
     else:
