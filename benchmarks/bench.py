@@ -41,6 +41,8 @@ PARTS: dict[str, tuple[list[str], list[str]]] = {
     "objective": (["objective.py"], ["--ratings", "100000", "--ranks", "32"]),
     "solvers": (["solvers.py"], ["simulated"]),
     "sgd": (["sgd.py"], ["--ratings", "1000000"]),
+    "selection": (["selection.py"], ["ml-100k", "--seeds", "1"]),
+    "budget": (["selection.py", "--simulated", "--seeds", "1"], ["--ratings", "1000000"]),
     "accuracy": (["accuracy.py"], ["ml-100k"]),
     "coverage": (["coverage.py"], ["ml-100k"]),
 }
@@ -63,6 +65,7 @@ HEADLINES = [
     "to LIBMF's best",
     "above the smallest J",
     "RMSE",
+    "chosen and fitted",
     "a fold",
     "covered",
     "mean width",

@@ -33,6 +33,12 @@ TABLES = [
     ),
     ("As the data grow", "growth", ["sweep", "sweep, a rating"]),
     ("The shape of the Netflix prize", "netflix", ["sweep", "sweep, a rating", "peak memory"]),
+    (
+        "Rank and λ chosen, and 200 trials of Optuna",
+        "selection",
+        ["RMSE", "chosen and fitted", "K chosen"],
+    ),
+    ("Rank and λ chosen in a minute", "budget", ["RMSE", "chosen", "K chosen"]),
     ("MovieLens, five folds", "accuracy", ["RMSE", "a fold"]),
     ("The machine", "peak", ["float32 multiply-adds", "memory, read"]),
 ]

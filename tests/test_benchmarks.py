@@ -11,6 +11,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
@@ -23,6 +24,7 @@ PARTS = [
     "objective",
     "peak",
     "reading",
+    "selection",
     "sgd",
     "solvers",
     "sweep",
@@ -82,6 +84,30 @@ def test_netflix_shape():
     figures = json.loads(done.stdout.splitlines()[-1])["figures"]
     assert all(figure["case"].startswith("480 × 18, ") for figure in figures)
     assert {figure["part"] for figure in figures} == {"netflix"}
+
+
+def test_a_budget():
+    done = run("selection", "--test", "--simulated", "--json")
+    assert done.returncode == 0, done.stderr
+    figures = json.loads(done.stdout.splitlines()[-1])["figures"]
+    assert {figure["part"] for figure in figures} == {"budget"}
+    assert {"RMSE", "chosen", "K chosen"} <= {figure["measure"] for figure in figures}
+
+
+def test_the_error_of_a_difference_is_that_between_users(monkeypatch):
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    from selection import bootstrap
+
+    rng = np.random.default_rng(0)
+    counts = rng.integers(1, 30, size=2000)
+    errors = rng.chisquare(counts)
+    found = bootstrap(errors, errors, counts)
+    assert found == 0.0
+    others = rng.chisquare(counts)
+    # by the delta method: the difference of the RMSEs is Σ (e − e') / (2 RMSE Σ n)
+    gaps = errors - others - (errors.sum() - others.sum()) / counts.sum() * counts
+    expected = np.sqrt(np.sum(gaps**2)) / (2 * np.sqrt(errors.sum() / counts.sum()) * counts.sum())
+    assert bootstrap(errors, others, counts) == pytest.approx(expected, rel=0.1)
 
 
 def test_table_of_a_part():

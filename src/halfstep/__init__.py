@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from halfstep.models.saving import load
     from halfstep.selection.result import Selection
     from halfstep.selection.select import select
+    from halfstep.selection.tune import tune
     from halfstep.solvers import ALS, CG, GD, LBFGS, SGD, Cholesky, Subspace
     from halfstep.threads import get_num_threads, set_num_threads
 
@@ -93,6 +94,7 @@ _HOME = {
     "split_leave_k_out": "evaluation",
     "split_random": "evaluation",
     "split_users": "evaluation",
+    "tune": "selection.tune",
 }
 
 __all__ = [
@@ -139,6 +141,7 @@ __all__ = [
     "split_leave_k_out",
     "split_random",
     "split_users",
+    "tune",
 ]
 
 

@@ -1,14 +1,15 @@
-"""The progress line of a long fit, on the terminal's error stream."""
+"""The progress lines of long work, on the terminal's error stream."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from halfstep.selection.result import Trial
 from halfstep.training import Listener, TraceRow
 
-__all__ = ["fit_progress", "trials_progress"]
+__all__ = ["fit_progress", "trials_progress", "tuning_progress"]
 
 
 @contextmanager
@@ -56,3 +57,27 @@ def trials_progress(shown: bool) -> Iterator[Callable[[Trial], None] | None]:
             )
 
         yield told
+
+
+@contextmanager
+def tuning_progress(trials: int | None) -> Iterator[Callable[[Any, Any], None]]:
+    """A callback of Optuna's that draws a bar over the trials with the best value so far."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    with Progress(
+        TextColumn("trial {task.completed}" + ("" if trials is None else "/{task.total}")),
+        BarColumn(bar_width=24),
+        TimeElapsedColumn(),
+        TextColumn("{task.description}"),
+        console=Console(stderr=True),
+        transient=True,
+    ) as bar:
+        task = bar.add_task("", total=trials)
+
+        def ended(study: Any, trial: Any) -> None:
+            complete = any(t.state.name == "COMPLETE" for t in study.get_trials(deepcopy=False))
+            text = f"best {study.best_value:.4f}" if complete else ""
+            bar.update(task, advance=1, description=text)
+
+        yield ended
