@@ -13,7 +13,7 @@ from halfstep.checks import check_integer, is_number
 from halfstep.data.ratings import Ratings
 from halfstep.errors import ParameterError
 from halfstep.evaluation.past import Past, check_held_out
-from halfstep.evaluation.residuals import intervals_of, predictions_of
+from halfstep.evaluation.residuals import intervals_of, predictions_of, weights_of
 from halfstep.evaluation.tables import aligned, figure
 
 __all__ = [
@@ -250,12 +250,6 @@ def interval_coverage(
         group_coverage=np.array([parts for _, parts in covered]),
         group_width=np.array([parts for _, parts in wide]),
     )
-
-
-def weights_of(test: Ratings) -> Array:
-    """c of every held-out rating, 1 where it has none (float64)."""
-    weights = test.by_user.weights
-    return np.ones(len(test)) if weights is None else weights.astype(np.float64)
 
 
 def quantile_groups(counts: Array, bins: int) -> Array:
