@@ -155,8 +155,8 @@ def compare(
     Smucker, Allan and Carterette 2007 for rankings): if the models were alike, it would not matter which
     of them stands behind which of a user's two results, so these are exchanged with probability ½ in
     every user, and p is (1 + the exchanges whose difference is at least as large) / (1 + n_resamples).
-    For "rmse", "mae" and "r2" it is the figure over all ratings that is computed again from the exchanged
-    or resampled users' sums, not the mean of the users' own errors. All p-values together are corrected
+    For "rmse", "mae" and "r2" it is the figure over all ratings that is computed again from exchanged
+    or resampled users, not the mean of the users' own errors. All p-values together are corrected
     by Holm's method, so that the chance of calling any model better that is not stays below
     1 − confidence.
 
