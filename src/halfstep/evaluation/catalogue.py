@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from halfstep.backends.base import Array
+from halfstep.evaluation.grouped import counted, summed
 
 __all__ = ["coverage", "diversity", "gini", "novelty", "popularity"]
 
@@ -72,14 +73,13 @@ def diversity(user: Array, item: Array, users: int, vectors: Array) -> Array:
     size = np.bincount(user, minlength=users).astype(np.float64)
     length = np.zeros(users)  # of the sum of the unit vectors: Σ over all ordered pairs, squared
     for d in range(unit.shape[1]):
-        length += np.bincount(user, unit[item, d], users) ** 2
-    themselves = np.bincount(user, (norms > 0)[item], users)
+        length += summed(user, unit[item, d], users) ** 2
+    themselves = summed(user, (norms > 0)[item], users)
     pairs = size * (size - 1)
     pairs[pairs <= 0] = np.nan
     return 1.0 - (length - themselves) / pairs
 
 
 def _mean(user: Array, value: Array, users: int) -> Array:
-    size = np.bincount(user, minlength=users).astype(np.float64)
-    size[size == 0] = np.nan
-    return np.bincount(user, value, users) / size
+    mean: Array = summed(user, value, users) / counted(user, users)
+    return mean

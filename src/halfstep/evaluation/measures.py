@@ -15,6 +15,7 @@ from halfstep.checks import check_choice, check_integer, is_number
 from halfstep.data.ratings import Ratings
 from halfstep.errors import DataError, ParameterError
 from halfstep.evaluation import catalogue, ranking, sampled
+from halfstep.evaluation.grouped import summed
 from halfstep.evaluation.lists import Block, HeldOut, Unknown, ask, held_out
 from halfstep.evaluation.past import Past, check_held_out
 from halfstep.evaluation.ranking import Hits
@@ -278,8 +279,8 @@ def _of_ratings(asked: Asked, test: Ratings, error: Array) -> Measure:
     names = ids.take(there)
 
     def total(values: Array) -> Array:
-        summed: Array = np.bincount(row, values, count)[there]
-        return summed
+        sums: Array = summed(row, values, count)[there]
+        return sums
 
     if asked.base == "r2":
         r = test.by_user.values.astype(np.float64)

@@ -14,6 +14,7 @@ from typing import Literal
 import numpy as np
 
 from halfstep.backends.base import Array
+from halfstep.evaluation.grouped import counted, summed
 
 __all__ = [
     "Gain",
@@ -55,9 +56,7 @@ class Hits:
 
     def relevant(self) -> Array:
         """|R_u|, NaN where it is 0 (float64)."""
-        counts = np.bincount(self.user, minlength=self.users).astype(np.float64)
-        counts[counts == 0] = np.nan
-        return counts
+        return counted(self.user, self.users)
 
     def within(self, k: int | None) -> Array:
         """True for the relevant items among the first k of their list."""
@@ -66,7 +65,7 @@ class Hits:
 
     def count(self, k: int | None) -> Array:
         """h_u(k), as a number of float64."""
-        return np.bincount(self.user, self.within(k), self.users)
+        return summed(self.user, self.within(k), self.users)
 
 
 def precision(hits: Hits, k: int) -> Array:
@@ -152,11 +151,9 @@ def ndcg(hits: Hits, k: int, gain: Gain = "linear") -> Array:
     user = hits.user[by_gain]  # ascending as it was
     place = _places(user, hits.users)
     best = place <= k
-    ideal = np.bincount(
-        user[best], gains[by_gain][best] / np.log2(place[best] + 1.0), minlength=hits.users
-    )
+    ideal = summed(user[best], gains[by_gain][best] / np.log2(place[best] + 1.0), hits.users)
     ideal[ideal == 0] = np.nan
-    dcg = np.bincount(hits.user[inside], found, hits.users)
+    dcg = summed(hits.user[inside], found, hits.users)
     value: Array = dcg / ideal
     return value
 
@@ -182,7 +179,7 @@ def area_under_curve(hits: Hits, mid_rank: Array, candidates: Array) -> Array:
     """
     known = ~np.isnan(mid_rank)
     p = np.bincount(hits.user[known], minlength=hits.users).astype(np.float64)
-    ranks = np.bincount(hits.user[known], mid_rank[known], hits.users)
+    ranks = summed(hits.user[known], mid_rank[known], hits.users)
     pairs = p * (candidates - p)
     pairs[pairs <= 0] = np.nan
     area: Array = (p * (candidates + 1) - p * (p + 1) / 2 - ranks) / pairs
@@ -208,7 +205,7 @@ def _precisions(hits: Hits, k: int) -> Array:
     inside = hits.within(k)
     order = np.lexsort((hits.rank[inside], hits.user[inside]))
     user, rank = hits.user[inside][order], hits.rank[inside][order]
-    return np.bincount(user, _places(user, hits.users) / rank, hits.users)
+    return summed(user, _places(user, hits.users) / rank, hits.users)
 
 
 def _places(user: Array, users: int) -> Array:

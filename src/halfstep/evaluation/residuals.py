@@ -18,10 +18,9 @@ _BLOCK = 1 << 20  # pairs; ids of text are Python objects while a model is asked
 
 def predictions_of(model: Any, test: Ratings, clip: bool = False) -> Array:
     """r̂ of every held-out rating, in the order of `test.by_user` (float64)."""
-    from halfstep.models.base import FactorModel
-
-    if isinstance(model, FactorModel):  # looks up every id once, not once for each rating
-        return model._residuals(test, None, clip)[1]
+    if hasattr(model, "_residuals"):  # looks up every id once, not once for each rating
+        fitted: Array = model._residuals(test, None, clip)[1]
+        return fitted
     options = {"clip": True} if clip else {}
     blocks = [np.asarray(answer) for answer in _asked(model, test, options)]
     return np.concatenate(blocks).astype(np.float64)

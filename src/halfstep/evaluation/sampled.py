@@ -18,6 +18,7 @@ import numpy as np
 from halfstep.backends.base import Array
 from halfstep.data.ratings import Ratings, take_rows
 from halfstep.errors import DataError
+from halfstep.evaluation.grouped import counted, summed
 from halfstep.evaluation.lists import HeldOut
 from halfstep.evaluation.past import Past
 
@@ -179,7 +180,5 @@ def _given(ids: Array, past: Past, candidates: Mapping[Any, Any]) -> Array:
 
 
 def _mean(part: HeldOut, values: Array) -> Array:
-    counts = np.bincount(part.user, minlength=len(part.ids)).astype(np.float64)
-    counts[counts == 0] = np.nan
-    mean: Array = np.bincount(part.user, values, len(part.ids)) / counts
+    mean: Array = summed(part.user, values, len(part.ids)) / counted(part.user, len(part.ids))
     return mean
