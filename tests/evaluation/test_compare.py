@@ -123,6 +123,15 @@ def test_p_of_a_mean_over_users_is_scipys():
     assert found.p == pytest.approx(oracle.pvalue, abs=0.014)
 
 
+def test_equally_large_differences_count_however_they_are_summed():
+    """Nine users with d = ±0.1: every exchange is at least as large as the smallest possible sum."""
+    one = np.array([0.1, 0.3, 0.7, 0.2, 0.9, 1.7, 0.4, 0.5, 2.3])[:, None]
+    signs = np.array([1, -1, 1, -1, 1, -1, 1, -1, 1])[:, None]
+    test, models = part_with_errors(one, one + 0.1 * signs)
+    for name in ("mae", "user_mae"):
+        assert hs.compare(models, test, name).differences[0].p == 1.0
+
+
 def test_the_rmse_over_ratings_is_not_the_mean_over_users():
     """Most users are better under one model, most ratings under the other."""
     one, two = np.full((30, 40), 1.0), np.full((30, 40), 1.2)

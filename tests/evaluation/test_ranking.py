@@ -207,6 +207,8 @@ def test_text_ids_ask_an_integer_model():
     assert hs.evaluate(model, text, "auc", train=past)["auc"].value == pytest.approx(
         one["auc"].value, rel=1e-12
     )
+    known = train.select(np.arange(0, len(train), 2))
+    assert hs.evaluate(model, known, "auc", train=past).repeated == len(known)
 
 
 # --------------------------------------------------------------- who and what counts
@@ -433,6 +435,21 @@ def test_sampled_items_by_seed_and_by_lists():
         for seed in (0, 0, 1)
     ]
     assert figures[0] == figures[1] != figures[2]
+
+    class Drifting(Scripted):
+        drift = 0.0
+
+        def predict(self, users, items):
+            self.drift += 1e-9
+            return super().predict(users, items) - self.drift
+
+    train, test = ratings_of([[1.0, np.nan, np.nan]]), ratings_of([[np.nan, 5.0, np.nan]])
+    items = test.items.take(
+        [1, 2]
+    ).tolist()  # the item itself is no rival, whatever its score is now
+    model = Drifting(train, [[0.0, 1.0, 0.0]])
+    listed = hs.evaluate(model, test, "sampled_mrr", candidates={"user 00": items}, n_resamples=0)
+    assert listed["sampled_mrr"].value == 1.0
     with pytest.raises(DataError, match="held-out user without a list"):
         hs.evaluate(model, test, "sampled_mrr", candidates={0: [1, 2]})
     with pytest.raises(ParameterError, match="negatives=0"):

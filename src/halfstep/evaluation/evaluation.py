@@ -300,14 +300,8 @@ def _intervals(
 
 
 def same_units(measures: Sequence[Measure]) -> list[list[int]]:
-    """Positions of measures over the same users or items, together: they are resampled at once."""
-    groups: list[list[int]] = []
+    """Positions of measures over equally many users or items, together: they are resampled at once."""
+    groups: dict[int, list[int]] = {}
     for place, measure in enumerate(measures):
-        for group in groups:
-            first = measures[group[0]]
-            if measure.unit == first.unit and np.array_equal(measure.ids, first.ids):
-                group.append(place)
-                break
-        else:
-            groups.append([place])
-    return groups
+        groups.setdefault(len(measure.ids), []).append(place)
+    return list(groups.values())
