@@ -16,7 +16,7 @@ class Scripted:
     def predict(self, users, items):
         return self.scores[self.users_.lookup(users), self.items_.lookup(items)]
 
-    def recommend(self, users, n, exclude_seen=True, ratings=None):
+    def recommend(self, users, n, exclude_seen=True, ratings=None, candidates=None):
         index = np.full((len(users), n), -1)
         found = np.full((len(users), n), np.nan)
         for place, row in enumerate(self.users_.lookup(users)):
@@ -26,6 +26,8 @@ class Scripted:
                 cells = self.history_ if ratings is None else ratings.by_user
                 seen = cells.indices[cells.indptr[row] : cells.indptr[row + 1]]
                 best = best[~np.isin(best, seen)]
+            if candidates is not None:
+                best = best[np.isin(best, self.items_.lookup(candidates[users[place]]))]
             best = best[:n]
             index[place, : len(best)] = best
             found[place, : len(best)] = self.scores[row, best]

@@ -202,7 +202,7 @@ def test_text_ids_ask_an_integer_model():
     two = hs.evaluate(model, text, names, n_resamples=0)
     for name in names[:-1]:
         assert one[name].value == pytest.approx(two[name].value, rel=1e-12)
-    assert 0 < two["sampled_mrr"].value <= 1
+    assert 0 < two["sampled_mrr"].value <= 1  # the users come in another order: other draws
     past = hs.Ratings.from_arrays(*(list(map(str, ids)) for ids in train.to_arrays()[:2]))
     assert hs.evaluate(model, text, "auc", train=past)["auc"].value == pytest.approx(
         one["auc"].value, rel=1e-12
@@ -242,16 +242,19 @@ def test_users_that_the_model_does_not_know():
     test = hs.Ratings.from_arrays(
         [*new, 0], [items[0], 10**7, items[1], 10**7], [4.0, 5.0, 3.0, 1.0]
     )
-    names = ["hit_rate@20", "auc", "rmse"]
+    names = ["hit_rate@20", "auc", "rmse", "sampled_mrr"]
     skipped = hs.evaluate(model, test, names, n_resamples=0)
     assert (skipped.unknown, skipped.ranked, skipped.users) == (2, 1, 3)
     assert skipped["hit_rate@20"].ids.tolist() == [0]
     assert skipped["hit_rate@20"].value == 0.0  # its one item is not known, and cannot be hit
     assert not len(skipped["auc"].ids)
+    free = 20 - np.count_nonzero(ratings.to_arrays()[0] == 0)
+    assert skipped["sampled_mrr"].value == pytest.approx(1 / (1 + free))  # behind all
     assert len(skipped["rmse"].ids) == 3
     empty = hs.evaluate(model, test, names, unknown="empty", n_resamples=0)
     assert empty["hit_rate@20"].values.tolist() == [0.0, 0.0, 0.0]
     assert empty["auc"].values.tolist() == [0.5, 0.5]  # no order at all
+    assert empty["sampled_mrr"].values[1:] == pytest.approx([1 / 20, 1 / 20])
     by_bias = hs.evaluate(model, test, names, unknown="bias", n_resamples=0)
     assert by_bias["hit_rate@20"].values.tolist() == [0.0, 1.0, 1.0]
     assert "2 users with held-out ratings are not known" in str(by_bias)
@@ -435,21 +438,19 @@ def test_sampled_items_by_seed_and_by_lists():
         for seed in (0, 0, 1)
     ]
     assert figures[0] == figures[1] != figures[2]
-
-    class Drifting(Scripted):
-        drift = 0.0
-
-        def predict(self, users, items):
-            self.drift += 1e-9
-            return super().predict(users, items) - self.drift
-
-    train, test = ratings_of([[1.0, np.nan, np.nan]]), ratings_of([[np.nan, 5.0, np.nan]])
-    items = test.items.take(
-        [1, 2]
-    ).tolist()  # the item itself is no rival, whatever its score is now
-    model = Drifting(train, [[0.0, 1.0, 0.0]])
-    listed = hs.evaluate(model, test, "sampled_mrr", candidates={"user 00": items}, n_resamples=0)
-    assert listed["sampled_mrr"].value == 1.0
+    popular = train.items.take(np.argsort(-np.diff(train.by_item.indptr))[:9]).tolist()
+    lists_of = dict.fromkeys(test.users.values.tolist(), popular)
+    found = hs.evaluate(model, test, "sampled_hit_rate@3", candidates=lists_of)
+    own = []
+    for user, items in relevant_items(test, None).items():
+        rivals = {item: [i for i in popular if i != item] for item in items}  # itself left out
+        scores = {
+            item: model.predict([user] * (1 + len(rivals[item])), [item, *rivals[item]])
+            for item in items
+        }
+        ranks = [1 + np.count_nonzero(scores[item][1:] > scores[item][0]) for item in items]
+        own.append(np.mean([rank <= 3 for rank in ranks]))
+    assert found["sampled_hit_rate@3"].values == pytest.approx(own)
     with pytest.raises(DataError, match="held-out user without a list"):
         hs.evaluate(model, test, "sampled_mrr", candidates={0: [1, 2]})
     with pytest.raises(ParameterError, match="negatives=0"):

@@ -175,8 +175,8 @@ def evaluate(
     Parameters
     ----------
     model : a fitted model
-        With `predict(users, items)` for errors of ratings and for `sampled_…`, and
-        `recommend(users, n=, exclude_seen=, ratings=)` for rankings.
+        With `predict(users, items)` for errors of ratings, and `recommend(users, n=, exclude_seen=,
+        ratings=)` for rankings (for `sampled_…` with `candidates=`).
     test : Ratings
         Held-out ratings. Their weights count in errors of ratings (r2 too), not in rankings.
     metrics : names

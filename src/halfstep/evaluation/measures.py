@@ -430,6 +430,7 @@ def _of_samples(
         part,
         past,
         test,
+        {"unknown": "bias"} if options.unknown == "bias" else {},
         negatives=int(options.negatives),
         seed=int(options.seed),
         candidates=options.candidates,

@@ -62,6 +62,7 @@ def sampled_ranks(
     part: HeldOut,
     past: Past,
     test: Ratings,
+    options: dict[str, Any],
     *,
     negatives: int,
     seed: int,
@@ -69,11 +70,13 @@ def sampled_ranks(
 ) -> Array:
     """The rank of every relevant item of `part` among the sampled items of its user, from 1.
 
-    By `model.predict`; equal scores stand in the order of the item ids, as in `recommend`. A user's
-    relevant items are ranked one by one among the same sample.
+    By `model.recommend` with `candidates`. A user's relevant items are ranked one by one among the same
+    sample; one that the model does not list comes last.
 
     Parameters
     ----------
+    options : dict
+        More arguments of `recommend`.
     negatives, seed
         How many items are drawn for each user, without replacement and with equal chances, from the
         items of the catalogue that the user has neither in training nor held out; all of them where they
@@ -89,27 +92,63 @@ def sampled_ranks(
     """
     ranks = np.zeros(len(part.user), dtype=np.int64)
     rng = np.random.default_rng(seed)
-    step = max(1, _ENTRIES // negatives)
+    most = int(np.bincount(part.user, minlength=1).max())
+    step = max(1, _ENTRIES // (negatives + most))
     for begin in range(0, len(part.ids), step):
         ids = part.ids[begin : begin + step]
         if candidates is None:
             rivals = draw_free(*_touched(ids, past, test), len(past.catalogue), negatives, rng)
         else:
             rivals = _given(ids, past, candidates)
-        there = rivals >= 0
-        scores = np.full(rivals.shape, -np.inf)
-        if there.any():
-            users = np.repeat(ids, there.sum(axis=1))
-            scores[there] = model.predict(users, past.catalogue.take(rivals[there]))
         first, last = np.searchsorted(part.user, [begin, begin + step])
-        for low in range(first, last, step):  # one user may have many relevant items
-            own = slice(low, min(low + step, last))
-            row, item = part.user[own] - begin, part.item[own][:, None]
-            named = test.items.take(test.by_user.indices[part.cell[own]])
-            score = np.asarray(model.predict(ids[row], named), dtype=np.float64)[:, None]
-            ahead = (scores[row] > score) | ((scores[row] == score) & (rivals[row] < item))
-            ahead &= there[row] & (rivals[row] != item)
-            ranks[own] = 1 + np.count_nonzero(ahead, axis=1)
+        own = slice(first, last)
+        asked = part.asked[begin : begin + step]
+        ranks[own] = _ranks_of_block(
+            model, past, ids, asked, rivals, part.user[own] - begin, part.item[own], options
+        )
+    return ranks
+
+
+def _ranks_of_block(
+    model: Any,
+    past: Past,
+    ids: Array,
+    asked: Array,
+    rivals: Array,
+    row: Array,
+    item: Array,
+    options: dict[str, Any],
+) -> Array:
+    """The ranks of the relevant `item` of user `row` among the `rivals` of that user."""
+    n = len(past.catalogue)
+    whose, column = np.nonzero(rivals >= 0)
+    rival = np.sort(whose * n + rivals[whose, column])
+    own = row * n + item
+    itself = (item >= 0) & np.isin(own, rival)
+    ranks: Array = 1 + np.bincount(whose, minlength=len(ids))[row] - itself  # behind all of them
+    listed = np.unique(np.concatenate([rival, own[item >= 0]]))
+    bounds = np.searchsorted(listed, np.arange(len(ids) + 1) * n)
+    named = past.catalogue.take(listed % n)
+    users = np.flatnonzero(asked & (np.diff(bounds) > 0))
+    if not len(users):
+        return ranks
+    found = model.recommend(
+        ids[users],
+        n=int(np.diff(bounds).max()),
+        exclude_seen=False,
+        candidates={ids[u]: named[bounds[u] : bounds[u + 1]] for u in users.tolist()},
+        **options,
+    )
+    if not len(found.found):
+        return ranks
+    sizes = np.diff(found.offsets)
+    place = np.repeat(users, sizes) * n + past.catalogue.lookup(found.found)
+    rivals_before = np.concatenate([[0], np.cumsum(np.isin(place, rival))])
+    rivals_before = rivals_before[:-1] - np.repeat(rivals_before[found.offsets[:-1]], sizes)
+    order = np.argsort(place)
+    at = order[np.minimum(np.searchsorted(place, own, sorter=order), len(place) - 1)]
+    there = (item >= 0) & (place[at] == own)
+    ranks[there] = 1 + rivals_before[at[there]]
     return ranks
 
 
