@@ -29,6 +29,7 @@ from halfstep.evaluation.splits import UserSplit
 from halfstep.evaluation.splits.leaks import cells_of
 from halfstep.evaluation.splits.parts import check_share
 from halfstep.models.base import FactorModel
+from halfstep.models.explicit import ExplicitMF
 
 __all__ = ["evaluate"]
 
@@ -135,6 +136,7 @@ def evaluate(
 # ------------------------------------------------------------- cross-validation
 
 _FIGURES = (
+    ("rank", "rank", ".0f"),
     ("rmse", "RMSE", ".4f"),
     ("mae", "MAE", ".4f"),
     ("train_rmse", "train RMSE", ".4f"),
@@ -155,7 +157,7 @@ def _cross_validation(
         [
             ("ratings", f"{len(ratings):,} of {m:,} users and {n:,} items"),
             ("folds", f"{folds}, dealt {kind}, seed {seed}"),
-            ("model", f"rank {model.rank}, reg {model.reg} ({model.reg_scaling})"),
+            ("model", _described(model)),
         ]
     )
     out.say()
@@ -189,6 +191,17 @@ def _cross_validation(
         "seed": seed,
         "cross_validation": found.as_dict(),
     }
+
+
+def _described(model: ExplicitMF) -> str:
+    """What is fitted; where something is to be chosen, that it is for every fit anew."""
+    given = model._check()
+    if not given.open:
+        return f"rank {model.rank}, reg {model.reg} ({given.reg_scaling})"
+    names = (("rank", model.rank), ("reg", model.reg))
+    kept = [f"{name} {value}" for name, value in names if value != "auto"]
+    chosen = [name for name, value in names if value == "auto"]
+    return ", ".join([*kept, f"{' and '.join(chosen)} chosen on the training ratings of every fit"])
 
 
 def _digits(value: float, form: str) -> str:
@@ -274,10 +287,7 @@ def _one_split(
                 f"{len(held_out):,} ratings, {new_users:,} of users and {new_items:,} of items of "
                 "which nothing else is known",
             ),
-            (
-                "model",
-                f"rank {model.rank}, reg {model.reg} ({model.reg_scaling}), seed {model.seed}",
-            ),
+            ("model", f"{_described(model)}, seed {model.seed}"),
         ]
     )
     out.say()

@@ -25,7 +25,7 @@ class _Model(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Fold:
-    """The figures of one fold; seconds are wall-clock."""
+    """The figures of one fold; seconds are wall-clock, `rank` is K (0 of a model that has none)."""
 
     rmse: float
     mae: float
@@ -33,6 +33,7 @@ class Fold:
     fit_seconds: float
     predict_seconds: float
     sweeps: int
+    rank: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +126,7 @@ def cross_validate(
             fit_seconds=fitted - begun,
             predict_seconds=predicted - fitted,
             sweeps=len(trace),
+            rank=getattr(fresh, "rank_", 0),
         )
         done.append(fold)
         if on_fold is not None:
