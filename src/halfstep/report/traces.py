@@ -11,10 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["Curve", "traces_chart"]
+from halfstep.report.theme import COLOURS
 
-_COLOURS = ("#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-"""Okabe and Ito's, told apart by all kinds of eyes."""
+__all__ = ["Curve", "traces_chart"]
 
 _WIDTH, _HEIGHT, _LINE = 380, 300, 15
 _WORST = 1.15
@@ -87,7 +86,7 @@ def _panel(points: dict[str, list[tuple[float, float]]], title: str, *, log: boo
     colour = altair.Color(
         "solver:N",
         scale=altair.Scale(
-            domain=names, range=[_COLOURS[i % len(_COLOURS)] for i in range(len(names))]
+            domain=names, range=[COLOURS[i % len(COLOURS)] for i in range(len(names))]
         ),
         legend=None,
     )

@@ -1,0 +1,163 @@
+"""How rank and λ were chosen: the held-out error of every setting that was tried."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import Any
+
+from halfstep.report.parts import Figure, Section, Table
+from halfstep.report.subject import Held, Subject
+from halfstep.report.theme import COLOURS, GRID, chart, framed, ramp
+from halfstep.selection import Selection, Trial
+
+__all__ = ["choice_section", "selection_of"]
+
+_MOST_RANKS = 6
+_SHOWN = 8
+_WORST = 12  # standard errors above the best: what is worse lies beyond the figure
+
+
+def selection_of(subject: Subject) -> Selection | None:
+    """What the model, or the one that was measured for it, has tried."""
+    models = [subject.model]
+    if isinstance(subject.held, Held):
+        models.append(subject.held.model)
+    found = (getattr(model, "selection_", None) for model in models)
+    return next((selection for selection in found if isinstance(selection, Selection)), None)
+
+
+def choice_section(selection: Selection) -> Section:
+    """RMSE against λ_w with a line for each rank, for each scaling; and the best trials as a table."""
+    tried = len(selection.trials)
+    sampled = sum(trial.ratings < selection.best.ratings for trial in selection.trials)
+    lead = f"{tried} settings were tried, each measured on held-out ratings ({selection.held_out:,}"
+    lead += ")." if selection.folds == 1 else f" in {selection.folds} parts, one after the other)."
+    if sampled:
+        lead += f" {sampled} of them were fitted to a sample of the users (hollow points)."
+    scalings = dict.fromkeys(trial.reg_scaling for trial in selection.trials)
+    parts = [_surface(selection, scaling, len(scalings) > 1) for scaling in scalings]
+    return Section("choice", "The choice of rank and λ", [*parts, _best(selection)], lead)
+
+
+def _surface(selection: Selection, scaling: str, several: bool) -> Figure:
+    import altair as alt
+
+    trials = [trial for trial in selection.trials if trial.reg_scaling == scaling]
+    best, chosen = selection.best, selection.chosen
+    se = best.standard_error
+    ranks = _shown_ranks(trials, chosen)
+    low = min(min(trial.rmse for trial in trials), best.rmse) - max(se, 1e-3 * best.rmse)
+    limit = max(best.rmse + _WORST * se, chosen.rmse + 2 * se, min(t.rmse for t in trials) + 2 * se)
+    high = min(max(trial.rmse for trial in trials), max(limit, 1.02 * best.rmse))
+    high += 0.05 * (high - low)
+    shown = [t for t in trials if t.rmse <= high and t.rank in ranks and t.reg.user > 0]
+    # of settings with the same rank and λ_w, the line takes the best
+    lowest: dict[tuple[int, float, bool], float] = defaultdict(lambda: float("inf"))
+    for trial in shown:
+        key = (trial.rank, trial.reg.user, _whole(trial, selection))
+        lowest[key] = min(lowest[key], trial.rmse)
+    lines = [
+        {"series": f"K = {rank}", "x": reg, "y": rmse, "line": f"{rank} {whole}"}
+        for (rank, reg, whole), rmse in sorted(lowest.items())
+    ]
+    dots: list[dict[str, Any]] = [
+        {"series": f"K = {t.rank}", "x": t.reg.user, "y": t.rmse, "whole": _whole(t, selection)}
+        for t in shown
+    ]
+    colour = alt.Color(
+        "series:N",
+        scale=alt.Scale(domain=[f"K = {rank}" for rank in ranks], range=list(ramp(len(ranks)))),
+        legend=alt.Legend(symbolType="stroke", columns=3),
+    )
+    places = sorted({row["x"] for row in dots}) or [1.0]
+    domain = [places[0] / 1.25, places[-1] * 1.25]
+    x = alt.X("x:Q", title="λ of the users", scale=alt.Scale(type="log", domain=domain, nice=False))
+    y = alt.Y(
+        "y:Q",
+        title="held-out RMSE",
+        scale=alt.Scale(domain=[low, high], nice=False, zero=False),
+        axis=alt.Axis(format=".3f"),
+    )
+    x = x.axis(format="~g", values=_ticks(places), labelOverlap=True)
+    band = chart([{"y": best.rmse - se, "y2": min(best.rmse + se, high)}])
+    picture = band.mark_rect(color=GRID, opacity=0.8).encode(y=y, y2="y2:Q")
+    picture += chart(lines).mark_line(clip=True).encode(x=x, y=y, color=colour, detail="line:N")
+    for whole in (True, False):
+        rows = [row for row in dots if row["whole"] is whole]
+        mark = {"filled": True, "size": 42} if whole else {"filled": False, "size": 34}
+        picture += (
+            chart(rows).mark_point(opacity=1, clip=True, **mark).encode(x=x, y=y, color=colour)
+        )
+    if chosen.reg_scaling == scaling and chosen.reg.user > 0:
+        ring = chart([{"x": chosen.reg.user, "y": chosen.rmse}])
+        picture += ring.mark_point(size=260, color=COLOURS[0], strokeWidth=2.5).encode(x=x, y=y)
+    left = len(trials) - len(shown)
+    beyond = f" {left} of its {len(trials)} settings lie beyond the figure." if left else ""
+    return Figure(
+        f"surface-{scaling}",
+        f"Error by rank and λ, λ scaled by {'counts' if scaling == 'count' else 'nothing'}"
+        if several
+        else "Error by rank and λ",
+        _told(selection, scaling),
+        "The held-out RMSE against λ of the users, one line for each rank; the band is one standard "
+        f"error around the lowest error of all, the ring is the choice.{beyond}",
+        framed(picture),
+    )
+
+
+def _told(selection: Selection, scaling: str) -> str:
+    best, chosen = selection.best, selection.chosen
+    if chosen.reg_scaling != scaling:
+        own = min(
+            (trial for trial in selection.trials if trial.reg_scaling == scaling),
+            key=lambda trial: trial.rmse,
+        )
+        return (
+            f"The lowest RMSE with this scaling is {own.rmse:.4f} (K = {own.rank}, "
+            f"λ = {own.reg.user:g}), against {best.rmse:.4f} with the other."
+        )
+    reason = selection.reason.rstrip(".")
+    whole = [t for t in selection.trials if t.ratings == best.ratings]
+    near = sum(trial.rmse <= best.rmse + best.standard_error for trial in whole)
+    what = "is the only one" if near == 1 else f"is one of {near}"
+    return (
+        f"{reason}: K = {chosen.rank} with λ = {chosen.reg.user:g} has RMSE {chosen.rmse:.4f} ± "
+        f"{chosen.standard_error:.4f} and {what} within one standard error of the best, {best.rmse:.4f}."
+    )
+
+
+def _whole(trial: Trial, selection: Selection) -> bool:
+    return trial.ratings == selection.best.ratings
+
+
+def _shown_ranks(trials: list[Trial], chosen: Trial) -> list[int]:
+    """The ranks of the lowest errors, and the chosen one, ascending."""
+    order = sorted(trials, key=lambda trial: (trial is not chosen, trial.rmse))
+    return sorted(list(dict.fromkeys(trial.rank for trial in order))[:_MOST_RANKS])
+
+
+def _ticks(places: list[float]) -> list[float]:
+    ticks = [float(f"{step}e{power}") for power in range(-8, 8) for step in (1, 2, 5)]
+    return [tick for tick in ticks if places[0] / 1.25 <= tick <= places[-1] * 1.25]
+
+
+def _best(selection: Selection) -> Table:
+    order = sorted(selection.trials, key=lambda t: (not _whole(t, selection), t.rmse))
+    kept = order[:_SHOWN]
+    if not any(trial is selection.chosen for trial in kept):
+        kept[-1] = selection.chosen
+    rows: list[list[str | list[str]]] = [
+        [
+            f"{trial.rank}{' (chosen)' if trial is selection.chosen else ''}",
+            " / ".join(f"{v:.3g}" for v in (trial.reg.user, trial.reg.item, trial.reg.bias)),
+            trial.reg_scaling,
+            f"{trial.sweeps}",
+            f"{trial.rmse:.4f} ± {trial.standard_error:.4f}",
+        ]
+        for trial in kept
+    ]
+    ended = {"interrupted": "; it was interrupted", "budget": "; its time was up"}
+    how = ended.get(selection.stopped, "")
+    told = f"The {len(rows)} best of the {len(order)} settings of the search{how}."
+    columns = ("K", "λ of users / items / biases", "scaling", "sweeps", "held-out RMSE")
+    return Table("trials", "The best settings", told, columns, rows, frozenset({3, 4}))
