@@ -11,6 +11,7 @@ __all__ = ["Label", "placed"]
 
 _GAP = 7.0  # between a point and its label
 _AIR = 2.0  # around every label
+_DOT = 4.0  # half the size of a point
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,10 +38,13 @@ def placed(
     frame and covers no label and no point that is there already.
     """
     labels: list[Label] = []
-    taken: list[tuple[float, float, float, float]] = []
+    texts_there: list[tuple[float, ...]] = []
+    dots: list[tuple[float, ...]] = []
     for number, ((x, y), text) in enumerate(zip(points, texts, strict=True)):
         wide, half = text_width(text, size), 0.6 * size
-        dot = (x - 4, y - 4, x + 4, y + 4)
+        dot = (x - _DOT, y - _DOT, x + _DOT, y + _DOT)
+        if any(_touch(dot, other) for other in texts_there):
+            continue
         for left, middle in (
             (x + _GAP, y),
             (x - _GAP - wide, y),
@@ -49,9 +53,10 @@ def placed(
         ):
             box = (left - _AIR, middle - half - _AIR, left + wide + _AIR, middle + half + _AIR)
             inside = box[0] >= 0 and box[1] >= 0 and box[2] <= width and box[3] <= height
-            if inside and not any(_touch(box, other) for other in taken):
+            if inside and not any(_touch(box, other) for other in [*texts_there, *dots]):
                 labels.append(Label(number, text, left, middle))
-                taken += [box, dot]
+                texts_there.append(box)
+                dots.append(dot)
                 break
     return labels
 

@@ -1,8 +1,8 @@
 """What a report is about: the ratings, the model, and the held-out ratings that measure it.
 
 A saved model has usually been fitted to all ratings; errors on these would be training errors. So where
-no held-out part is given, a share of the ratings is held out at random, and a copy of the model (same rank,
-same λ, as many sweeps as the model kept) is fitted to the rest and measured.
+no held-out part is given, a share of the ratings is held out at random, and a copy of the model (same
+rank, same λ, as many sweeps as the model kept) is fitted to the rest and measured.
 """
 
 from __future__ import annotations
@@ -133,8 +133,8 @@ def _by_a_copy(model: FactorModel, ratings: Ratings, seed: int) -> Held | str:
         )
     how = (
         f"Measured on {len(test):,} ratings ({SHARE:.0%}, drawn at random with seed {seed}) that a copy "
-        f"of the model with the same settings, fitted to the other {len(train):,}, has not seen: the model "
-        "itself may have seen all of them."
+        f"of the model with the same settings, fitted to the other {len(train):,}, has not seen: the "
+        "model itself may have seen all of them."
     )
     return Held(fresh, train, test, how)
 

@@ -287,9 +287,25 @@ def _page(report: Report) -> bytes:
         report=report,
         version=__version__,
         style=Markup(text.render(roles=ROLES)),
+        lone=_lone(report),
         drawn={name: Markup(svg) for name, svg in _drawn(report).items()},
     )
     return whole.encode("utf-8")
+
+
+def _lone(report: Report) -> set[str]:
+    """The figures that stand alone in their row of two: their words go beside them."""
+    lone: set[str] = set()
+    for section in report.sections:
+        open_row = ""
+        for part in section.parts:
+            if not isinstance(part, Figure) or part.narrow is not None:
+                lone |= {open_row}
+                open_row = ""
+            else:
+                open_row = "" if open_row else part.id
+        lone |= {open_row}
+    return lone - {""}
 
 
 def _sheet(report: Report, path: Path) -> bytes:

@@ -14,7 +14,9 @@ __all__ = ["choice_section", "selection_of"]
 
 _MOST_RANKS = 6
 _SHOWN = 8
-_WORST = 12  # standard errors above the best: what is worse lies beyond the figure
+_MOST_TICKS = 8
+_WORST = 1.04
+"""The figure ends at this multiple of the lowest error (and 12 standard errors above it)."""
 
 
 def selection_of(subject: Subject) -> Selection | None:
@@ -33,7 +35,9 @@ def choice_section(selection: Selection) -> Section:
     lead = f"{tried} settings were tried, each measured on held-out ratings ({selection.held_out:,}"
     lead += ")." if selection.folds == 1 else f" in {selection.folds} parts, one after the other)."
     if sampled:
-        lead += f" {sampled} of them were fitted to a sample of the users (hollow points)."
+        lead += (
+            f" {sampled} of them were fitted to a sample of the users (hollow points, thin lines)."
+        )
     scalings = dict.fromkeys(trial.reg_scaling for trial in selection.trials)
     parts = [_surface(selection, scaling, len(scalings) > 1) for scaling in scalings]
     return Section("choice", "The choice of rank and λ", [*parts, _best(selection)], lead)
@@ -46,18 +50,20 @@ def _surface(selection: Selection, scaling: str, several: bool) -> Figure:
     best, chosen = selection.best, selection.chosen
     se = best.standard_error
     ranks = _shown_ranks(trials, chosen)
-    low = min(min(trial.rmse for trial in trials), best.rmse) - max(se, 1e-3 * best.rmse)
-    limit = max(best.rmse + _WORST * se, chosen.rmse + 2 * se, min(t.rmse for t in trials) + 2 * se)
-    high = min(max(trial.rmse for trial in trials), max(limit, 1.02 * best.rmse))
+    lowest_here = min(trial.rmse for trial in trials)
+    low = min(lowest_here, best.rmse) - max(se, 1e-3 * best.rmse)
+    limit = max(best.rmse + 12 * se, _WORST * best.rmse, chosen.rmse + 2 * se, lowest_here + 2 * se)
+    high = min(max(trial.rmse for trial in trials), limit)
     high += 0.05 * (high - low)
-    shown = [t for t in trials if t.rmse <= high and t.rank in ranks and t.reg.user > 0]
+    shown = [trial for trial in trials if trial.rank in ranks and trial.reg.user > 0]
+    left = len(trials) - sum(trial.rmse <= high for trial in shown)
     # of settings with the same rank and λ_w, the line takes the best
     lowest: dict[tuple[int, float, bool], float] = defaultdict(lambda: float("inf"))
     for trial in shown:
         key = (trial.rank, trial.reg.user, _whole(trial, selection))
         lowest[key] = min(lowest[key], trial.rmse)
     lines = [
-        {"series": f"K = {rank}", "x": reg, "y": rmse, "line": f"{rank} {whole}"}
+        {"series": f"K = {rank}", "x": reg, "y": rmse, "whole": whole}
         for (rank, reg, whole), rmse in sorted(lowest.items())
     ]
     dots: list[dict[str, Any]] = [
@@ -78,20 +84,20 @@ def _surface(selection: Selection, scaling: str, several: bool) -> Figure:
         scale=alt.Scale(domain=[low, high], nice=False, zero=False),
         axis=alt.Axis(format=".3f"),
     )
-    x = x.axis(format="~g", values=_ticks(places), labelOverlap=True)
+    x = x.axis(format=".2~g", values=_ticks(places), labelOverlap="greedy")
     band = chart([{"y": best.rmse - se, "y2": min(best.rmse + se, high)}])
     picture = band.mark_rect(color=GRID, opacity=0.8).encode(y=y, y2="y2:Q")
-    picture += chart(lines).mark_line(clip=True).encode(x=x, y=y, color=colour, detail="line:N")
     for whole in (True, False):
-        rows = [row for row in dots if row["whole"] is whole]
-        mark = {"filled": True, "size": 42} if whole else {"filled": False, "size": 34}
-        picture += (
-            chart(rows).mark_point(opacity=1, clip=True, **mark).encode(x=x, y=y, color=colour)
-        )
+        rows = [row for row in lines if row["whole"] is whole]
+        points = [row for row in dots if row["whole"] is whole]
+        line = {"strokeWidth": 2.2} if whole else {"strokeWidth": 1.2, "strokeDash": [3, 3]}
+        mark = {"filled": True, "size": 42} if whole else {"filled": False, "size": 30}
+        picture += chart(rows).mark_line(clip=True, **line).encode(x=x, y=y, color=colour)
+        drawn = chart(points).mark_point(opacity=1, clip=True, **mark)
+        picture += drawn.encode(x=x, y=y, color=colour)
     if chosen.reg_scaling == scaling and chosen.reg.user > 0:
         ring = chart([{"x": chosen.reg.user, "y": chosen.rmse}])
         picture += ring.mark_point(size=260, color=COLOURS[0], strokeWidth=2.5).encode(x=x, y=y)
-    left = len(trials) - len(shown)
     beyond = f" {left} of its {len(trials)} settings lie beyond the figure." if left else ""
     return Figure(
         f"surface-{scaling}",
@@ -121,7 +127,7 @@ def _told(selection: Selection, scaling: str) -> str:
     near = sum(trial.rmse <= best.rmse + best.standard_error for trial in whole)
     what = "is the only one" if near == 1 else f"is one of {near}"
     return (
-        f"{reason}: K = {chosen.rank} with λ = {chosen.reg.user:g} has RMSE {chosen.rmse:.4f} ± "
+        f"{reason}. K = {chosen.rank} with λ = {chosen.reg.user:g} has RMSE {chosen.rmse:.4f} ± "
         f"{chosen.standard_error:.4f} and {what} within one standard error of the best, {best.rmse:.4f}."
     )
 
@@ -137,7 +143,10 @@ def _shown_ranks(trials: list[Trial], chosen: Trial) -> list[int]:
 
 
 def _ticks(places: list[float]) -> list[float]:
-    ticks = [float(f"{step}e{power}") for power in range(-8, 8) for step in (1, 2, 5)]
+    """What was tried, where that is not much; else the numbers step · 10^k."""
+    if len(places) <= _MOST_TICKS:
+        return places
+    ticks = [float(f"{step}e{power}") for power in range(-8, 9) for step in (1, 2, 5)]
     return [tick for tick in ticks if places[0] / 1.25 <= tick <= places[-1] * 1.25]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+
 from halfstep.evaluation import baseline_rmse, error_by_activity, error_by_popularity
 from halfstep.evaluation.breakdowns import ErrorTable
 from halfstep.report.parts import Figure, Missing, Section
@@ -17,6 +18,7 @@ Errors = Mapping[str, tuple[float, float | None]]
 
 MODEL = "this model"
 _GROUPS = 8
+_FEW = 0.01
 
 
 def errors_of(held: Held) -> dict[str, tuple[float, float | None]]:
@@ -50,7 +52,6 @@ def _against(errors: Errors) -> Figure:
     rows = [
         {"name": name, "x": errors[name][0], "told": f"{errors[name][0]:.4f}"} for name in order
     ]
-    worst = rows[0]["x"]
     y = alt.Y("name:N", sort=order, title=None).axis(
         labelColor=INK, labelLimit=170, labelPadding=10, grid=True
     )
@@ -79,7 +80,7 @@ def _against(errors: Errors) -> Figure:
         "baselines",
         "Against baselines",
         f"{sentence}.",
-        f"The RMSE of {', '.join(order)} on the held-out ratings, the worst being {worst:.4f}.",
+        "The RMSE on the held-out ratings: the further to the left, the better.",
         framed(picture, height=max(220, height)),
     )
 
@@ -87,14 +88,15 @@ def _against(errors: Errors) -> Figure:
 def _by_group(table: ErrorTable, side: str, errors: Errors) -> Figure:
     import altair as alt
 
-    spans = [
-        f"{low:,}" if low == high else f"{low:,}–{high:,}"
-        for low, high in zip(table.lowest.tolist(), table.highest.tolist(), strict=True)
-    ]
-    rmse = table.rmse.tolist()
-    rows = [{"group": span, "y": value} for span, value in zip(spans, rmse, strict=True)]
+    lows, highs, sizes, rmse = (
+        column.tolist() for column in (table.lowest, table.highest, table.ratings, table.rmse)
+    )
+    # the few ratings of rows that training does not know would set the scale for all others
+    aside = lows[0] == highs[0] == 0 and len(rmse) > 1 and sizes[0] < _FEW * sum(sizes)
+    groups = range(1 if aside else 0, len(rmse))
+    rows = [{"group": _span(lows[g], highs[g], "–"), "y": rmse[g]} for g in groups]
     x = alt.X("group:N", sort=None, title=f"training ratings of the {side}").axis(
-        labelAngle=-35, labelLimit=120
+        labelAngle=-35, labelLimit=120, labelOverlap=False
     )
     y = alt.Y("y:Q", title="RMSE", scale=alt.Scale(zero=False, padding=12)).axis(format=".3~f")
     picture = chart(rows).mark_line(
@@ -103,15 +105,20 @@ def _by_group(table: ErrorTable, side: str, errors: Errors) -> Figure:
     picture = picture.encode(x=x, y=y)
     whole = chart([{"y": errors[MODEL][0]}]).mark_rule(strokeDash=[4, 4], color=INK, opacity=0.6)
     picture += whole.encode(y="y:Q")
-    first, last = rmse[0], rmse[-1]
-    who = {"user": ("Users", "activity of the user"), "item": ("Items", "popularity of the item")}
-    few, by = who[side]
-    told = f"{few} with {spans[0]} training ratings have RMSE {first:.3f}"
-    if len(rows) > 1:
-        told += f", those with {spans[-1]} have {last:.3f}"
-        worst = max(range(len(rmse)), key=lambda g: rmse[g])
-        if worst not in (0, len(rmse) - 1):
+    few, by = {
+        "user": ("Users", "activity of the user"),
+        "item": ("Items", "popularity of the item"),
+    }[side]
+    spans = {g: _span(lows[g], highs[g], " to ") for g in groups}
+    first, last = groups[0], groups[-1]
+    told = f"{few} with {spans[first]} training ratings have RMSE {rmse[first]:.3f}"
+    if first != last:
+        told += f", those with {spans[last]} have {rmse[last]:.3f}"
+        worst = max(groups, key=lambda g: rmse[g])
+        if worst not in (first, last):
             told += f", and those with {spans[worst]} the largest, {rmse[worst]:.3f}"
+    if aside:
+        told += f"; without any, for {sizes[0]:,} of the held-out ratings, it is {rmse[0]:.3f}"
     return Figure(
         f"error-by-{side}",
         f"By {by}",
@@ -120,3 +127,7 @@ def _by_group(table: ErrorTable, side: str, errors: Errors) -> Figure:
         f"{side} has; the dashed line is the RMSE of all.",
         framed(picture),
     )
+
+
+def _span(lowest: int, highest: int, dash: str) -> str:
+    return f"{lowest:,}" if lowest == highest else f"{lowest:,}{dash}{highest:,}"

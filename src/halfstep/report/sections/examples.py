@@ -44,7 +44,7 @@ def _alike(subject: Subject, least: int) -> Part:
         ][:_NEIGHBOURS]
         if near:
             name = subject.names.item(ids.id_at(k))
-            rows.append([name, [other for other, _ in near], [f"{c:.2f}" for _, c in near]])
+            rows.append([name, [f"{cosine:.2f} {other}" for other, cosine in near]])
             closest = max(closest, (name, *near[0]), key=lambda found: found[2])
     if not rows:
         return Missing(*where, "No item has neighbours.")
@@ -52,9 +52,8 @@ def _alike(subject: Subject, least: int) -> Part:
         *where,
         f"The closest of these pairs is «{closest[0]}» and «{closest[1]}» (cosine {closest[2]:.2f} of "
         "their factors).",
-        ("one of the most rated", "items that are most like it", "cosine"),
+        ("one of the most rated", "cosine, and items that are most like it"),
         rows,
-        frozenset({2}),
     )
 
 
@@ -85,23 +84,24 @@ def _for_user(subject: Subject, row: int, kind: str, rated: int, least: int, num
     top: Any = None
     try:
         for item, score in told:
+            shares = list(model.explain(user, item))[:_REASONS]
             reasons = [
-                f"{names.item(other)} (rated {rating:g}): {share:+.2f}"
-                for other, rating, share in list(model.explain(user, item))[:_REASONS]
+                f"{share:+.2f} {names.item(other)}, rated {rating:g}"
+                for other, rating, share in shares
                 if share > 0
             ]
             rows.append(
                 [names.item(item), f"{score:.2f}", reasons or ["what everybody thinks of it"]]
             )
-            top = top or (names.item(item), score, reasons)
+            top = top or (names.item(item), score, names.item(shares[0][0]) if reasons else "")
     except SingularSystemError:
         return Missing(*where, "The user's system has no unique solution (reg is 0).")
     count = f"{rated:,} rating{'' if rated == 1 else 's'}"
-    because = f", mostly for {top[2][0].rsplit(' (rated', 1)[0]}" if top[2] else ""
+    because = f"; what speaks for it most is «{top[2]}»" if top[2] else ""
     return Table(
         *where,
         f"From {count} the first recommendation is «{top[0]}», predicted {top[1]:.2f}{because}.",
-        ("recommended", "predicted", "what speaks for it most"),
+        ("recommended", "predicted", "share in it, and the rating that it comes from"),
         rows,
         frozenset({1}),
     )

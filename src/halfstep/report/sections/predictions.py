@@ -62,8 +62,8 @@ def _spread(held: Held) -> Figure:
     first, last = rows[0], rows[-1]
     told = (
         f"The middle prediction for a rating of {first['x']} is {first['q2']:.2f}, for "
-        f"{last['x']} it is {last['q2']:.2f}: predictions have a standard deviation of {np.std(p):.2f}, ratings one of "
-        f"{np.std(r):.2f}"
+        f"{last['x']} it is {last['q2']:.2f}: predictions have a standard deviation of "
+        f"{np.std(p):.2f}, ratings one of {np.std(r):.2f}"
     )
     return Figure(
         "spread",
@@ -201,7 +201,7 @@ def _covered(
         f"Intervals that were asked to hold {told['x']:.0%} of the ratings hold {told['y']:.1%} of "
         f"{len(test):,} that neither the fit nor the calibration has seen; they are {told['width']:.2g} "
         "wide on average.",
-        "The share of held-out ratings that lie in their interval, against the level that was asked for; "
-        "on the dotted diagonal intervals hold what they promise.",
+        "The share of held-out ratings that lie in their interval, against the level that was asked "
+        "for; on the dotted diagonal intervals hold what they promise.",
         framed(picture),
     )
