@@ -22,11 +22,15 @@ class Names:
         self._titles = {str(key): str(title) for key, title in (titles or {}).items()}
 
     def item(self, item: Any) -> str:
-        """«Heat (1995)», or «item 17» where it has no title."""
+        """«Heat (1995)»; where it has no title «item 17», or the id that is a text."""
         title = printable(self._titles.get(str(item), "")).strip()
-        return title or f"item {printable(str(item))}"
+        return title or _by_id("item", item)
 
     @staticmethod
     def user(user: Any) -> str:
-        """«user 17»."""
-        return f"user {printable(str(user))}"
+        """«user 17», or the id that is a text."""
+        return _by_id("user", user)
+
+
+def _by_id(side: str, known: Any) -> str:
+    return printable(known) if isinstance(known, str) else f"{side} {known}"

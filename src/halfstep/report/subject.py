@@ -26,6 +26,7 @@ from halfstep.evaluation import split_random
 from halfstep.models.base import FactorModel
 from halfstep.models.calibration import rows_of
 from halfstep.report.names import Names
+from halfstep.wording import counted
 
 __all__ = ["Held", "Subject", "held_out"]
 
@@ -115,7 +116,12 @@ def held_out(
             "are among those that the model was fitted to",
             "pass ratings that it has not seen, or no test=",
         )
-    how = f"Measured on {len(test):,} held-out ratings that the fit has not seen."
+    how = f"Measured on {len(test):,} held-out ratings that the fit has not seen"
+    how += (
+        "."
+        if measured is None
+        else "; the model was then fitted again, which the other parts show."
+    )
     return Held(asked, _fitted_to(asked, ratings), test, how)
 
 
@@ -123,13 +129,13 @@ def _by_a_copy(model: FactorModel, ratings: Ratings, seed: int) -> Held | str:
     try:
         train, test = split_random(ratings, test=SHARE, seed=seed)
     except DataError:
-        return f"{len(ratings):,} ratings are too few to hold {SHARE:.0%} of them out"
+        return f"{counted(len(ratings), 'rating')}: too few to hold {SHARE:.0%} of them out"
     fresh: Any = type(model)(**_settled(model))
     try:
         fresh.fit(train)
     except (SingularSystemError, DivergedError) as error:
         return (
-            f"a copy of the model could not be fitted to {1 - SHARE:.0%} of the ratings ({error})"
+            f"A copy of the model could not be fitted to {1 - SHARE:.0%} of the ratings ({error})"
         )
     how = (
         f"Measured on {len(test):,} ratings ({SHARE:.0%}, drawn at random with seed {seed}) that a copy "

@@ -14,7 +14,7 @@ from halfstep.files import replace_file
 from halfstep.models.base import FactorModel
 from halfstep.report.parts import Figure, Section
 from halfstep.report.picture import check_drawing
-from halfstep.wording import percent
+from halfstep.wording import counted, error_text, percent
 
 __all__ = ["Report", "check_report", "write_report"]
 
@@ -224,10 +224,11 @@ def _model_facts(model: FactorModel) -> str:
         told += f", {reg.bias:.3g} for biases"
     scaled = "times the number of ratings" if objective.reg_scaling == "count" else "not scaled"
     fitted = model.data_summary_.get("ratings")
-    to = f" to {fitted:,} ratings" if isinstance(fitted, int) else ""
-    sweeps = f"{model.best_iter_} sweep{'' if model.best_iter_ == 1 else 's'}"
+    to = f" to {counted(fitted, 'rating')}" if isinstance(fitted, int) else ""
+    sweeps = counted(model.best_iter_, "sweep")
     return (
-        f"{told} ({scaled}); fitted{to} of {len(f.user_ids):,} users and {len(f.item_ids):,} items in "
+        f"{told} ({scaled}); fitted{to} of {counted(len(f.user_ids), 'user')} and "
+        f"{counted(len(f.item_ids), 'item')} in "
         f"{sweeps}, seed {model._fitted_params.get('seed', 0)}."
     )
 
@@ -246,9 +247,9 @@ def _facts(
     ]
     if errors is not None:
         rmse, mae = errors[MODEL]
-        facts.append(("held-out RMSE", f"{rmse:.4f}"))
+        facts.append(("held-out RMSE", error_text(rmse)))
         if mae is not None:
-            facts.append(("held-out MAE", f"{mae:.4f}"))
+            facts.append(("held-out MAE", error_text(mae)))
     return tuple(facts)
 
 

@@ -7,18 +7,17 @@ from typing import Any
 import numpy as np
 
 from halfstep.backends.base import Array
-from halfstep.errors import ParameterError
 from halfstep.models.base import FactorModel
 from halfstep.report.lettering import shortened
 from halfstep.report.parts import Figure, Missing, Section, Table
 from halfstep.report.placing import placed
 from halfstep.report.subject import Subject
 from halfstep.report.theme import COLOURS, INK, MUTED, PAPER, chart, framed
-from halfstep.wording import percent
+from halfstep.wording import counted, percent
 
 __all__ = ["axes_section"]
 
-_WIDE, _NARROW = (860, 520), (400, 420)
+_WIDE, _NARROW = (860, 520), (330, 380)
 _CELL = 9  # pixels of a bin of the map
 _LETTERS = 11
 _TITLE = 170  # pixels of a label
@@ -30,18 +29,19 @@ _AXES = 4
 def axes_section(subject: Subject) -> Section:
     """Singular values; the map of the items; the items at the ends of each axis."""
     section = Section("axes", "What the factors are about")
-    try:
-        canonical = subject.model.canonical()
-    except ParameterError as error:  # non-negative factors have no canonical axes
-        section.parts.append(Missing("map", "The map of the items", f"{error}."))
+    if subject.model.objective_.nonnegative:
+        why = "Non-negative factors have axes of their own: a rotation would break W, Z ≥ 0."
+        section.parts.append(Missing("map", "The map of the items", why))
         return section
+    canonical = subject.model.canonical()
     values = subject.model.singular_values()
     least = subject.well_known
     known = np.flatnonzero(subject.item_counts >= max(least, 1))
-    section.parts.append(_spectrum(values))
+    if values[0] > 0:
+        section.parts.append(_spectrum(values))
     Z = canonical.factors_.item_factors.astype(np.float64)
-    if canonical.rank_ < 2 or len(known) < 3 or not np.any(values[:2] > 0):
-        why = "A map needs two factors and three items."
+    if len(values) < 2 or not values[1] > 0 or len(known) < 3:
+        why = "A map needs two factors that are not 0, and three items."
         section.parts.append(Missing("map", "The map of the items", why))
     else:
         section.parts.append(_map(subject, canonical, Z, known, values))
@@ -50,7 +50,7 @@ def axes_section(subject: Subject) -> Section:
     lead = (
         "The factors are rotated so that the axes are uncorrelated and ordered by what they carry; "
         "predictions do not change by it. Figures and tables show the "
-        f"{len(known):,} items of at least {least:,} rating{'' if least == 1 else 's'}."
+        f"{counted(len(known), 'item')} of at least {counted(least, 'rating')}."
     )
     return Section(section.id, section.title, section.parts, lead)
 
@@ -73,11 +73,12 @@ def _spectrum(values: Array) -> Figure:
     picture = chart(rows).mark_line(
         color=COLOURS[1], point=alt.OverlayMarkDef(size=30, filled=True, color=COLOURS[1])
     )
-    two = percent(float(shares[:2].sum()))
-    enough = int(np.searchsorted(np.cumsum(shares), 0.9)) + 1
-    told = f"The first two of {len(values)} axes carry {two} of what the factors explain"
-    if len(values) > 2:
-        told += f", and {min(enough, len(values))} carry 90%"
+    enough = min(int(np.searchsorted(np.cumsum(shares), 0.9)) + 1, len(values))
+    told = "The only axis carries all that the factors explain"
+    if len(values) > 1:
+        first, two = percent(float(shares[0])), percent(float(shares[:2].sum()))
+        told = f"Of {len(values)} axes the first carries {first} of what the factors explain, "
+        told += f"the first two {two}, and 90% takes {enough}"
     return Figure(
         "spectrum",
         "What each axis carries",

@@ -9,6 +9,7 @@ from halfstep.report.parts import Figure, Section, Table
 from halfstep.report.subject import Held, Subject
 from halfstep.report.theme import COLOURS, GRID, chart, framed, ramp
 from halfstep.selection import Selection, Trial
+from halfstep.wording import error_text
 
 __all__ = ["choice_section", "selection_of"]
 
@@ -82,7 +83,7 @@ def _surface(selection: Selection, scaling: str, several: bool) -> Figure:
         "y:Q",
         title="held-out RMSE",
         scale=alt.Scale(domain=[low, high], nice=False, zero=False),
-        axis=alt.Axis(format=".3f"),
+        axis=alt.Axis(format=".4~g"),
     )
     x = x.axis(format=".2~g", values=_ticks(places), labelOverlap="greedy")
     band = chart([{"y": best.rmse - se, "y2": min(best.rmse + se, high)}])
@@ -119,16 +120,17 @@ def _told(selection: Selection, scaling: str) -> str:
             key=lambda trial: trial.rmse,
         )
         return (
-            f"The lowest RMSE with this scaling is {own.rmse:.4f} (K = {own.rank}, "
-            f"λ = {own.reg.user:g}), against {best.rmse:.4f} with the other."
+            f"The lowest RMSE with this scaling is {error_text(own.rmse)} (K = {own.rank}, "
+            f"λ = {own.reg.user:g}), against {error_text(best.rmse)} with the other."
         )
     reason = selection.reason.rstrip(".")
     whole = [t for t in selection.trials if t.ratings == best.ratings]
     near = sum(trial.rmse <= best.rmse + best.standard_error for trial in whole)
     what = "is the only one" if near == 1 else f"is one of {near}"
     return (
-        f"{reason}. K = {chosen.rank} with λ = {chosen.reg.user:g} has RMSE {chosen.rmse:.4f} ± "
-        f"{chosen.standard_error:.4f} and {what} within one standard error of the best, {best.rmse:.4f}."
+        f"{reason}. K = {chosen.rank} with λ = {chosen.reg.user:g} has RMSE {error_text(chosen.rmse)} ± "
+        f"{error_text(chosen.standard_error)} and {what} within one standard error of the best, "
+        f"{error_text(best.rmse)}."
     )
 
 
@@ -161,7 +163,7 @@ def _best(selection: Selection) -> Table:
             " / ".join(f"{v:.3g}" for v in (trial.reg.user, trial.reg.item, trial.reg.bias)),
             trial.reg_scaling,
             f"{trial.sweeps}",
-            f"{trial.rmse:.4f} ± {trial.standard_error:.4f}",
+            f"{error_text(trial.rmse)} ± {error_text(trial.standard_error)}",
         ]
         for trial in kept
     ]

@@ -9,7 +9,7 @@ from halfstep.evaluation.breakdowns import ErrorTable
 from halfstep.report.parts import Figure, Missing, Section
 from halfstep.report.subject import Held, Subject
 from halfstep.report.theme import COLOURS, INK, chart, framed
-from halfstep.wording import percent
+from halfstep.wording import error_text, percent
 
 __all__ = ["Errors", "error_section", "errors_of"]
 
@@ -50,7 +50,7 @@ def _against(errors: Errors) -> Figure:
 
     order = sorted(errors, key=lambda name: -errors[name][0])
     rows = [
-        {"name": name, "x": errors[name][0], "told": f"{errors[name][0]:.4f}"} for name in order
+        {"name": name, "x": errors[name][0], "told": error_text(errors[name][0])} for name in order
     ]
     y = alt.Y("name:N", sort=order, title=None).axis(
         labelColor=INK, labelLimit=170, labelPadding=10, grid=True
@@ -64,16 +64,16 @@ def _against(errors: Errors) -> Figure:
     picture += told.encode(x=x, y=y, text="told:N")
     rmse, mae = errors[MODEL]
     others = {name: pair[0] for name, pair in errors.items() if name != MODEL}
-    sentence = f"The model's RMSE is {rmse:.4f}"
+    sentence = f"The model's RMSE is {error_text(rmse)}"
     if mae is not None:
-        sentence += f" (MAE {mae:.4f})"
+        sentence += f" (MAE {error_text(mae)})"
     if others:
         best = min(others, key=lambda name: others[name])
         gain = 1 - rmse / others[best]
         sentence += (
-            f", {percent(gain)} below that of the best baseline, {best} ({others[best]:.4f})"
+            f", {percent(gain)} below that of the best baseline, {best} ({error_text(others[best])})"
             if gain > 0
-            else f": the baseline «{best}» ({others[best]:.4f}) is as good or better"
+            else f": the baseline «{best}» ({error_text(others[best])}) is as good or better"
         )
     height = 90 + 44 * len(rows)
     return Figure(
@@ -111,14 +111,14 @@ def _by_group(table: ErrorTable, side: str, errors: Errors) -> Figure:
     }[side]
     spans = {g: _span(lows[g], highs[g], " to ") for g in groups}
     first, last = groups[0], groups[-1]
-    told = f"{few} with {spans[first]} training ratings have RMSE {rmse[first]:.3f}"
+    told = f"{few} with {spans[first]} training ratings have RMSE {rmse[first]:.3g}"
     if first != last:
-        told += f", those with {spans[last]} have {rmse[last]:.3f}"
+        told += f", those with {spans[last]} have {rmse[last]:.3g}"
         worst = max(groups, key=lambda g: rmse[g])
         if worst not in (first, last):
-            told += f", and those with {spans[worst]} the largest, {rmse[worst]:.3f}"
+            told += f", and those with {spans[worst]} the largest, {rmse[worst]:.3g}"
     if aside:
-        told += f"; without any, for {sizes[0]:,} of the held-out ratings, it is {rmse[0]:.3f}"
+        told += f"; without any, for {sizes[0]:,} of the held-out ratings, it is {rmse[0]:.3g}"
     return Figure(
         f"error-by-{side}",
         f"By {by}",

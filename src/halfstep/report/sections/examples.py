@@ -9,6 +9,7 @@ import numpy as np
 from halfstep.errors import SingularSystemError
 from halfstep.report.parts import Missing, Part, Section, Table
 from halfstep.report.subject import Subject
+from halfstep.wording import counted
 
 __all__ = ["examples_section"]
 
@@ -21,7 +22,7 @@ def examples_section(subject: Subject) -> Section:
     """Neighbours of the most rated items; recommendations of three users with their reasons."""
     least = max(subject.well_known, 1)
     lead = (
-        f"Only items of at least {least:,} rating{'' if least == 1 else 's'} are shown, the upper half: "
+        f"Only items of at least {counted(least, 'rating')} are shown, the upper half: "
         "of the others little is known."
     )
     parts: list[Part] = [_alike(subject, least), *_recommended(subject, least)]
@@ -91,16 +92,16 @@ def _for_user(subject: Subject, row: int, kind: str, rated: int, least: int, num
                 if share > 0
             ]
             rows.append(
-                [names.item(item), f"{score:.2f}", reasons or ["what everybody thinks of it"]]
+                [names.item(item), f"{score:.3g}", reasons or ["what everybody thinks of it"]]
             )
             top = top or (names.item(item), score, names.item(shares[0][0]) if reasons else "")
     except SingularSystemError:
         return Missing(*where, "The user's system has no unique solution (reg is 0).")
-    count = f"{rated:,} rating{'' if rated == 1 else 's'}"
     because = f"; what speaks for it most is «{top[2]}»" if top[2] else ""
     return Table(
         *where,
-        f"From {count} the first recommendation is «{top[0]}», predicted {top[1]:.2f}{because}.",
+        f"From {counted(rated, 'rating')} the first recommendation is «{top[0]}», predicted "
+        f"{top[1]:.3g}{because}.",
         ("recommended", "predicted", "share in it, and the rating that it comes from"),
         rows,
         frozenset({1}),

@@ -8,12 +8,13 @@ import numpy as np
 
 from halfstep.backends.base import Array
 from halfstep.data.ratings import Ratings
-from halfstep.errors import DataError, HalfstepError, ParameterError
+from halfstep.errors import DataError
 from halfstep.models.base import FactorModel
 from halfstep.models.calibration import Calibration, calibrated, features, rows_of
 from halfstep.report.parts import Figure, Missing, Part, Section
 from halfstep.report.subject import Held, Subject
 from halfstep.report.theme import COLOURS, INK, MUTED, chart, framed
+from halfstep.wording import counted
 
 __all__ = ["predictions_section"]
 
@@ -61,9 +62,9 @@ def _spread(held: Held) -> Figure:
     picture += middle.encode(x=x, y="q2:Q") + target.encode(x=x, y="r:Q")
     first, last = rows[0], rows[-1]
     told = (
-        f"The middle prediction for a rating of {first['x']} is {first['q2']:.2f}, for "
-        f"{last['x']} it is {last['q2']:.2f}: predictions have a standard deviation of "
-        f"{np.std(p):.2f}, ratings one of {np.std(r):.2f}"
+        f"The middle prediction for a rating of {first['x']} is {first['q2']:.3g}, for "
+        f"{last['x']} it is {last['q2']:.3g}: predictions have a standard deviation of "
+        f"{np.std(p):.3g}, ratings one of {np.std(r):.3g}"
     )
     return Figure(
         "spread",
@@ -116,8 +117,7 @@ def _calibration(held: Held) -> Part:
             {"x": at, "y": mean, "low": mean - 2 * error, "high": mean + 2 * error, "n": count}
         )
     if len(rows) < 2:
-        why = f"{len(r):,} held-out ratings are too few for it"
-        return Missing(*where, f"{why}.")
+        return Missing(*where, f"{counted(len(r), 'held-out rating')}: too few for it.")
     domain = [
         min(low, min(row["low"] for row in rows)),
         max(high, max(row["high"] for row in rows)),
@@ -137,8 +137,8 @@ def _calibration(held: Held) -> Part:
     worst = rows[int(np.argmax(np.abs(gaps)))]
     return Figure(
         *where,
-        f"What is predicted is observed on average to within {typical:.2f}; the largest gap is at "
-        f"predictions of about {worst['x']:.2g}, where the mean rating is {worst['y']:.2f}.",
+        f"What is predicted is observed on average to within {typical:.2g}; the largest gap is at "
+        f"predictions of about {worst['x']:.3g}, where the mean rating is {worst['y']:.3g}.",
         "The mean observed rating against the predicted one, with two standard errors to each side; on "
         "the dotted diagonal they are equal.",
         framed(picture),
@@ -151,6 +151,8 @@ def _calibration(held: Held) -> Part:
 def _coverage(held: Held, seed: int) -> Part:
     where = ("coverage", "Intervals")
     model = held.model
+    if model.objective_.nonnegative:
+        return Missing(*where, "Rows of non-negative factors have no formula for their variance.")
     half = min(len(held.test) // 2, _MOST_MEASURED)
     order = np.random.default_rng(seed).permutation(len(held.test))
     test = held.test.select(order[:half])
@@ -160,15 +162,10 @@ def _coverage(held: Held, seed: int) -> Part:
             calibration = calibrated(
                 model, held.test.select(order[half : 2 * half]), None, seed, "native"
             )
-    except (DataError, ParameterError) as error:
-        why = "are too few to calibrate intervals" if isinstance(error, DataError) else None
-        told = f"{len(held.test):,} held-out ratings {why}" if why else _as_sentence(error)
-        return Missing(*where, f"{told}.")
+    except DataError:
+        held_out = counted(len(held.test), "held-out rating")
+        return Missing(*where, f"{held_out}: too few to calibrate intervals and to test them.")
     return _covered(where, model, calibration, test)
-
-
-def _as_sentence(error: HalfstepError) -> str:
-    return str(error).rstrip(".")
 
 
 def _covered(
@@ -196,11 +193,13 @@ def _covered(
     dots = chart(rows).mark_point(filled=True, size=60, opacity=1, color=COLOURS[0])
     picture += dots.encode(x=at, y=y)
     told = rows[-2] if len(rows) == len(_LEVELS) else rows[-1]
+    parts = 1 / len(test) + 1 / sum(calibration.counts)  # both are samples
+    chance = 2 * float(np.sqrt(told["x"] * (1 - told["x"]) * parts))
     return Figure(
         *where,
-        f"Intervals that were asked to hold {told['x']:.0%} of the ratings hold {told['y']:.1%} of "
-        f"{len(test):,} that neither the fit nor the calibration has seen; they are {told['width']:.2g} "
-        "wide on average.",
+        f"Intervals that were asked to hold {told['x']:.0%} of the ratings hold {told['y']:.1%} "
+        f"(± {chance:.1%}) of {len(test):,} that neither the fit nor the calibration has seen; they are "
+        f"{told['width']:.3g} wide on average.",
         "The share of held-out ratings that lie in their interval, against the level that was asked "
         "for; on the dotted diagonal intervals hold what they promise.",
         framed(picture),

@@ -11,7 +11,7 @@ from halfstep.data.ratings import Ratings
 from halfstep.report.parts import Figure, Missing, Part, Section
 from halfstep.report.subject import Subject
 from halfstep.report.theme import COLOURS, GRID, MUTED, chart, framed, series
-from halfstep.wording import percent
+from halfstep.wording import counted, percent
 
 __all__ = ["ratings_section"]
 
@@ -19,6 +19,7 @@ _MOST_LEVELS = 20  # a scale of more values is drawn in bins
 _BINS = 30
 _MOST_SPANS = 72
 _POINTS = 160
+_FEW = 10
 _SIDES = {"items": COLOURS[0], "users": COLOURS[1]}
 
 
@@ -31,7 +32,7 @@ def ratings_section(subject: Subject) -> Section:
     }
     m, n = ratings.shape
     lead = (
-        f"{len(ratings):,} ratings of {n:,} items by {m:,} users: "
+        f"{counted(len(ratings), 'rating')} of {counted(n, 'item')} by {counted(m, 'user')}: "
         f"{percent(ratings.density)} of all pairs."
     )
     parts = [_long_tail(counts), _counts(counts), _scale(ratings), _activity(ratings)]
@@ -103,21 +104,18 @@ def _counts(counts: dict[str, Array]) -> Figure:
         format="~s", values=_decades(max(row["y"] for row in rows))
     )
     items = counts["items"]
-    few = int(np.count_nonzero(items < 10))
+    few = int(np.count_nonzero(items < _FEW))
+    middle = {name: int(np.median(of)) for name, of in counts.items()}
+    rare = "no item has" if not few else f"{percent(few / len(items))} of the items have"
     return Figure(
         "counts",
         "Ratings of each",
-        f"The most rated item has {_times(int(items[0]))}, the median item {int(np.median(items)):,} "
-        f"and the median user {int(np.median(counts['users'])):,}; {percent(few / len(items))} of the "
-        "items have fewer than 10.",
+        f"The most rated item has {counted(int(items[0]), 'rating')}, the median item "
+        f"{middle['items']:,} and the median user {middle['users']:,}; {rare} fewer than {_FEW}.",
         "The number of ratings of every item and of every user, from the largest to the smallest, both "
         "axes logarithmic.",
         framed(chart(rows).mark_line().encode(x=x, y=y, color=_colour())),
     )
-
-
-def _times(count: int) -> str:
-    return f"{count:,} rating{'' if count == 1 else 's'}"
 
 
 def _decades(most: float) -> list[int]:
@@ -185,7 +183,7 @@ def _activity(ratings: Ratings) -> Part:
     seconds = _as_seconds(ratings.time)
     if seconds is None or seconds.max() == seconds.min():
         return Missing(*where, "The times of the ratings are all the same, or no dates.")
-    return _over_time(where, seconds, ratings.by_user.values)
+    return _over_time(where, seconds)
 
 
 def _as_seconds(time: Array) -> Array | None:
@@ -227,7 +225,7 @@ def _spans(seconds: Array) -> tuple[str, str, Array, Array]:
     return span[1], span[2], number - first, starts.astype("datetime64[s]")
 
 
-def _over_time(where: tuple[str, str], seconds: Array, values: Array) -> Figure:
+def _over_time(where: tuple[str, str], seconds: Array) -> Figure:
     import altair as alt
 
     name, form, place, starts = _spans(seconds)
@@ -242,17 +240,13 @@ def _over_time(where: tuple[str, str], seconds: Array, values: Array) -> Figure:
     bars = chart(rows).mark_bar(color=COLOURS[1], stroke=GRID, strokeWidth=0.5)
     most = int(np.argmax(counts))
     busiest = _dated(starts[most], form)
-    means = np.bincount(place, values, spans) / np.maximum(counts, 1)
-    sure = counts >= max(30, 0.002 * len(values))
-    drift = ""
-    if np.count_nonzero(sure) > 1:
-        low, high = means[sure].min(), means[sure].max()
-        drift = f"; the mean rating of a {name} lies between {low:.2f} and {high:.2f}"
+    often = counts[most] / float(np.median(counts[counts > 0]))
+    more = f", {often:.2g} times the median {name}" if often >= 1.05 else ""
     of = f"the week of {busiest}" if name == "week" else busiest
     return Figure(
         *where,
         f"Ratings run from {_dated(seconds.min(), _DAY)} to {_dated(seconds.max(), _DAY)}; "
-        f"the busiest {name} ({of}) has {percent(counts[most] / len(values))} of them{drift}.",
+        f"the busiest {name} ({of}) has {percent(counts[most] / len(seconds))} of them{more}.",
         f"The number of ratings in every {name}.",
         framed(bars.encode(x=x, x2="x2:T", y=y)),
     )

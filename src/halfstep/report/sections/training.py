@@ -9,7 +9,7 @@ from halfstep.report.parts import Figure, Missing, Section
 from halfstep.report.subject import Held, Subject
 from halfstep.report.theme import COLOURS, INK, chart, framed, series
 from halfstep.training import TraceRow
-from halfstep.wording import percent
+from halfstep.wording import counted, error_text, percent
 
 __all__ = ["training_section"]
 
@@ -57,9 +57,7 @@ def _objective(model: FactorModel, rows: list[TraceRow]) -> Figure:
     values = [{"sweep": row.sweep, "y": row.objective} for row in rows]
     y = alt.Y("y:Q", title="J", scale=alt.Scale(zero=False)).axis(format="~s")
     line = chart(values).mark_line(color=COLOURS[1], point=_points(rows, COLOURS[1]))
-    stop = (
-        f"The fit ended after {_sweeps(rows[-1].sweep)}, {_WHY.get(model.stopped_, model.stopped_)}"
-    )
+    stop = f"The fit ended after {counted(rows[-1].sweep, 'sweep')}, {_WHY.get(model.stopped_, model.stopped_)}"
     fell = ""
     if len(rows) > 1:
         last = (rows[-2].objective - rows[-1].objective) / (abs(rows[-2].objective) or 1.0)
@@ -95,7 +93,7 @@ def _errors(model: FactorModel, rows: list[TraceRow]) -> Figure:
     lines = chart(values).mark_line(point=_points(rows, None))
     lines = lines.encode(x=_sweep(rows), y=y, color=series(names, colours))
     first, last = rows[0].train_rmse, rows[-1].train_rmse
-    told = f"The training RMSE falls from {first:.4f} to {last:.4f}"
+    told = f"The training RMSE falls from {error_text(first)} to {error_text(last)}"
     if len(names) == 1:
         told += "; no validation part was watched in this fit"
     else:
@@ -103,7 +101,7 @@ def _errors(model: FactorModel, rows: list[TraceRow]) -> Figure:
         best = by_sweep.get(model.best_iter_)
         if best is not None:
             told += (
-                f"; the validation RMSE is lowest, {best:.4f}, after sweep {model.best_iter_} "
+                f"; the validation RMSE is lowest, {error_text(best)}, after sweep {model.best_iter_} "
                 "(ringed), whose factors are kept"
             )
             ring = chart([{"sweep": model.best_iter_, "y": best}])
@@ -126,7 +124,3 @@ def _points(rows: list[TraceRow], colour: str | None) -> Any:
         return False
     named = {} if colour is None else {"color": colour}
     return alt.OverlayMarkDef(size=30, filled=True, **named)
-
-
-def _sweeps(count: int) -> str:
-    return f"{count} sweep{'' if count == 1 else 's'}"
