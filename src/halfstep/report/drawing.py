@@ -19,7 +19,7 @@ def svg_of(chart: Any, name: str, told: str) -> str:
     """The chart as an SVG element; `told` is what a reader hears who does not see it."""
     import vl_convert
 
-    described = chart.to_json(indent=None)
+    described = chart.to_json(indent=None, validate=False)
     drawn = vl_convert.vegalite_to_svg(described, config=CONFIG, allowed_base_urls=[])
     numbers: dict[str, int] = {}
 

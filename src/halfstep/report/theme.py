@@ -23,6 +23,7 @@ __all__ = [
     "framed",
     "ramp",
     "series",
+    "unchecked",
 ]
 
 INK, MUTED, GRID, PAPER = "#1f2328", "#59626c", "#e3e6ea", "#ffffff"
@@ -98,6 +99,13 @@ CONFIG: dict[str, Any] = {
     "line": {"strokeWidth": 2.2},
     "text": {"fontSize": 12, "color": INK},
 }
+
+
+def unchecked() -> Any:
+    """A context in which altair does not hold every row of data against its schema: it takes seconds."""
+    from altair.utils import schemapi
+
+    return schemapi.debug_mode(False)
 
 
 def chart(rows: list[dict[str, Any]]) -> Any:

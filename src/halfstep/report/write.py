@@ -14,6 +14,7 @@ from halfstep.files import replace_file
 from halfstep.models.base import FactorModel
 from halfstep.report.parts import Figure, Section
 from halfstep.report.picture import check_drawing
+from halfstep.report.theme import unchecked
 from halfstep.wording import counted, error_text, percent
 
 __all__ = ["Report", "check_report", "write_report"]
@@ -141,8 +142,9 @@ def write_report(
     """
     path = Path(path)
     check_report(path)
-    report = _composed(model, ratings, titles, test, measured, seed)
-    content = _page(report) if path.suffix.lower() == ".html" else _sheet(report, path)
+    with unchecked():
+        report = _composed(model, ratings, titles, test, measured, seed)
+        content = _page(report) if path.suffix.lower() == ".html" else _sheet(report, path)
     replace_file(path, lambda temporary: Path(temporary).write_bytes(content))
     return report
 

@@ -157,7 +157,7 @@ def _scale(ratings: Ratings) -> Figure:
         ]
         x = alt.X("x:Q", title="rating", scale=alt.Scale(zero=False, nice=False))
         bars = chart(rows).mark_bar(color=colour, stroke=GRID, strokeWidth=0.5)
-        bars = bars.encode(x=x, x2="x2:Q", y=count)
+        bars = bars.encode(x=x, x2="x2:Q", y=count, y2=alt.datum(0))
         low, middle, high = np.quantile(values.astype(np.float64), (0.25, 0.5, 0.75)).tolist()
         what = (
             f"Half of the ratings lie between {low:.4g} and {high:.4g}, the median is {middle:.4g}"
@@ -248,7 +248,7 @@ def _over_time(where: tuple[str, str], seconds: Array) -> Figure:
         f"Ratings run from {_dated(seconds.min(), _DAY)} to {_dated(seconds.max(), _DAY)}; "
         f"the busiest {name} ({of}) has {percent(counts[most] / len(seconds))} of them{more}.",
         f"The number of ratings in every {name}.",
-        framed(bars.encode(x=x, x2="x2:T", y=y)),
+        framed(bars.encode(x=x, x2="x2:T", y=y, y2=alt.datum(0))),
     )
 
 

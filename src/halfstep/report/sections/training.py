@@ -57,7 +57,8 @@ def _objective(model: FactorModel, rows: list[TraceRow]) -> Figure:
     values = [{"sweep": row.sweep, "y": row.objective} for row in rows]
     y = alt.Y("y:Q", title="J", scale=alt.Scale(zero=False)).axis(format="~s")
     line = chart(values).mark_line(color=COLOURS[1], point=_points(rows, COLOURS[1]))
-    stop = f"The fit ended after {counted(rows[-1].sweep, 'sweep')}, {_WHY.get(model.stopped_, model.stopped_)}"
+    why = _WHY.get(model.stopped_, model.stopped_)
+    stop = f"The fit ended after {counted(rows[-1].sweep, 'sweep')}, {why}"
     fell = ""
     if len(rows) > 1:
         last = (rows[-2].objective - rows[-1].objective) / (abs(rows[-2].objective) or 1.0)
