@@ -27,7 +27,9 @@ if TYPE_CHECKING:
     from halfstep.errors import HalfstepError
     from halfstep.evaluation import (
         baseline_rmse,
+        compare,
         cross_validate,
+        evaluate,
         kfold,
         split_random,
     )
@@ -52,7 +54,9 @@ _HOME = {
     "Subspace": "solvers",
     "available_backends": "backends",
     "baseline_rmse": "evaluation",
+    "compare": "evaluation",
     "cross_validate": "evaluation",
+    "evaluate": "evaluation",
     "get_backend": "backends",
     "get_num_threads": "threads",
     "kfold": "evaluation",
@@ -81,7 +85,9 @@ __all__ = [
     "__version__",
     "available_backends",
     "baseline_rmse",
+    "compare",
     "cross_validate",
+    "evaluate",
     "get_backend",
     "get_num_threads",
     "kfold",

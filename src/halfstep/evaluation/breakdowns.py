@@ -12,8 +12,9 @@ from halfstep.backends.base import Array
 from halfstep.checks import check_integer, is_number
 from halfstep.data.ratings import Ratings
 from halfstep.errors import ParameterError
+from halfstep.evaluation.grouped import summed
 from halfstep.evaluation.past import Past, check_held_out
-from halfstep.evaluation.residuals import intervals_of, predictions_of
+from halfstep.evaluation.residuals import intervals_of, predictions_of, weights_of
 from halfstep.evaluation.tables import aligned, figure
 
 __all__ = [
@@ -231,14 +232,14 @@ def interval_coverage(
     group, lowest, highest = _groups(model, test, train, bins, "item")
     groups = len(lowest)
     r, c = test.by_user.values.astype(np.float64), weights_of(test)
-    total = np.bincount(group, c, groups)
+    total = summed(group, c, groups)
     covered, wide = [], []
     for level in asked:
         lower, upper = intervals_of(model, test, float(level))
         held = (lower <= r) & (r <= upper)
-        covered.append((np.sum(c * held) / np.sum(c), np.bincount(group, c * held, groups) / total))
+        covered.append((np.sum(c * held) / np.sum(c), summed(group, c * held, groups) / total))
         w = upper - lower
-        wide.append((np.sum(c * w) / np.sum(c), np.bincount(group, c * w, groups) / total))
+        wide.append((np.sum(c * w) / np.sum(c), summed(group, c * w, groups) / total))
     return IntervalCoverage(
         levels=np.array(asked, dtype=np.float64),
         coverage=np.array([whole for whole, _ in covered]),
@@ -250,12 +251,6 @@ def interval_coverage(
         group_coverage=np.array([parts for _, parts in covered]),
         group_width=np.array([parts for _, parts in wide]),
     )
-
-
-def weights_of(test: Ratings) -> Array:
-    """c of every held-out rating, 1 where it has none (float64)."""
-    weights = test.by_user.weights
-    return np.ones(len(test)) if weights is None else weights.astype(np.float64)
 
 
 def quantile_groups(counts: Array, bins: int) -> Array:
@@ -301,7 +296,7 @@ def _errors(
     groups = len(lowest)
     e = predictions_of(model, test, clip) - test.by_user.values
     c = weights_of(test)
-    total = np.bincount(group, c, groups)
+    total = summed(group, c, groups)
     _, first = np.unique(
         test.user_index() if side == "user" else test.by_user.indices, return_index=True
     )
@@ -311,9 +306,9 @@ def _errors(
         highest=highest,
         rows=np.bincount(group[first], minlength=groups),
         ratings=np.bincount(group, minlength=groups),
-        rmse=np.sqrt(np.bincount(group, c * e**2, groups) / total),
-        mae=np.bincount(group, c * np.abs(e), groups) / total,
-        bias=np.bincount(group, c * e, groups) / total,
+        rmse=np.sqrt(summed(group, c * e**2, groups) / total),
+        mae=summed(group, c * np.abs(e), groups) / total,
+        bias=summed(group, c * e, groups) / total,
     )
 
 

@@ -55,20 +55,19 @@ class Past:
         """`train`, or where it is None what the model remembers of its own training ratings."""
         if train is not None:
             check_held_out(train, "train")
-        factors = getattr(model, "factors_", None)
-        if factors is None:
-            if train is None:
+        if hasattr(model, "_check_fitted"):
+            model._check_fitted()
+        ids = _ids_of(model)
+        if train is None:
+            if ids is None:
                 raise DataError(
                     "train",
                     None,
                     f"is needed: a {type(model).__name__} does not tell what it was fitted on",
                     "pass train= with its training ratings",
                 )
-            return cls(train.users, train.items, train.by_user, train.users, train.items)
-        users, items = factors.user_ids, factors.item_ids
-        if train is None:
-            return cls(users, items, model.history_, users, items)
-        return cls(train.users, train.items, train.by_user, users, items)
+            return cls(*ids, getattr(model, "history_", None), *ids)
+        return cls(train.users, train.items, train.by_user, *(ids or (train.users, train.items)))
 
     def required(self, why: str) -> CSR:
         """The cells, or the error that says who needs them."""
@@ -105,6 +104,15 @@ class Past:
             row, column = row[order], column[order]
         sizes = np.bincount(row, minlength=len(source))
         return np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64), column
+
+
+def _ids_of(model: Any) -> tuple[IdMap, IdMap] | None:
+    """The users and the items that a model knows, where it tells."""
+    factors = getattr(model, "factors_", None)
+    if factors is not None:
+        return factors.user_ids, factors.item_ids
+    users, items = getattr(model, "users_", None), getattr(model, "items_", None)
+    return (users, items) if isinstance(users, IdMap) and isinstance(items, IdMap) else None
 
 
 def _at(counts: Array, rows: Array) -> Array:
