@@ -19,6 +19,7 @@ from halfstep._native import __version__
 
 if TYPE_CHECKING:
     from halfstep.backends import available_backends, get_backend
+    from halfstep.baselines import EASE, Biases, GlobalMean, ItemKNN, MostPopular
     from halfstep.data.ratings import Ratings
     from halfstep.data.read import read_ratings
     from halfstep.data.simulate import simulate, simulate_parquet
@@ -41,14 +42,19 @@ if TYPE_CHECKING:
 
 _HOME = {
     "ALS": "solvers",
+    "Biases": "baselines",
     "CG": "solvers",
     "Certificate": "diagnostics",
     "Cholesky": "solvers",
+    "EASE": "baselines",
     "ExplicitMF": "models",
     "Factors": "factors",
     "GD": "solvers",
+    "GlobalMean": "baselines",
     "HalfstepError": "errors",
+    "ItemKNN": "baselines",
     "LBFGS": "solvers",
+    "MostPopular": "baselines",
     "Ratings": "data.ratings",
     "SGD": "solvers",
     "Subspace": "solvers",
@@ -72,14 +78,19 @@ _HOME = {
 __all__ = [
     "ALS",
     "CG",
+    "EASE",
     "GD",
     "LBFGS",
     "SGD",
+    "Biases",
     "Certificate",
     "Cholesky",
     "ExplicitMF",
     "Factors",
+    "GlobalMean",
     "HalfstepError",
+    "ItemKNN",
+    "MostPopular",
     "Ratings",
     "Subspace",
     "__version__",

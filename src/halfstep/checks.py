@@ -8,7 +8,7 @@ import numpy as np
 
 from halfstep.errors import ParameterError
 
-__all__ = ["check_choice", "check_integer", "is_integer", "is_number"]
+__all__ = ["check_choice", "check_integer", "check_number", "is_integer", "is_number"]
 
 
 def is_integer(value: Any) -> bool:
@@ -31,6 +31,17 @@ def check_integer(
     rule = f"of at least {least}" if most is None else f"from {least} to {most}"
     example = max(least, 10) if example is None else example
     raise ParameterError(name, value, f"must be an integer {rule}", f"try {name}={example}")
+
+
+def check_number(
+    name: str, value: Any, *, positive: bool = False, example: float | None = None
+) -> None:
+    """A finite number of at least 0, or above it."""
+    if is_number(value) and np.isfinite(value) and (value > 0 or (value == 0 and not positive)):
+        return
+    rule = "> 0" if positive else "≥ 0"
+    example = 10.0 if example is None else example
+    raise ParameterError(name, value, f"must be a finite number {rule}", f"try {name}={example:g}")
 
 
 def check_choice(name: str, value: Any, choices: tuple[str, ...]) -> None:

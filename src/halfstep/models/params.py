@@ -19,6 +19,7 @@ class Parameters:
     """
 
     _estimator_type = "regressor"
+    _learned = "factors_"  # an attribute that a fitted model has
 
     @classmethod
     def _parameter_names(cls) -> list[str]:
@@ -53,7 +54,7 @@ class Parameters:
         return f"{type(self).__name__}({', '.join(changed)})"
 
     def __sklearn_is_fitted__(self) -> bool:
-        return hasattr(self, "factors_")
+        return hasattr(self, self._learned)
 
     def __sklearn_tags__(self) -> Any:
         from sklearn.utils import InputTags, RegressorTags, Tags, TargetTags
@@ -67,7 +68,7 @@ class Parameters:
         )
 
     def _check_fitted(self) -> None:
-        if not hasattr(self, "factors_"):
+        if not hasattr(self, self._learned):
             error = _not_fitted_error("sklearn.exceptions" in sys.modules)
             raise error(f"this {type(self).__name__} is not fitted yet; call fit first")
 

@@ -8,11 +8,11 @@ from typing import Any, Literal
 import numpy as np
 
 from halfstep.backends import get_backend
-from halfstep.backends.base import Array, Backend
+from halfstep.backends.base import Backend
 from halfstep.checks import check_choice, check_integer, is_number
 from halfstep.data.ratings import Ratings
 from halfstep.errors import ParameterError
-from halfstep.models.filters import item_mask, rows_of_mapping, union_of_rows
+from halfstep.models.asked import AskedLists
 from halfstep.models.fitted import Fitted
 from halfstep.models.ranked import Ranked
 from halfstep.models.strategies import best_by_ucb, sampled_users
@@ -83,41 +83,36 @@ class Rankings(Fitted):
         NotFittedError, UnknownIdError, ParameterError, HistoryRequiredError
         """
         self._check_fitted()
-        check_integer("n", n, 1)
-        check_integer("min_ratings", min_ratings, 1)
-        check_choice("unknown", unknown, ("error", "bias"))
         check_choice("strategy", strategy, ("mean", "ucb", "thompson"))
         if not is_number(kappa) or not 0 <= kappa < np.inf:
             raise ParameterError("kappa", kappa, "must be a finite number ≥ 0", "try kappa=1.0")
         check_integer("seed", seed, 0)
         f = self.factors_
-        allowed = item_mask(f.item_ids, allow, deny)
-        if min_ratings > 1:
-            history = self._whole_history(f"min_ratings={min_ratings}")
-            known_well = np.bincount(history.indices, minlength=len(f.item_ids)) >= min_ratings
-            allowed = known_well if allowed is None else allowed & known_well
-        rows, asked = self._rows_asked(users, f.user_ids, "user", unknown == "error")
-        known = rows >= 0
-        excluded: tuple[Array, Array] | None = None
-        if exclude_seen:
-            excluded = self._seen(rows, asked, ratings)
-        if exclude is not None:
-            more = rows_of_mapping("exclude", exclude, asked, f.item_ids)
-            excluded = more if excluded is None else union_of_rows(excluded, more)
-        only = None
-        if candidates is not None:
-            only = rows_of_mapping("candidates", candidates, asked, f.item_ids, True)
-        n = min(n, len(f.item_ids))
+        lists = AskedLists.of(
+            self,
+            users,
+            n,
+            exclude_seen=exclude_seen,
+            allow=allow,
+            deny=deny,
+            exclude=exclude,
+            candidates=candidates,
+            min_ratings=min_ratings,
+            ratings=ratings,
+            unknown=unknown,
+        )
+        rows, names = lists.rows, ("user", "item")
         if strategy == "ucb":
-            lists = (excluded, only, allowed)
-            index, scores = best_by_ucb(self, rows, n, float(kappa), lists, backend)
-            return Ranked.of(asked, index, scores, f.item_ids, ("user", "item"))
+            filters = (lists.excluded, lists.only, lists.allowed)
+            index, scores = best_by_ucb(self, rows, lists.n, float(kappa), filters, backend)
+            return Ranked.of(lists.asked, index, scores, f.item_ids, names)
         base = np.full(len(rows), f.mean, dtype=f.dtype)
         if strategy == "thompson":
             queries, bias = sampled_users(self, rows, int(seed), backend)
             if bias is not None:
                 base += bias
         else:
+            known = rows >= 0
             queries = f.user_factors[np.where(known, rows, 0)]
             queries[~known] = 0
             if f.user_bias is not None:
@@ -126,12 +121,12 @@ class Rankings(Fitted):
             queries,
             f.item_factors,
             f.item_bias,
-            n,
-            exclude=excluded,
-            candidates=only,
-            allow=allowed,
+            lists.n,
+            exclude=lists.excluded,
+            candidates=lists.only,
+            allow=lists.allowed,
         )
-        return Ranked.of(asked, index, scores + base[:, None], f.item_ids, ("user", "item"))
+        return Ranked.of(lists.asked, index, scores + base[:, None], f.item_ids, names)
 
     def similar_items(
         self, items: Any, n: int = 10, *, backend: str | Backend = "native"

@@ -1,0 +1,83 @@
+"""`Itemwise`: baselines that score an item by a weighted sum over the items that the user has rated."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from halfstep.backends.base import CSR, Array
+from halfstep.baselines.base import Baseline
+from halfstep.baselines.topn import best_of_rows, filter_rows
+from halfstep.models.asked import AskedLists
+from halfstep.models.uncertainty import rows_or_empty
+
+__all__ = ["CELLS", "Itemwise", "chunks", "rows_of_cells", "sparse"]
+
+CELLS = 1 << 21
+"""Scores, or terms of sums, that are held at a time: 16 MiB in float64."""
+
+
+class Itemwise(Baseline):
+    """score_ui = base_ui + Σ_{j rated by u} x_uj M_ji.
+
+    x is a 1, a rating, or a residual r − μ − b_u − b_i. In the last case base_ui = μ + b_u + b_i; else
+    it is 0, and a user without ratings is given x̄_i, the mean of the column over all users.
+
+    Attributes
+    ----------
+    column_means_ : array (n,) or None
+        x̄_i = Σ_u x_ui / m; None where x is a residual.
+    """
+
+    column_means_: Array | None
+
+    def _values(self, users: Array, cells: CSR) -> Array:
+        """x of cells, whose users (row numbers) are given one for each."""
+        raise NotImplementedError
+
+    def _item_weights(self) -> Any:
+        """M (n, n), dense or sparse; its diagonal is 0."""
+        raise NotImplementedError
+
+    def _best(self, lists: AskedLists) -> tuple[Array, Array]:
+        count, n = len(lists.rows), len(self.items_)
+        index = np.empty((count, lists.n), dtype=np.int64)
+        scores = np.empty((count, lists.n))
+        M = self._item_weights()
+        for part in chunks(count, max(1, CELLS // n)):
+            rows = lists.rows[part]
+            cells = rows_or_empty(self._history("recommend"), rows)
+            x = self._values(rows[rows_of_cells(cells)], cells)
+            found = sparse(cells, x, n) @ M
+            found = found if isinstance(found, np.ndarray) else found.toarray()
+            found += self._bases(rows, np.diff(cells.indptr) > 0)
+            filter_rows(found, part, lists.excluded, lists.only, lists.allowed)
+            index[part], scores[part] = best_of_rows(found, lists.n)
+        return index, scores
+
+    def _bases(self, rows: Array, rated: Array) -> Array:
+        """base_ui, (users, n); `rated` says which users have ratings."""
+        if self.column_means_ is not None:
+            return np.where(rated[:, None], 0.0, self.column_means_)
+        b_u = np.where(rows < 0, 0.0, self.user_bias_[rows])
+        return self.mean_ + b_u[:, None] + self.item_bias_
+
+
+def chunks(count: int, step: int) -> Iterator[slice]:
+    """0, …, count − 1 in parts of `step`."""
+    for start in range(0, count, step):
+        yield slice(start, min(start + step, count))
+
+
+def rows_of_cells(cells: CSR) -> Array:
+    """The row of every cell."""
+    return np.repeat(np.arange(cells.n_rows), np.diff(cells.indptr))
+
+
+def sparse(cells: CSR, values: Array, columns: int) -> Any:
+    """These values at the places of the cells, as a scipy CSR array."""
+    from scipy.sparse import csr_array
+
+    return csr_array((values, cells.indices, cells.indptr), shape=(cells.n_rows, columns))
