@@ -6,6 +6,7 @@ place of each of these (`ROLES`), by the very text of the attribute, so every fi
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "framed",
     "ramp",
     "series",
+    "ticks",
     "unchecked",
 ]
 
@@ -140,3 +142,10 @@ def ramp(count: int) -> tuple[str, ...]:
     if count == 1:
         return (_RAMP[last],)
     return tuple(_RAMP[round(last * min(i, last) / min(count - 1, last))] for i in range(count))
+
+
+def ticks(low: float, high: float, steps: tuple[int, ...]) -> list[float]:
+    """The numbers step · 10^k from `low` to `high`."""
+    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    found = [float(f"{step}e{power}") for power in powers for step in steps]
+    return [tick for tick in found if low <= tick <= high]

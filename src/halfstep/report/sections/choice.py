@@ -7,7 +7,7 @@ from typing import Any
 
 from halfstep.report.parts import Figure, Section, Table
 from halfstep.report.subject import Held, Subject
-from halfstep.report.theme import COLOURS, GRID, chart, framed, ramp
+from halfstep.report.theme import COLOURS, GRID, chart, framed, ramp, ticks
 from halfstep.selection import Selection, Trial
 from halfstep.wording import error_text
 
@@ -148,8 +148,7 @@ def _ticks(places: list[float]) -> list[float]:
     """What was tried, where that is not much; else the numbers step · 10^k."""
     if len(places) <= _MOST_TICKS:
         return places
-    ticks = [float(f"{step}e{power}") for power in range(-8, 9) for step in (1, 2, 5)]
-    return [tick for tick in ticks if places[0] / 1.25 <= tick <= places[-1] * 1.25]
+    return ticks(places[0] / 1.25, places[-1] * 1.25, (1, 2, 5))
 
 
 def _best(selection: Selection) -> Table:

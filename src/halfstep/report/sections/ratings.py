@@ -10,7 +10,7 @@ from halfstep.backends.base import Array
 from halfstep.data.ratings import Ratings
 from halfstep.report.parts import Figure, Missing, Part, Section
 from halfstep.report.subject import Subject
-from halfstep.report.theme import COLOURS, GRID, MUTED, chart, framed, series
+from halfstep.report.theme import COLOURS, GRID, MUTED, chart, framed, series, ticks
 from halfstep.wording import counted, percent
 
 __all__ = ["ratings_section"]
@@ -118,8 +118,8 @@ def _counts(counts: dict[str, Array]) -> Figure:
     )
 
 
-def _decades(most: float) -> list[int]:
-    return [10**k for k in range(12) if 10**k <= max(most, 1)]
+def _decades(most: float) -> list[float]:
+    return ticks(1.0, max(most, 1.0), (1,) if most >= 100 else (1, 2, 5))
 
 
 # -------------------------------------------------------------------------------- the scale

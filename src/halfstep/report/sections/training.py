@@ -55,7 +55,9 @@ def _objective(model: FactorModel, rows: list[TraceRow]) -> Figure:
     import altair as alt
 
     values = [{"sweep": row.sweep, "y": row.objective} for row in rows]
-    y = alt.Y("y:Q", title="J", scale=alt.Scale(zero=False)).axis(format="~s")
+    y = alt.Y("y:Q", title="J", scale=alt.Scale(zero=False)).axis(
+        format="~s" if rows[-1].objective >= 100 else ".3~g"
+    )
     line = chart(values).mark_line(color=COLOURS[1], point=_points(rows, COLOURS[1]))
     why = _WHY.get(model.stopped_, model.stopped_)
     stop = f"The fit ended after {counted(rows[-1].sweep, 'sweep')}, {why}"
