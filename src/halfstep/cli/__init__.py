@@ -25,7 +25,7 @@ COMMANDS = {
     "similar": "The items (or users) most like a given one.",
     "explain": "Why a user's predicted rating of an item is what it is.",
     "compare-solvers": "Fit several solvers to one table, and compare what they reach, and when.",
-    "report": "Write a report to look at: figures and tables about data, fit and error.",
+    "report": "A report to look at: the ratings, the fit, its error, what was learned.",
     "demo": "See it work on simulated ratings: fit, error, recommendations.",
     "doctor": "Check the installation: versions, processor, threads, a self-check.",
 }

@@ -36,7 +36,7 @@ def report(
     reading: ReadingOptions | None = None,
     as_json: Json = False,
 ) -> None:
-    """Write a report to look at: the ratings, the fit, its error, what was learned.
+    """A report to look at: the ratings, the fit, its error, what was learned.
 
     The model has seen all its ratings, so a tenth of them is held out at random, and
     a copy of the model, fitted to the rest, is measured. Needs the extra

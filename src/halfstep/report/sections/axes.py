@@ -157,7 +157,7 @@ def _drawn(
     )
     title = "axis {}, {} of what the factors explain"
     axis = {"tickCount": 5, "format": "~g", "grid": False}
-    frame = corners.mark_point(opacity=0).encode(
+    frame = corners.mark_point(opacity=0, color=MUTED).encode(
         x=alt.X(
             "x:Q", title=title.format(1, percent(float(shares[0]))), axis=alt.Axis(**axis)
         ).scale(domain=[float(low[0]), float(high[0])], nice=False),
