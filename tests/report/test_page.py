@@ -4,6 +4,7 @@ import re
 from xml.etree import ElementTree
 
 import pytest
+from samples import NASTY
 
 import halfstep as hs
 from halfstep.errors import InputError
@@ -71,8 +72,6 @@ def test_ids_are_unique_and_what_is_pointed_at_exists(made):
 
 
 def test_titles_are_text_whatever_they_hold(made):
-    from conftest import NASTY
-
     tree = made.tree()
     assert names_of(tree).isdisjoint({"script", "img"})
     cells = {text.strip() for cell in tree.iter("td") for text in cell.itertext()}

@@ -4,7 +4,7 @@ import re
 
 import numpy as np
 import pytest
-from conftest import selection, with_time
+from samples import selection, with_time
 
 import halfstep as hs
 from halfstep.errors import DataError, NotFittedError, ParameterError, UnknownIdError
@@ -332,12 +332,7 @@ def test_bad_input(made, tmp_path):
         (ParameterError, "titles=", (model, ratings, path), {"titles": ["Heat"]}),
         (ParameterError, "seed=-1", (model, ratings, path), {"seed": -1}),
         (ParameterError, "measured=", (model, ratings, path), {"measured": model}),
-        (
-            NotFittedError,
-            "not fitted",
-            (model, ratings, path),
-            {"test": few, "measured": hs.ExplicitMF()},
-        ),
+        (NotFittedError, "not fitted", (model, ratings, path), unfitted),
     ):
         with pytest.raises(error, match=words):
             write_report(*arguments, **named)
