@@ -80,4 +80,5 @@ def sparse(cells: CSR, values: Array, columns: int) -> Any:
     """These values at the places of the cells, as a scipy CSR array."""
     from scipy.sparse import csr_array
 
-    return csr_array((values, cells.indices, cells.indptr), shape=(cells.n_rows, columns))
+    indices = cells.indices.view(np.int32)  # as scipy has them: there are no 2³¹ items
+    return csr_array((values, indices, cells.indptr), shape=(cells.n_rows, columns))

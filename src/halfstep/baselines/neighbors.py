@@ -36,13 +36,13 @@ class Columns:
 
 
 def operations(ratings: Ratings) -> int:
-    """Σ_u (number of ratings of u)²: the multiplications of one product Xᵀ X.
+    """Σ_u (number of ratings of u)² + n²: what a product Xᵀ X multiplies, and the pairs to rank.
 
     >>> operations(Ratings.from_arrays([1, 1, 2], [1, 2, 1]))
-    5
+    9
     """
     sizes = np.diff(ratings.by_user.indptr)
-    return int(np.add.reduce(sizes * sizes))
+    return int(np.add.reduce(sizes * sizes)) + ratings.shape[1] ** 2
 
 
 def nearest_items(
@@ -59,7 +59,8 @@ def nearest_items(
     Items are worked out in blocks, with 4 sparse products for "pearson", else 2 (1 where shrink = 0).
     """
     n = x.by_item.n_rows
-    left, right = zip(*(x.pair(power) for power in range(3)), strict=True)
+    powers = (0, 1, 2) if similarity == "pearson" else (0, 1) if shrink > 0 else (1,)
+    of = {power: x.pair(power) for power in powers}
     squares = (_root_weights(x.by_item) * x.item_values) ** 2
     norms = np.sqrt(np.bincount(rows_of_cells(x.by_item), squares, n))
     index = np.empty((n, most), dtype=np.int32)
@@ -67,7 +68,7 @@ def nearest_items(
     for part in chunks(n, max(1, CELLS // n)):
 
         def products(one: int, two: int, part: slice = part) -> Array:
-            dense: Array = (left[one][part] @ right[two]).toarray()
+            dense: Array = (of[one][0][part] @ of[two][1]).toarray()
             return dense
 
         scores = products(1, 1)
