@@ -146,9 +146,9 @@ def test_the_ending_decides(made, tmp_path, ending, magic):
 
 def test_the_sheet_holds_every_figure_inside_its_frame(made):
     from halfstep.report.sheet import sheet_of
-    from halfstep.report.write import _drawn
+    from halfstep.report.write import drawings
 
-    svg = sheet_of(made.report, _drawn(made.report))
+    svg = sheet_of(made.report, drawings(made.report))
     sheet = ElementTree.fromstring(svg)
     width, height = float(sheet.get("width")), float(sheet.get("height"))
     inner = [e for e in sheet if e.tag.endswith("}svg")]

@@ -38,13 +38,13 @@ def report(
 ) -> None:
     """A report to look at: the ratings, the fit, its error, what was learned.
 
-    The model has seen all its ratings, so a tenth of them is held out at random, and
-    a copy of the model, fitted to the rest, is measured. Needs the extra
+    The model has seen all its ratings, so a tenth of them is held out at random,
+    and a copy of the model, fitted to the rest, is measured. Needs the extra
     halfstep[report].
 
     For example:
         halfstep report movies.safetensors --ratings ratings.csv
-        halfstep report movies.safetensors --ratings ratings.csv --items movies.dat -o movies.pdf
+        halfstep report movies.safetensors --ratings ratings.csv -o movies.pdf
     """
     from halfstep.data.titles import read_titles
     from halfstep.models.saving import load

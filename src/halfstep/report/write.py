@@ -17,7 +17,7 @@ from halfstep.report.picture import check_drawing
 from halfstep.report.theme import unchecked
 from halfstep.wording import counted, error_text, percent
 
-__all__ = ["Report", "check_report", "write_report"]
+__all__ = ["Report", "check_report", "drawings", "write_report"]
 
 _ENDINGS = (".html", ".png", ".pdf")
 
@@ -188,13 +188,13 @@ def _composed(
     names = Names(titles)
     held = held_out(model, ratings, test, measured, seed)
     subject = Subject(model, ratings, names, held, seed)
-    errors = errors_of(held) if isinstance(held, Held) else None
+    errors, left_out = errors_of(held) if isinstance(held, Held) else (None, [])
     sections = [ratings_section(subject), training_section(subject)]
     selection = selection_of(subject)
     if selection is not None:
         sections.append(choice_section(selection))
     sections += [
-        error_section(subject, errors),
+        error_section(subject, errors, left_out),
         predictions_section(subject),
         axes_section(subject),
         examples_section(subject),
@@ -258,7 +258,7 @@ def _facts(
 # -------------------------------------------------------------------------------- how it looks
 
 
-def _drawn(report: Report) -> dict[str, str]:
+def drawings(report: Report) -> dict[str, str]:
     """The SVG element of every figure, and of its form for narrow screens."""
     from halfstep.report.drawing import svg_of
 
@@ -291,7 +291,7 @@ def _page(report: Report) -> bytes:
         version=__version__,
         style=Markup(text.render(roles=ROLES)),
         lone=_lone(report),
-        drawn={name: Markup(svg) for name, svg in _drawn(report).items()},
+        drawn={name: Markup(svg) for name, svg in drawings(report).items()},
     )
     return whole.encode("utf-8")
 
@@ -316,7 +316,7 @@ def _sheet(report: Report, path: Path) -> bytes:
 
     from halfstep.report.sheet import sheet_of
 
-    svg = sheet_of(report, _drawn(report))
+    svg = sheet_of(report, drawings(report))
     if path.suffix.lower() == ".pdf":
         return bytes(vl_convert.svg_to_pdf(svg))
     return bytes(vl_convert.svg_to_png(svg, scale=1.5))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from halfstep.baselines import compare_baselines
 from halfstep.evaluation import error_by_activity, error_by_popularity
 from halfstep.evaluation.breakdowns import ErrorTable
@@ -14,7 +12,7 @@ from halfstep.wording import error_text, percent
 
 __all__ = ["Errors", "error_section", "errors_of"]
 
-Errors = Mapping[str, tuple[float, float | None]]
+Errors = dict[str, tuple[float, float | None]]
 """RMSE and MAE (None where it is not known) by the name of the model."""
 
 MODEL = "this model"
@@ -23,16 +21,17 @@ _FEW = 0.01
 _MOST_OPERATIONS = 100_000_000  # of a baseline: some seconds
 
 
-def errors_of(held: Held) -> dict[str, tuple[float, float | None]]:
-    """The errors of the baselines and of the model on the held-out ratings."""
+def errors_of(held: Held) -> tuple[Errors, list[str]]:
+    """The errors of the baselines and of the model; and the baselines that would take too long."""
     measured = compare_baselines(held.train, held.test, most_operations=_MOST_OPERATIONS)
-    found: dict[str, tuple[float, float | None]] = {
+    found: Errors = {
         name: (error.rmse, error.mae) for name, error in measured.items() if error.rmse is not None
     }
-    return {**found, MODEL: (held.model.rmse(held.test), held.model.mae(held.test))}
+    found[MODEL] = (held.model.rmse(held.test), held.model.mae(held.test))
+    return found, [name for name in measured if name not in found]
 
 
-def error_section(subject: Subject, errors: Errors | None) -> Section:
+def error_section(subject: Subject, errors: Errors | None, left_out: list[str]) -> Section:
     """The error of the model beside those of the baselines, and where it is large."""
     section = Section("error", "The error on held-out ratings")
     if not isinstance(subject.held, Held) or errors is None:
@@ -41,14 +40,14 @@ def error_section(subject: Subject, errors: Errors | None) -> Section:
     held = subject.held
     model, train, test = held.model, held.train, held.test
     parts = [
-        _against(errors),
+        _against(errors, left_out),
         _by_group(error_by_activity(model, test, train=train, bins=_GROUPS), "user", errors),
         _by_group(error_by_popularity(model, test, train=train, bins=_GROUPS), "item", errors),
     ]
     return Section(section.id, section.title, [*parts], held.how)
 
 
-def _against(errors: Errors) -> Figure:
+def _against(errors: Errors, left_out: list[str]) -> Figure:
     import altair as alt
 
     order = sorted(errors, key=lambda name: -errors[name][0])
@@ -78,12 +77,13 @@ def _against(errors: Errors) -> Figure:
             if gain > 0
             else f": the baseline «{best}» ({error_text(others[best])}) is as good or better"
         )
+    beside = f" Left out, for the time it takes: {', '.join(left_out)}." if left_out else ""
     height = 90 + 44 * len(rows)
     return Figure(
         "baselines",
         "Against baselines",
         f"{sentence}.",
-        "The RMSE on the held-out ratings: the further to the left, the better.",
+        f"The RMSE on the held-out ratings: the further to the left, the better.{beside}",
         framed(picture, height=max(220, height)),
     )
 

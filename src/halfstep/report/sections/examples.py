@@ -85,7 +85,11 @@ def _for_user(subject: Subject, row: int, kind: str, rated: int, least: int, num
     top: Any = None
     try:
         for item, score in told:
-            shares = list(model.explain(user, item))[:_REASONS]
+            why = model.explain(user, item)
+            first = (
+                part[:_REASONS].tolist() for part in (why.items, why.ratings, why.contributions)
+            )
+            shares = list(zip(*first, strict=True))
             reasons = [
                 f"{share:+.2f} {names.item(other)}, rated {rating:g}"
                 for other, rating, share in shares
