@@ -1,6 +1,7 @@
 """What the sections say is what the data and the model are; what makes no sense is left out."""
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ from samples import selection, with_time
 
 import halfstep as hs
 from halfstep.errors import DataError, NotFittedError, ParameterError, UnknownIdError
+from halfstep.objectives import Reg
 from halfstep.report import write_report
 from halfstep.report.sections.choice import choice_section
 from halfstep.report.sections.ratings import _as_seconds, _spans
@@ -182,6 +184,34 @@ def test_the_choice_is_ringed_and_told(made):
     assert section.parts[2].rows[0][0] == f"{chosen.rank} (chosen)"
     sampled = sum(trial.ratings < 3000 for trial in selected.trials)
     assert f"{sampled} of them were fitted to a sample" in section.lead
+
+
+def test_a_long_search_is_thinned():
+    """More λ than ticks, more ranks than colours, one of them without λ, and it was interrupted."""
+    altair = pytest.importorskip("altair")
+    rng = np.random.default_rng(0)
+    regs = [0.0, *np.geomspace(0.01, 3, 20).tolist()]
+    trials = tuple(
+        replace(
+            selection().trials[1], rank=K, reg=Reg(reg, reg, reg), rmse=1 + rng.random() * K / 9
+        )
+        for K in (1, 2, 3, 5, 8, 13, 21, 34)
+        for reg in regs
+    )
+    worst = max(trials, key=lambda trial: trial.rmse)
+    long = replace(selection(), trials=trials, chosen=worst, stopped="interrupted")
+    surface, table = choice_section(long).parts
+    described = surface.chart.to_dict()
+    ranks = described["layer"][1]["encoding"]["color"]["scale"]["domain"]
+    assert len(ranks) == 6
+    assert f"K = {worst.rank}" in ranks
+    assert len(described["layer"][1]["encoding"]["x"]["axis"]["values"]) < len(regs)
+    low, high = described["layer"][1]["encoding"]["y"]["scale"]["domain"]
+    assert low < min(trial.rmse for trial in trials) < worst.rmse < high
+    assert "it was interrupted" in table.sentence
+    assert [row[0] for row in table.rows].count(f"{worst.rank} (chosen)") == 1
+    assert int(re.search(r"(\d+) of its (\d+) settings lie beyond", surface.shown)[1]) > 0
+    assert isinstance(surface.chart, altair.LayerChart)
 
 
 def test_without_a_selection_there_is_no_such_section(write, made):

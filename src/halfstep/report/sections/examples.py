@@ -98,10 +98,12 @@ def _for_user(subject: Subject, row: int, kind: str, rated: int, least: int, num
             rows.append(
                 [names.item(item), f"{score:.3g}", reasons or ["what everybody thinks of it"]]
             )
-            top = top or (names.item(item), score, names.item(shares[0][0]) if reasons else "")
+            if top is None:
+                most = f"a rating of {shares[0][1]:g} for «{names.item(shares[0][0])}»"
+                top = (names.item(item), score, most if reasons else "")
     except SingularSystemError:
         return Missing(*where, "The user's system has no unique solution (reg is 0).")
-    because = f"; what speaks for it most is «{top[2]}»" if top[2] else ""
+    because = f"; what speaks for it most is {top[2]}" if top[2] else ""
     return Table(
         *where,
         f"From {counted(rated, 'rating')} the first recommendation is «{top[0]}», predicted "
