@@ -198,7 +198,7 @@ def _covered(
     return Figure(
         *where,
         f"Intervals that were asked to hold {told['x']:.0%} of the ratings hold {told['y']:.1%} "
-        f"(± {chance:.1%}) of {len(test):,} that neither the fit nor the calibration has seen; they are "
+        f"(±{chance:.1%}) of {len(test):,} that neither the fit nor the calibration has seen; they are "
         f"{told['width']:.3g} wide on average.",
         "The share of held-out ratings that lie in their interval, against the level that was asked "
         "for; on the dotted diagonal intervals hold what they promise.",
