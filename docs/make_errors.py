@@ -19,6 +19,7 @@ import halfstep as hs
 from halfstep.cli import main
 from halfstep.errors import HalfstepError
 from halfstep.report.picture import check_picture
+from halfstep.report.write import check_report
 
 PAGE = Path(__file__).with_name("errors.md")
 HEAD = """# Errors
@@ -138,6 +139,11 @@ CASES: list[tuple[str, list[str], Callable[[], Any]]] = [
         "a picture that is neither PNG nor SVG",
         ["compare-solvers", "ratings.csv", "-o", "curves.pdf"],
         lambda: check_picture(Path("curves.pdf")),
+    ),
+    (
+        "a report that is neither HTML, PNG nor PDF",
+        ["report", "model.safetensors", "--ratings", "ratings.csv", "-o", "report.svg"],
+        lambda: check_report(Path("report.svg")),
     ),
     (
         "a system without a unique solution",

@@ -26,6 +26,7 @@ COMMANDS = {
     "explain": "Why a user's predicted rating of an item is what it is.",
     "select": "Choose rank and regularization by held-out error, and show the surface.",
     "compare-solvers": "Fit several solvers to one table, and compare what they reach, and when.",
+    "report": "A report to look at: the ratings, the fit, its error, what was learned.",
     "demo": "See it work on simulated ratings: fit, error, recommendations.",
     "doctor": "Check the installation: versions, processor, threads, a self-check.",
 }

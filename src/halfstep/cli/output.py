@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
+from halfstep.wording import printable, size
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -144,28 +146,12 @@ def _cut(text: str, width: int) -> str:
     return text if cell_len(text) <= width else set_cell_size(text, width - 1).rstrip() + "…"
 
 
-def printable(text: str, lines: bool = False) -> str:
-    """Without what would move the cursor or break the line (ids and titles come from files)."""
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() or (lines and c == "\n") else "�" for c in text)
-
-
 def duration(seconds: float) -> str:
     """«0.42 s», «3 min 20 s»."""
     if seconds < 60:
         return f"{seconds:.2g} s" if seconds < 10 else f"{seconds:.0f} s"
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes} min {rest} s"
-
-
-def size(count: float) -> str:
-    """«1.2 MB»."""
-    for unit in ("bytes", "kB", "MB", "GB"):
-        if count < 1000 or unit == "GB":
-            break
-        count /= 1000
-    return f"{count:.0f} {unit}" if unit == "bytes" else f"{count:.1f} {unit}"
 
 
 def _plain(value: Any) -> Any:

@@ -84,7 +84,7 @@ def select(
     picture = None
     if output is not None:
         from halfstep.report.picture import write_picture
-        from halfstep.report.surface import surface_chart
+        from halfstep.report.sections.choice import surface_chart
 
         write_picture(surface_chart(found), output)
         picture = str(output)

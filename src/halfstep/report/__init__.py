@@ -1,1 +1,5 @@
-"""Pictures of what was learned and measured, as PNG or SVG files (the extra `halfstep[report]`)."""
+"""Pictures of what was learned and measured, and reports of models (the extra `halfstep[report]`)."""
+
+from halfstep.report.write import write_report
+
+__all__ = ["write_report"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 from halfstep.errors import InputError
 from halfstep.files import replace_file
 
-__all__ = ["check_picture", "write_picture"]
+__all__ = ["check_drawing", "check_picture", "write_picture"]
 
 _NEEDED = {"altair": "altair", "vl_convert": "vl-convert-python"}
 _ENDINGS = (".png", ".svg")
@@ -17,16 +18,26 @@ _ENDINGS = (".png", ".svg")
 
 def check_picture(path: Path) -> None:
     """Raise `InputError` where no picture of that name could be drawn here."""
-    if path.suffix.lower() not in _ENDINGS:
-        raise InputError(
-            "path", str(path), "is neither PNG nor SVG", f"end the name in {' or '.join(_ENDINGS)}"
-        )
-    missing = [package for module, package in _NEEDED.items() if find_spec(module) is None]
+    check_drawing(path, _ENDINGS)
+
+
+def check_drawing(path: Path, endings: Sequence[str], more: Mapping[str, str] = {}) -> None:
+    """Raise `InputError` where the name has another ending, or what drawing needs is not installed.
+
+    `more` are modules that are needed beside those of a picture, with the packages that hold them.
+    """
+    if path.suffix.lower() not in endings:
+        named = [ending[1:].upper() for ending in endings]
+        rule = f"is neither {', '.join(named[:-1])} nor {named[-1]}"
+        ways = f"{', '.join(endings[:-1])} or {endings[-1]}"
+        raise InputError("path", str(path), rule, f"end the name in {ways}")
+    needed = {**_NEEDED, **more}
+    missing = [package for module, package in needed.items() if find_spec(module) is None]
     if missing:
         raise InputError(
             "path",
             str(path),
-            f"drawing a picture needs {' and '.join(missing)}",
+            f"drawing it needs {' and '.join(missing)}",
             "install it by pip install 'halfstep[report]', or ask for no picture",
         )
 

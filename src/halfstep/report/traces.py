@@ -11,10 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["Curve", "traces_chart"]
+from halfstep.report.theme import COLOURS, ticks
 
-_COLOURS = ("#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-"""Okabe and Ito's, told apart by all kinds of eyes."""
+__all__ = ["Curve", "traces_chart"]
 
 _WIDTH, _HEIGHT, _LINE = 380, 300, 15
 _WORST = 1.15
@@ -87,7 +86,7 @@ def _panel(points: dict[str, list[tuple[float, float]]], title: str, *, log: boo
     colour = altair.Color(
         "solver:N",
         scale=altair.Scale(
-            domain=names, range=[_COLOURS[i % len(_COLOURS)] for i in range(len(names))]
+            domain=names, range=[COLOURS[i % len(COLOURS)] for i in range(len(names))]
         ),
         legend=None,
     )
@@ -97,9 +96,9 @@ def _panel(points: dict[str, list[tuple[float, float]]], title: str, *, log: boo
         "seconds:Q",
         title="seconds",
         scale=altair.Scale(type="log", nice=False, domain=[first, last]),
-        axis=altair.Axis(format="~g", values=_ticks(first, last, (1, 2, 5))),
+        axis=altair.Axis(format="~g", values=ticks(first, last, (1, 2, 5))),
     )
-    decades = _ticks(low, high, (1,)) if log else []
+    decades = ticks(low, high, (1,)) if log else []
     y_axis = altair.Axis(
         format=".0e" if log else ".3f", **({"values": decades} if len(decades) > 1 else {})
     )
@@ -148,10 +147,3 @@ def _labels(
         places[i] = min(places[i], floor)
         floor = places[i] - _LINE
     return [{"solver": name, "place": place} for (_, name), place in zip(ends, places, strict=True)]
-
-
-def _ticks(low: float, high: float, steps: tuple[int, ...]) -> list[float]:
-    """The numbers step · 10^k from `low` to `high`."""
-    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-    ticks = [float(f"{step}e{power}") for power in powers for step in steps]
-    return [tick for tick in ticks if low <= tick <= high]

@@ -1,0 +1,25 @@
+"""One model of simulated ratings, with titles that try to break out, and its page."""
+
+import numpy as np
+import pytest
+from samples import NASTY, Made, selection, with_time
+
+import halfstep as hs
+
+
+@pytest.fixture(scope="session")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
+    for needed in ("altair", "vl_convert", "jinja2"):
+        pytest.importorskip(needed)
+    from halfstep.report import write_report
+
+    ratings = with_time(hs.simulate(150, 90, rank=3, ratings_per_user=30, seed=2).ratings)
+    titles = {item: f"Film {item}" for item in ratings.items.values.tolist()}
+    known = np.argsort(-np.diff(ratings.by_item.indptr), kind="stable")
+    for text, item in zip(NASTY, ratings.items.values[known].tolist(), strict=False):
+        titles[item] = text
+    model = hs.ExplicitMF(rank=4, reg=0.06, seed=1).fit(ratings)
+    model.selection_ = selection()
+    path = tmp_path_factory.mktemp("report") / "report.html"
+    report = write_report(model, ratings, path, titles=titles)
+    return Made(path, path.read_text(encoding="utf-8"), report, model, ratings, titles)
