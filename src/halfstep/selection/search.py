@@ -36,6 +36,8 @@ _WIDE, _STEP, _FINE = 1.0, 0.6, 0.35
 _BIAS_STEP = 1.5
 _GAIN = 2e-4
 """A change of the error below this share of it is none."""
+_MUCH = 1e-3
+"""One of λ_b above it may have moved the best λ."""
 _NEAR = 3e-3
 """What is so much worse than the best, relative, is not looked at more closely."""
 _FAR = 1e-2
@@ -112,11 +114,7 @@ def explore(surface: Surface, wanted: Range, levels: dict[Scaling, float]) -> li
             break
         for ladder in going:
             _climb(surface, ladder, rank, ladder.points[max(ladder.points)], _STEP)
-    best = _best(ladders)
-    if last not in best.errors:  # far from all others, where J is nearly convex
-        point = best.points[max(best.points)]
-        if surface.error(last, best.scaling, point) <= best.error * (1 + _FAR):
-            _climb(surface, best, last, point, _STEP)
+    _probe(surface, _best(ladders), ladders, last)
     return ladders
 
 
@@ -136,22 +134,30 @@ def ascend(surface: Surface, wanted: Range, before: list[Ladder]) -> list[Ladder
         ladders.append(ladder)
         first = min(rank for rank, error in old.errors.items() if error <= lowest * (1 + _FAR))
         # with more ratings the best λ is lower, with more ranks higher
-        _climb(surface, ladder, first, old.points[first], _STEP, down=True)
+        _climb(surface, ladder, first, old.points[first], _STEP, down=True, biases=True)
         for rank in (rank for rank in wanted.ranks if rank >= _OTHER * first):
             _climb(surface, ladder, rank, ladder.points[max(ladder.points)], _STEP)
             if ladder.rank != rank or not _may_win(ladder, ladders):
                 break
-        near = old.errors.get(last, math.inf) <= lowest * (1 + _NEAR)
-        if near and last not in ladder.errors:
-            _climb(surface, ladder, last, old.points[last], _STEP, down=True)
+        if old.errors.get(last, math.inf) <= lowest * (1 + _NEAR):
+            _probe(surface, ladder, ladders, last)
     return ladders
+
+
+def _probe(surface: Surface, ladder: Ladder, ladders: list[Ladder], last: int) -> None:
+    """The highest rank, far from all others: J is nearly convex there."""
+    if last in ladder.errors:
+        return
+    point = ladder.points[max(ladder.points)]
+    if surface.error(last, ladder.scaling, point) <= _best(ladders).error * (1 + _FAR):
+        _climb(surface, ladder, last, point, _STEP)
 
 
 def refine(surface: Surface, wanted: Range, ladders: list[Ladder]) -> None:
     """The ranks between those of the best ladder, and smaller steps at the best one of them."""
     ladder = _best(ladders)
     rank = ladder.rank
-    for other in _between(sorted(ladder.errors), rank, wanted.ranks):
+    for other in _between(sorted(ladder.errors), rank, wanted.ranks[-1]):
         _climb(surface, ladder, other, ladder.points[rank], _FINE)
     if surface.fixed is not None or not surface.biases:
         return
@@ -159,7 +165,7 @@ def refine(surface: Surface, wanted: Range, ladders: list[Ladder]) -> None:
     level, bias = ladder.points[rank]
     bias = _line(lambda y: surface.error(rank, ladder.scaling, (level, y)), bias, 2 * _FINE)
     ladder.put(rank, (level, bias), surface)
-    if ladder.error < before * (1 - _GAIN):
+    if ladder.error < before * (1 - _MUCH):
         _climb(surface, ladder, rank, (level, bias), _FINE)
 
 
@@ -207,17 +213,15 @@ def _climb(
     ladder.put(rank, (level, bias), surface)
 
 
-def _between(tried: list[int], rank: int, ranks: tuple[int, ...]) -> list[int]:
-    """The geometric means of the best rank and its neighbours."""
+def _between(tried: list[int], rank: int, last: int) -> list[int]:
+    """The geometric means of the best rank and its neighbours; none at the highest, where J is nearly
+    convex and the rank hardly matters."""
+    if rank == last:
+        return []
     place = tried.index(rank)
-    found = []
-    for neighbour in (tried[place - 1] if place else None, *tried[place + 1 : place + 2]):
-        if neighbour is None:
-            continue
-        middle = round(math.sqrt(neighbour * rank))
-        if middle not in tried and min(ranks) <= middle <= max(ranks):
-            found.append(middle)
-    return found
+    neighbours = tried[max(place - 1, 0) : place] + tried[place + 1 : place + 2]
+    found = [round(math.sqrt(neighbour * rank)) for neighbour in neighbours]
+    return [middle for middle in found if middle not in tried]
 
 
 def _line(error: Callable[[float], float], start: float, step: float, down: bool = False) -> float:

@@ -36,8 +36,10 @@ __all__ = ["choose", "select"]
 _FIRST_RATINGS = 200_000
 """Of the smallest sample of the users."""
 _RANKS = (4, 8, 16, 32, 64, 128)
-_FINALISTS, _NEAR = 4, 5e-3
-"""At most so many settings decide, of different ranks or scalings, so near to the lowest error."""
+_FINALISTS, _NEAR = 3, 5e-3
+"""At most so many settings of low rank decide, and one of high rank, so near to the lowest error."""
+_HIGH = 32
+"""Ranks above it are high: J is nearly convex, so that they differ little, and fits are dear."""
 
 Rule = Literal["best", "one-standard-error"]
 
@@ -296,21 +298,17 @@ class _Search:
 
 
 def _finalists(surface: Surface, ladders: list[Ladder]) -> list[Setting]:
-    """The best few settings, no two of a scaling within less than an octave of rank."""
+    """The best few settings of low rank, and the best of high rank, where they are near."""
     found = sorted(
         (error, ladder.scaling, rank, ladder.points[rank])
         for ladder in ladders
         for rank, error in ladder.errors.items()
     )
     near = found[0][0] * (1 + _NEAR)
-    taken: list[tuple[str, int]] = []
-    settings: list[Setting] = []
-    for error, scaling, rank, point in found:
-        close = any(s == scaling and max(rank, k) < 2 * min(rank, k) for s, k in taken)
-        if error <= near and not close and len(settings) < _FINALISTS:
-            taken.append((scaling, rank))
-            settings.append(surface.setting(rank, scaling, point))
-    return settings
+    low = [one for one in found if one[0] <= near and one[2] <= _HIGH]
+    high = [one for one in found if one[0] <= near and one[2] > _HIGH]
+    kept = sorted(low[:_FINALISTS] + high[:1])
+    return [surface.setting(rank, scaling, point) for _, scaling, rank, point in kept]
 
 
 def _setting(trial: Trial) -> Setting:

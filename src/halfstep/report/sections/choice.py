@@ -49,7 +49,11 @@ def surface_chart(selection: Selection) -> Any:
     import altair as alt
 
     figures = [part for part in choice_section(selection).parts if isinstance(part, Figure)]
-    panels = [figure.chart.properties(title=figure.title) for figure in figures]
+    panels = []
+    for figure in figures:
+        panel = figure.chart.properties(title=figure.title)
+        panel.autosize = panel.padding = alt.Undefined  # of the whole picture only
+        panels.append(panel)
     return alt.hconcat(*panels, spacing=40).resolve_scale(color="independent")
 
 
