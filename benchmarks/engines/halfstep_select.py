@@ -1,7 +1,7 @@
 """Settings chosen inside a training part, fitted to all of it, measured once on the test part.
 
 Options: `seed` of the split, and how the settings are chosen: by `params` of `ExplicitMF` (such as
-rank="auto"), by `optuna` ({"trials": …, "prunes": …}), or by `select` ({"budget": seconds or null}).
+rank="auto") and a `budget` in seconds, or by `optuna` ({"trials": …, "prunes": …}).
 The squared error of every user goes to the file that `errors` names.
 """
 
@@ -31,24 +31,12 @@ def space(trial: Any) -> Mapping[str, Any]:
     return {"rank": rank, "reg_scaling": scaling, "reg": tuple(reg)}
 
 
-def by_params(train: hs.Ratings, params: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
+def by_params(
+    train: hs.Ratings, params: Mapping[str, Any], budget: float | None = None
+) -> tuple[Any, dict[str, Any]]:
     """`ExplicitMF` with these parameters, chosen automatically where they say so."""
-    model = hs.ExplicitMF(**params).fit(train)
-    found = getattr(model, "selection_", None)
-    return model, {} if found is None else told(found)
-
-
-def by_selection(train: hs.Ratings, budget: float | None) -> tuple[Any, dict[str, Any]]:
-    """`hs.select`, and the model that it chose."""
-    begun = perf_counter()
-    found = hs.select(train, budget=budget)
-    seconds = perf_counter() - begun
-    best = found.chosen
-    reg = (best.reg.user, best.reg.item, best.reg.bias)
-    model = hs.ExplicitMF(
-        best.rank, reg=reg, reg_scaling=best.reg_scaling, max_iter=best.sweeps, tol=0.0
-    ).fit(train)
-    return model, {**told(found), "select": seconds}
+    model = hs.ExplicitMF(**params).fit(train, budget=budget)
+    return model, {} if model.selection_ is None else told(model.selection_)
 
 
 def told(found: Any) -> dict[str, Any]:
@@ -62,7 +50,7 @@ def told(found: Any) -> dict[str, Any]:
         }
         for trial in found.trials
     ]
-    return {"trials": trials, "validation": found.chosen.rmse}
+    return {"trials": trials, "validation": found.chosen.rmse, "select": found.seconds}
 
 
 def by_optuna(
@@ -96,10 +84,8 @@ def main() -> None:
     begun = perf_counter()
     if "optuna" in options:
         model, found = by_optuna(train, **options["optuna"], seed=options["seed"])
-    elif "select" in options:
-        model, found = by_selection(train, options["select"]["budget"])
     else:
-        model, found = by_params(train, options["params"])
+        model, found = by_params(train, options["params"], options.get("budget"))
     seconds = perf_counter() - begun
     users, items, values = test.to_arrays()
     errors = (values - model.predict(users, items).astype(np.float64)) ** 2

@@ -26,6 +26,7 @@ from halfstep.data.ratings import Ratings
 from halfstep.errors import DivergedError
 from halfstep.evaluation.metrics import root_mean_squared_error
 from halfstep.factors import Factors
+from halfstep.objectives import Value
 from halfstep.solvers.base import Problem, Solver
 
 __all__ = ["Callback", "Outcome", "Stopping", "Trace", "TraceRow", "Validation", "train"]
@@ -140,6 +141,9 @@ class Interrupted(KeyboardInterrupt):
         self.outcome = outcome
 
 
+_UNMEASURED = Value(math.nan, math.nan)
+
+
 def train(
     problem: Problem,
     solver: Solver,
@@ -150,8 +154,13 @@ def train(
     validation: Validation | None = None,
     callbacks: Sequence[Callback] = (),
     listeners: Iterable[Listener] = (),
+    measured: bool = True,
 ) -> Outcome:
     """Run the loop; see the module's first lines. The arrays of `start` are overwritten.
+
+    Without `measured` J is not worth its time (a seventh of a fit): the trace holds NaN in its place,
+    only the held-out error, a callback or the number of sweeps stops, and it is the held-out error
+    that must be a number.
 
     Raises `Interrupted` (a `KeyboardInterrupt`) with the outcome so far, and `DivergedError`.
     """
@@ -177,15 +186,18 @@ def train(
                 for listener in listeners:
                     listener.on_step(sweep, step)
                 begun = perf_counter()
-            value = problem.objective.value(
-                problem.ratings.by_user, problem.ratings.by_item, spare, backend
-            )
-            if not math.isfinite(value.objective):
-                raise DivergedError(
-                    f"solver={solver.name!r}: J is {value.objective} after sweep {sweep}; "
-                    "lower the solver's step, or raise reg"
+            value = _UNMEASURED
+            if measured:
+                value = problem.objective.value(
+                    problem.ratings.by_user, problem.ratings.by_item, spare, backend
                 )
             rmse = None if validation is None else validation.rmse(spare, backend)
+            figure = value.objective if measured or rmse is None else rmse
+            if not math.isfinite(figure):
+                raise DivergedError(
+                    f"solver={solver.name!r}: {'J' if measured else 'the held-out error'} is {figure} "
+                    f"after sweep {sweep}; lower the solver's step, or raise reg"
+                )
             seconds["measure"] = perf_counter() - begun
 
             row = TraceRow(sweep, value.objective, value.train_rmse, rmse, seconds)
@@ -215,7 +227,7 @@ def train(
             if perf_counter() >= stopping.deadline:
                 stopped = "budget"
                 break
-            if len(rows) > 1:
+            if measured and len(rows) > 1:
                 fell, before = rows[-2].objective - row.objective, abs(rows[-2].objective)
                 if fell <= stopping.tol * before and (solver.descends or fell >= 0):
                     stopped = "converged"

@@ -78,7 +78,7 @@ def test_fit_document(run, files, tmp_path):
         == told["data"]["ratings"]
         == sum(told["split"][part] for part in ("train", "valid", "test"))
     )
-    assert set(told["test"]["baseline_rmse"]) == {"global mean", "biases only"}
+    assert set(told["test"]["baselines"]) == {"global mean", "biases only", "item-kNN"}
     assert model.reg == (0.1, 0.2, 0.05)
     assert model.history_ is not None
 
@@ -91,7 +91,10 @@ def test_fit_is_the_library(run, files, tmp_path):
     train, valid, test = hs.split_random(ratings, valid=0.1, test=0.1, seed=0)
     model = hs.ExplicitMF(rank=4).fit(train, validation=valid)
     assert told["test"]["rmse"] == model.rmse(test)
-    assert told["test"]["baseline_rmse"] == hs.baseline_rmse(train, test)
+    measured = told["test"]["baselines"]
+    expected = hs.baseline_rmse(train, test)
+    assert {name: measured[name]["rmse"] for name in expected} == expected
+    assert measured["item-kNN"]["mae"] == hs.ItemKNN().fit(train).mae(test)
     again = hs.ExplicitMF(rank=4, max_iter=model.best_iter_, tol=0).fit(ratings)
     saved = hs.load(path)
     assert saved.factors_.user_factors.tobytes() == again.factors_.user_factors.tobytes()
@@ -220,6 +223,33 @@ def test_evaluate_document(run, files, flags):
     )
     assert told["cross_validation"]["mean"]["rmse"] == expected.mean("rmse")
     assert len(told["cross_validation"]["folds"]) == 3
+
+
+def test_evaluate_metrics_of_a_saved_model(run, files):
+    flags = ("--model", files.model, "--metrics", "rmse,ndcg@5", "--relevant", 3)
+    told = _json(run("evaluate", files.ratings, *flags, "--json"))["metrics"]
+    model, ratings = hs.load(files.model), hs.read_ratings(files.ratings)
+    expected = hs.evaluate(model, ratings, ["rmse", "ndcg@5"], relevant=3)
+    assert told["ndcg@5"]["value"] == expected["ndcg@5"].value or told["ndcg@5"]["value"] is None
+    assert told["rmse"]["value"] == expected["rmse"].value
+    assert "ndcg@5" in _fits(run("evaluate", files.ratings, *flags))
+    for flags in (("--metrics", "rmse"), ("--model", files.model, "--relevant", 3)):
+        answer = run("evaluate", files.ratings, *flags)
+        assert answer.code == 2
+        assert "has no effect" in answer.err
+
+
+def test_fit_with_a_report(run, files, tmp_path):
+    page, model = tmp_path / "report.html", tmp_path / "m.safetensors"
+    flags = ("--report", page, "--items", files.titles, "--rank", 3, "--reg", 0.1)
+    told = _json(run("fit", files.ratings, "-o", model, *flags, "--json"))
+    assert told["report"] == str(page)
+    text = page.read_text(encoding="utf-8")
+    assert f"{told['test']['rmse']:.3f}" in text
+    assert "Café :star: (1950)" in text
+    wrong = run("fit", files.ratings, "-o", model, "--report", tmp_path / "report.doc")
+    assert wrong.code == 2
+    assert ".doc" in wrong.err
 
 
 def test_evaluate_a_saved_model(run, files):

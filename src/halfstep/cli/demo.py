@@ -28,8 +28,6 @@ from halfstep.models.saving import load
 
 __all__ = ["demo"]
 
-_RANK, _REG = 8, 0.04
-
 
 def demo(
     *,
@@ -147,13 +145,13 @@ class _Demo:
         return {"ratings": len(rows.users), "users": 1500, "items": 400, "seed": self.seed}
 
     def _fit(self) -> dict[str, Any]:
-        command = (
-            f"halfstep fit {self.table.name} -o {shlex.quote(self.model.name)} "
-            f"--rank {_RANK} --reg {_REG}"
+        command = f"halfstep fit {self.table.name} -o {shlex.quote(self.model.name)}"
+        self._step(
+            "Rank and regularization are chosen, the error is measured, the model is saved.",
+            command,
         )
-        self._step("A model is fitted, its error is measured, and it is saved.", command)
         ratings = ReadingOptions().read(self.table)
-        return FitJob(self.out, ExplicitMF(_RANK, reg=_REG), self.model).run(ratings)
+        return FitJob(self.out, ExplicitMF("auto", reg="auto"), self.model).run(ratings)
 
     def _someone(self, model: FactorModel, titles: Titles) -> tuple[Any, str]:
         """The user whose favourites are most of one kind, and what they are."""

@@ -43,6 +43,8 @@ _FLAGS = (
         "budget",
         "max_rank",
         "rule",
+        "metrics",
+        "relevant",
     ),
 )
 _ASSIGNMENT = re.compile(rf"\b({'|'.join(_FLAGS)})=(\"[^\"]*\"|'[^']*'|…|[\w.+-]*\w)?")

@@ -9,7 +9,6 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from cyclopts import Parameter
 
-from halfstep.backends.base import Array
 from halfstep.cli.options import ModelOptions, ReadingOptions
 from halfstep.cli.output import Column, Json, Output, note, watched
 from halfstep.data.ratings import Ratings
@@ -24,6 +23,7 @@ from halfstep.evaluation import (
     split_random,
     split_users,
 )
+from halfstep.evaluation import evaluate as measure
 from halfstep.evaluation.cross_validation import Fold
 from halfstep.evaluation.splits import UserSplit
 from halfstep.evaluation.splits.leaks import cells_of
@@ -73,6 +73,20 @@ def evaluate(
     clip: Annotated[
         bool, Parameter(help="Clip predictions to the scale of the training ratings.")
     ] = True,
+    metrics: Annotated[
+        str | None,
+        Parameter(
+            help="With --model: metrics with commas between them, such as rmse,ndcg@10,recall@20, each "
+            "with an interval by resampling users."
+        ),
+    ] = None,
+    relevant: Annotated[
+        float | None,
+        Parameter(
+            help="The lowest held-out rating that counts as relevant in rankings. [default: any]",
+            show_default=False,
+        ),
+    ] = None,
     model_file: Annotated[
         Path | None,
         Parameter(name="--model", help="Measure this saved model on the table; nothing is fitted."),
@@ -92,12 +106,14 @@ def evaluate(
     For example:
         halfstep evaluate ratings.csv --folds 5 --rank 64
         halfstep evaluate ratings.csv --split time --test 0.2
-        halfstep evaluate new-ratings.csv --model movies.safetensors
+        halfstep evaluate new-ratings.csv --model movies.safetensors --metrics rmse,ndcg@10
     """
     out = Output(as_json)
     options, reader = model or ModelOptions(), reading or ReadingOptions()
     if model_file is None:
         unfitted = options.model()
+        for name, value in (("metrics", metrics), ("relevant", relevant)):
+            _refuse(value is not None, name, value, "fitting", "pass --model")
         if split == "kfold":
             _refuse(test is not None, "test", test, "split=kfold")
         else:
@@ -130,6 +146,10 @@ def evaluate(
     from halfstep.models.saving import load
 
     saved = load(model_file)
+    if metrics is not None:
+        out.document(_measured(out, saved, model_file, reader.read(table), metrics, relevant, clip))
+        return
+    _refuse(relevant is not None, "relevant", relevant, "errors of ratings", "pass --metrics")
     out.document(_saved(out, saved, model_file, reader.read(table), clip))
 
 
@@ -243,9 +263,9 @@ _HELD_OUT = {
 }
 
 
-def _refuse(given: bool, name: str, value: object, why: str) -> None:
+def _refuse(given: bool, name: str, value: object, why: str, remedy: str = "drop one") -> None:
     if given:
-        raise ParameterError(name, value, f"has no effect with {why}", "drop one")
+        raise ParameterError(name, value, f"has no effect with {why}", remedy)
 
 
 def _parts(ratings: Ratings, split: _Split, test: float, seed: int) -> tuple[Ratings, ...]:
@@ -327,7 +347,7 @@ def _saved(
     users = model.factors_.user_ids.lookup(ratings.users.values)[ratings.user_index()]
     items = model.factors_.item_ids.lookup(ratings.items.values)[ratings.by_user.indices]
     unknown = int(np.count_nonzero((users < 0) | (items < 0)))
-    trained = _trained(model, users, items)
+    trained = None if model.history_ is None else model._count_fitted(users, items)
     out.facts(
         [
             ("model", str(path)),
@@ -354,17 +374,19 @@ def _saved(
     }
 
 
-def _trained(model: FactorModel, users: Array, items: Array) -> int | None:
-    """How many of these pairs are in the model's own history; None where it has none."""
-    history = model.history_
-    if history is None:
-        return None
-    n = len(model.factors_.item_ids)
-    rows = np.repeat(np.arange(history.n_rows), np.diff(history.indptr))
-    seen = rows * n + history.indices
-    asked = users * n + items
-    asked = asked[(users >= 0) & (items >= 0)]
-    if not len(seen) or not len(asked):
-        return 0
-    place = np.minimum(np.searchsorted(seen, asked), len(seen) - 1)
-    return int(np.count_nonzero(seen[place] == asked))
+def _measured(
+    out: Output,
+    model: FactorModel,
+    path: Path,
+    ratings: Ratings,
+    metrics: str,
+    relevant: float | None,
+    clip: bool,
+) -> dict[str, Any]:
+    """The metrics that were asked for, with their intervals."""
+    names = [name.strip() for name in metrics.split(",") if name.strip()]
+    found = measure(model, ratings, names, relevant=relevant, clip=clip)
+    out.facts([("model", str(path)), ("ratings", f"{len(ratings):,}")])
+    out.say()
+    out.lines(str(found))
+    return {"command": "evaluate", "model": str(path), **found.as_dict()}

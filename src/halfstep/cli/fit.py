@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
@@ -9,12 +10,14 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
+from halfstep.baselines import compare_baselines
 from halfstep.cli.options import Budget, ModelOptions, ReadingOptions, check_writable
 from halfstep.cli.output import LABEL, Column, Json, Output, duration, note, size, watched
+from halfstep.cli.saved import TitlesFile
 from halfstep.cli.select import show as show_selection
 from halfstep.data.ratings import Ratings
 from halfstep.errors import ParameterError
-from halfstep.evaluation import baseline_rmse, split_random
+from halfstep.evaluation import split_random
 from halfstep.models.explicit import ExplicitMF
 from halfstep.selection.budget import Clock, seconds_of
 from halfstep.selection.result import Selection
@@ -49,6 +52,14 @@ def fit(
         ),
     ] = True,
     budget: Budget = None,
+    report: Annotated[
+        Path | None,
+        Parameter(
+            help="Write a report too, to look at: an HTML page, or a PNG or PDF file (needs the extra "
+            "halfstep[report])."
+        ),
+    ] = None,
+    titles: TitlesFile = None,
     model: ModelOptions | None = None,
     reading: ReadingOptions | None = None,
     as_json: Json = False,
@@ -64,14 +75,35 @@ def fit(
 
     For example:
         halfstep fit ratings.csv -o movies.safetensors
-        halfstep fit ratings.csv --budget 60s
+        halfstep fit ratings.csv --budget 60s --report report.html
         halfstep fit ratings.csv --rank 64 --reg 0.08
         halfstep fit log.parquet --user uid --item sku --rating stars
     """
     out = Output(as_json)
     options = model or ModelOptions()
     check_writable(output, table)
-    job = FitJob(out, options.model(), output, valid, test, refit, history, seconds_of(budget))
+    if report is not None:
+        from halfstep.report.write import check_report
+
+        check_report(report)
+        check_writable(report, table, output, titles)
+    named = None
+    if titles is not None:
+        from halfstep.data.titles import read_titles
+
+        named = read_titles(titles)
+    job = FitJob(
+        out,
+        options.model(),
+        output,
+        valid,
+        test,
+        refit,
+        history,
+        seconds_of(budget),
+        report,
+        named,
+    )
     job.check()
     ratings = (reading or ReadingOptions()).read(table)
     out.document(job.run(ratings))
@@ -89,6 +121,8 @@ class FitJob:
     refit: bool = True
     history: bool = True
     budget: float | None = None
+    report: Path | None = None
+    titles: Mapping[Any, str] | None = None
     selection: Selection | None = None
 
     @property
@@ -157,6 +191,8 @@ class FitJob:
         document["model"] = self._save(final or first)
         out.say()
         out.facts([("saved", f"{self.path} ({size(self.path.stat().st_size)})")])
+        if self.report is not None:
+            document["report"] = self._report(self.report, final or first, first, ratings, test)
         return document
 
     # ------------------------------------------------------------------- steps
@@ -226,15 +262,45 @@ class FitJob:
 
     def _measure(self, model: ExplicitMF, train: Ratings, test: Ratings) -> dict[str, Any]:
         rmse, mae = model.rmse(test), model.mae(test)
-        baselines = baseline_rmse(train, test)
+        measured = compare_baselines(train, test, most_operations=_MOST_OPERATIONS)
+        baselines = {name: error for name, error in measured.items() if error.left_out is None}
         self.out.say()
         self.out.heading(f"Error on the test part: {len(test):,} ratings that the fit never saw")
-        rows = [(name, f"{value:.4f}", "") for name, value in baselines.items()]
+        rows = [
+            (name, f"{error.rmse:.4f}", f"{error.mae:.4f}") for name, error in baselines.items()
+        ]
         self.out.table(
             [Column(""), Column("RMSE", right=True), Column("MAE", right=True)],
             [*rows, ("this model", f"{rmse:.4f}", f"{mae:.4f}")],
         )
-        return {"rmse": rmse, "mae": mae, "baseline_rmse": baselines}
+        return {
+            "rmse": rmse,
+            "mae": mae,
+            "baselines": {
+                name: {"rmse": error.rmse, "mae": error.mae} for name, error in baselines.items()
+            },
+        }
+
+    def _report(
+        self,
+        path: Path,
+        model: ExplicitMF,
+        measured: ExplicitMF,
+        ratings: Ratings,
+        test: Ratings | None,
+    ) -> str:
+        from halfstep.report.write import write_report
+
+        write_report(
+            model,
+            ratings,
+            path,
+            titles=self.titles,
+            test=test,
+            measured=None if test is None or measured is model else measured,
+        )
+        self.out.facts([("report", f"{path} ({size(path.stat().st_size)})")])
+        return str(path)
 
     def _again(self) -> ExplicitMF:
         if self.selection is not None:  # which says how many sweeps
@@ -289,6 +355,7 @@ _WHY = {
     "validation": "stopped by the validation part",
     "budget": "the time was up",
 }
+_MOST_OPERATIONS = 20_000_000  # of a baseline: about a second
 _SEARCHING = 0.5
 """Of the budget; the rest is for the fit and the refit."""
 _LEAST = 1e-3  # seconds: one sweep is done in any case

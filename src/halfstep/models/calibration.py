@@ -102,11 +102,8 @@ def calibrated(model: Fitted, X: Any, y: Any, seed: int, backend: str | Backend)
     refuse_nonnegative(model)
     ratings = as_ratings(X, y)
     users, items = rows_of(model, ratings)
-    history = cells_by(model, "user", "calibrate")
-    n = len(model.factors_.item_ids)
-    fitted_on = np.repeat(np.arange(history.n_rows), np.diff(history.indptr)) * n + history.indices
-    keys = (users * n + items)[(users >= 0) & (items >= 0)]
-    seen = int(np.count_nonzero(np.isin(keys, fitted_on)))
+    model._whole_history("calibrate")  # its error says what for
+    seen = model._count_fitted(users, items)
     if seen:
         raise DataError(
             "held_out",

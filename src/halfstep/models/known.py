@@ -99,6 +99,17 @@ class Known(Parameters):
             )
         return found
 
+    def _count_fitted(self, users: Array, items: Array) -> int:
+        """How many of these pairs of row numbers (−1: unknown) are in the history."""
+        history, n = self._history("counting what it has seen"), len(self._ids("item"))
+        rows = np.repeat(np.arange(history.n_rows), np.diff(history.indptr))
+        fitted = rows * n + history.indices  # ascending
+        asked = (users * n + items)[(users >= 0) & (items >= 0)]
+        if not len(fitted) or not len(asked):
+            return 0
+        place = np.minimum(np.searchsorted(fitted, asked), len(fitted) - 1)
+        return int(np.count_nonzero(fitted[place] == asked))
+
     def _seen(self, rows: Array, asked: Array, ratings: Ratings | None) -> tuple[Array, Array]:
         """(indptr, items ascending) of what each asked user has rated."""
         if ratings is None:

@@ -7,7 +7,6 @@ rank, same λ, as many sweeps as the model kept) is fitted to the rest and measu
 
 from __future__ import annotations
 
-import copy
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -108,7 +107,7 @@ def held_out(
             )
         return _by_a_copy(model, ratings, seed)
     asked = model if measured is None else measured
-    seen = _seen(asked, test)
+    seen = 0 if asked.history_ is None else asked._count_fitted(*rows_of(asked, test))
     if seen:
         raise DataError(
             "test",
@@ -130,7 +129,9 @@ def _by_a_copy(model: FactorModel, ratings: Ratings, seed: int) -> Held | str:
         train, test = split_random(ratings, test=SHARE, seed=seed)
     except DataError:
         return f"{counted(len(ratings), 'rating')}: too few to hold {SHARE:.0%} of them out"
-    fresh: Any = type(model)(**_settled(model))
+    fresh: Any = model.settled()
+    if fresh.rank == "grow":  # its sweeps are those of many ranks, its tol is a gap
+        fresh.set_params(rank=model.rank_, max_iter=_MOST_SWEEPS, tol=1e-4)
     try:
         fresh.fit(train)
     except (SingularSystemError, DivergedError) as error:
@@ -143,34 +144,6 @@ def _by_a_copy(model: FactorModel, ratings: Ratings, seed: int) -> Held | str:
         "model itself may have seen all of them."
     )
     return Held(fresh, train, test, how)
-
-
-def _settled(model: FactorModel) -> dict[str, Any]:
-    """The constructor's arguments of a copy: what was left to the fit is what the fit has found."""
-    params = copy.deepcopy(model._fitted_params)
-    objective: Any = model.objective_
-    reg = objective.reg
-    params |= {
-        "rank": model.rank_,
-        "reg": (reg.user, reg.item, reg.bias),
-        "reg_scaling": objective.reg_scaling,
-    }
-    if (
-        model._fitted_params["rank"] == "grow"
-    ):  # its sweeps are those of many ranks, its tol is a gap
-        return params | {"max_iter": _MOST_SWEEPS, "tol": 1e-4}
-    return params | {"max_iter": max(1, model.best_iter_), "tol": 0.0}
-
-
-def _seen(model: FactorModel, test: Ratings) -> int:
-    """How many of the ratings are in the model's history."""
-    if model.history_ is None:
-        return 0
-    users, items = rows_of(model, test)
-    history, n = model.history_, len(model.factors_.item_ids)
-    known = (users >= 0) & (items >= 0)
-    fitted = np.repeat(np.arange(history.n_rows), np.diff(history.indptr)) * n + history.indices
-    return int(np.count_nonzero(np.isin((users * n + items)[known], fitted)))
 
 
 def _fitted_to(model: FactorModel, ratings: Ratings) -> Ratings:

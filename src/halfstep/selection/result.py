@@ -59,7 +59,7 @@ class Selection:
         One of them: the best, or with the one-standard-error rule the simplest that is no worse.
     reason : str
         Why, in one sentence.
-    stopped : {"done", "budget", "interrupted"}
+    stopped : {"done", "budget"}
     seconds : float
     folds : int
         Parts that were held out in turn; 1 is a single held-out part.

@@ -44,6 +44,8 @@ _FAR = 1e-2
 """The same where λ is not yet the best one."""
 _OTHER = 1.4  # times as high: another rank
 _BIAS_SHARE = 0.25
+_DEAR = 64
+"""λ_b is followed at lower ranks than these, and at the first one that is tried."""
 _MOST_STEPS = 12
 
 
@@ -114,7 +116,7 @@ def explore(surface: Surface, wanted: Range, levels: dict[Scaling, float]) -> li
             break
         for ladder in going:
             _climb(surface, ladder, rank, ladder.points[max(ladder.points)], _STEP)
-    _probe(surface, _best(ladders), ladders, last)
+    _probe(surface, _best(ladders), ladders, last, _FAR)
     return ladders
 
 
@@ -140,26 +142,26 @@ def ascend(surface: Surface, wanted: Range, before: list[Ladder]) -> list[Ladder
             if ladder.rank != rank or not _may_win(ladder, ladders):
                 break
         if old.errors.get(last, math.inf) <= lowest * (1 + _NEAR):
-            _probe(surface, ladder, ladders, last)
+            _probe(surface, ladder, ladders, last, _FAR / 2)
     return ladders
 
 
-def _probe(surface: Surface, ladder: Ladder, ladders: list[Ladder], last: int) -> None:
-    """The highest rank, far from all others: J is nearly convex there."""
+def _probe(surface: Surface, ladder: Ladder, ladders: list[Ladder], last: int, far: float) -> None:
+    """The highest rank, far from all others, where its error with their λ is not far from the best."""
     if last in ladder.errors:
         return
     point = ladder.points[max(ladder.points)]
-    if surface.error(last, ladder.scaling, point) <= _best(ladders).error * (1 + _FAR):
-        _climb(surface, ladder, last, point, _STEP)
+    if surface.error(last, ladder.scaling, point) <= _best(ladders).error * (1 + far):
+        _climb(surface, ladder, last, point, _FINE)
 
 
 def refine(surface: Surface, wanted: Range, ladders: list[Ladder]) -> None:
     """The ranks between those of the best ladder, and smaller steps at the best one of them."""
     ladder = _best(ladders)
-    rank = ladder.rank
-    for other in _between(sorted(ladder.errors), rank, wanted.ranks[-1]):
+    rank, tried = ladder.rank, sorted(ladder.errors)
+    for other in _between(tried, rank, wanted.ranks[-1]):
         _climb(surface, ladder, other, ladder.points[rank], _FINE)
-    if surface.fixed is not None or not surface.biases:
+    if surface.fixed is not None or not surface.biases or ladder.rank > max(_DEAR, tried[0]):
         return
     rank, before = ladder.rank, ladder.error
     level, bias = ladder.points[rank]

@@ -264,7 +264,8 @@ class _Search:
                 ladders = ascend(surface, self.wanted, ladders)
             else:
                 ladders = explore(surface, self.wanted, self._levels(smaller[0].train))
-        refine(surface, self.wanted, ladders)
+            if users is None:
+                refine(surface, self.wanted, ladders)
         return ladders
 
     def _levels(self, train: Ratings) -> dict[Literal["count", "none"], float]:

@@ -183,6 +183,7 @@ class Trials:
             ),
             validation=part.held_out,
             callbacks=[] if stopping else [_Still()],
+            measured=stopping is not None,
         )
         if outcome.stopped == "budget":
             raise OutOfTime

@@ -115,7 +115,7 @@ def _surface(selection: Selection, scaling: str, several: bool) -> Figure:
     beyond = f" {left} of its {len(trials)} settings lie beyond the figure." if left else ""
     return Figure(
         f"surface-{scaling}",
-        f"Error by rank and λ, λ scaled by {'counts' if scaling == 'count' else 'nothing'}"
+        f"Error by rank and λ, λ per {'rating' if scaling == 'count' else 'row'}"
         if several
         else "Error by rank and λ",
         _told(selection, scaling),
@@ -179,8 +179,7 @@ def _best(selection: Selection) -> Table:
         ]
         for trial in kept
     ]
-    ended = {"interrupted": "; it was interrupted", "budget": "; its time was up"}
-    how = ended.get(selection.stopped, "")
+    how = "; its time was up" if selection.stopped == "budget" else ""
     told = f"The {len(rows)} best of the {len(order)} settings of the search{how}."
     columns = ("K", "λ of users / items / biases", "scaling", "sweeps", "held-out RMSE")
     return Table("trials", "The best settings", told, columns, rows, frozenset({3, 4}))
