@@ -61,11 +61,11 @@ types: $(VENV)/.test-tools
 	$(BIN)/mypy
 	$(BIN)/python -m mypy.stubtest halfstep._native
 
-rust:
+rust: $(VENV)/.created
 	cargo test --workspace --quiet --tests
 
 pytest: $(VENV)/.test-tools
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q -n auto
 
 PEERS := benchmarks/.venv-peers/.installed
 

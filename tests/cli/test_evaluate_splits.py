@@ -34,7 +34,7 @@ def timed(tmp_path_factory):
 
 def options(split):
     share = () if split in ("last", "leave-one-out") else ("--test", 0.2)
-    return "--split", split, *share, "--rank", 2, "--seed", 3
+    return "--split", split, *share, "--rank", 2, "--reg", 0.1, "--seed", 3
 
 
 @pytest.mark.parametrize("split", SPLITS)
@@ -78,8 +78,12 @@ def test_the_baselines_know_the_given_ratings(run, timed):
 
 
 def test_the_default_is_cross_validation(run, timed):
-    plain = json.loads(run("evaluate", timed, "--rank", 2, "--folds", 2, "--json").out)
-    named = run("evaluate", timed, "--rank", 2, "--folds", 2, "--split", "kfold", "--json")
+    plain = json.loads(
+        run("evaluate", timed, "--rank", 2, "--reg", 0.1, "--folds", 2, "--json").out
+    )
+    named = run(
+        "evaluate", timed, "--rank", 2, "--reg", 0.1, "--folds", 2, "--split", "kfold", "--json"
+    )
     figures = json.loads(named.out)["cross_validation"]
     assert figures["mean"]["rmse"] == plain["cross_validation"]["mean"]["rmse"]
 

@@ -187,7 +187,7 @@ def test_the_choice_is_ringed_and_told(made):
 
 
 def test_a_long_search_is_thinned():
-    """More λ than ticks, more ranks than colours, one of them without λ, and it was interrupted."""
+    """More λ than ticks, more ranks than colours, one of them without λ, and its time was up."""
     altair = pytest.importorskip("altair")
     rng = np.random.default_rng(0)
     regs = [0.0, *np.geomspace(0.01, 3, 20).tolist()]
@@ -199,7 +199,7 @@ def test_a_long_search_is_thinned():
         for reg in regs
     )
     worst = max(trials, key=lambda trial: trial.rmse)
-    long = replace(selection(), trials=trials, chosen=worst, stopped="interrupted")
+    long = replace(selection(), trials=trials, chosen=worst, stopped="budget")
     surface, table = choice_section(long).parts
     described = surface.chart.to_dict()
     ranks = described["layer"][1]["encoding"]["color"]["scale"]["domain"]
@@ -208,7 +208,7 @@ def test_a_long_search_is_thinned():
     assert len(described["layer"][1]["encoding"]["x"]["axis"]["values"]) < len(regs)
     low, high = described["layer"][1]["encoding"]["y"]["scale"]["domain"]
     assert low < min(trial.rmse for trial in trials) < worst.rmse < high
-    assert "it was interrupted" in table.sentence
+    assert "its time was up" in table.sentence
     assert [row[0] for row in table.rows].count(f"{worst.rank} (chosen)") == 1
     assert int(re.search(r"(\d+) of its (\d+) settings lie beyond", surface.shown)[1]) > 0
     assert isinstance(surface.chart, altair.LayerChart)

@@ -82,8 +82,12 @@ class Fitted(Known):
         """
         self._check_fitted()
         params = copy.deepcopy(self._fitted_params)
-        if self.selection_ is not None:
-            params |= self.selection_.parameters
+        found: Any = self.objective_
+        if params["rank"] == "auto":
+            params["rank"] = self.rank_
+        if params["reg"] == "auto":
+            params["reg"] = (found.reg.user, found.reg.item, found.reg.bias)
+            params["reg_scaling"] = found.reg_scaling
         if sweeps:
             params["max_iter"] = self.best_iter_
             if params["rank"] != "grow":  # there `tol` is the gap to reach, not a step
