@@ -356,7 +356,7 @@ _WHY = {
     "budget": "the time was up",
 }
 _MOST_OPERATIONS = 20_000_000  # of a baseline: about a second
-_SEARCHING = 0.5
+_SEARCHING = 0.6
 """Of the budget; the rest is for the fit and the refit."""
 _LEAST = 1e-3  # seconds: one sweep is done in any case
 

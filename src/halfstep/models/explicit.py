@@ -414,7 +414,7 @@ class _Settings:
         return _Settings(rank, chosen.reg, chosen.reg_scaling, stopping)
 
 
-_SEARCHING = 0.6
+_SEARCHING = 0.75
 """Of the budget; the rest is for the fit itself."""
 _LARGEST = float(np.finfo(np.float32).max)
 
