@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -223,7 +223,7 @@ def interval_coverage(
     NotCalibratedError, DataError, ParameterError, HistoryRequiredError
     """
     check_held_out(test)
-    asked: list[Any] = [levels] if is_number(levels) else list(levels)
+    asked: list[Any] = list(levels) if isinstance(levels, Iterable) else [levels]
     for level in asked:
         if not is_number(level) or not 0 < level < 1:
             raise ParameterError("levels", level, "must be numbers in (0, 1)", "try (0.5, 0.9)")
