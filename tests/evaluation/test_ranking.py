@@ -489,6 +489,7 @@ def test_popularity_on_the_protocol_of_ncf(data_folder):
         ("hit@10", "did you mean hit_rate@10"),
         ("ndcg", "needs a number of recommendations"),
         ("ndcg@0", "needs a number of recommendations"),
+        ("precision@00", "needs a number of recommendations"),
         ("rmse@10", "has no number of recommendations; try rmse"),
         ("ndcg@ten", "needs a number"),
         ("quux!", "choose from rmse, mae"),
@@ -577,7 +578,8 @@ def test_what_evaluate_is_given():
     for name, value in (("relevant", "high"), ("relevant", float("nan")), ("exclude_seen", 1)):
         with pytest.raises(ParameterError, match=f"{name}="):
             hs.evaluate(model, test, "ndcg@3", **{name: value})
-    for name, value in (("confidence", 95), ("n_resamples", -1), ("seed", -1), ("metrics", ())):
+    wrong = (("confidence", 95), ("n_resamples", -1), ("seed", -1), ("metrics", ()))
+    for name, value in (*wrong, ("metrics", None), ("metrics", 10)):
         with pytest.raises(ParameterError, match=f"{name}="):
             hs.evaluate(model, test, **{name: value})
     with pytest.raises(DataError, match="test="):

@@ -83,7 +83,8 @@ def parse_metrics(metrics: Any) -> list[Asked]:
 
     Raises `ParameterError` with the nearest names where one is not known.
     """
-    named = [metrics] if isinstance(metrics, str) else list(metrics)
+    named = [metrics] if isinstance(metrics, str) or not isinstance(metrics, Iterable) else metrics
+    named = list(named)
     if not named:
         raise ParameterError("metrics", metrics, "must not be empty", 'try ("rmse", "ndcg@10")')
     found = {}
@@ -97,8 +98,8 @@ def _parse(name: Any) -> Asked:
     match = re.fullmatch(r"([a-z0-9_]+)(?:@([0-9]{1,9}))?", str(name).strip().lower())
     base, cut = match.groups() if match else (str(name).partition("@")[0].strip().lower(), None)
     known = f"{base}@k" if cut is not None else base
-    if match and known in METRICS and cut != "0":
-        k = 0 if cut is None else int(cut)
+    k = int(cut or 0)
+    if match and known in METRICS and (cut is None or k > 0):
         return Asked(base if cut is None else f"{base}@{k}", base, k, METRICS[known])
     if f"{base}@k" in METRICS:
         rule, remedy = "needs a number of recommendations of at least 1", f"try {base}@10"
