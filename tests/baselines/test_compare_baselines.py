@@ -42,3 +42,6 @@ def test_bad_input(simulated):
         compare_baselines(simulated, simulated.select(np.zeros(len(simulated), dtype=bool)))
     with pytest.raises(ParameterError, match="most_operations"):
         compare_baselines(simulated, simulated, most_operations=-1)
+    for wrong in ([hs.Biases()], {"mean": 3.5}, hs.Biases()):
+        with pytest.raises(ParameterError, match="models="):
+            compare_baselines(simulated, simulated, models=wrong)
