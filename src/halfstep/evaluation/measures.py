@@ -328,7 +328,7 @@ class _Beyond:
             cells = past.required("the popularity of items")
             self.raters = int(np.count_nonzero(np.diff(cells.indptr)))
         if "diversity" in bases:
-            self.vectors = _vectors(model, self.n, options.item_vectors)
+            self.unit = catalogue.directions(_vectors(model, self.n, options.item_vectors))
 
     def add(self, block: Block) -> None:
         if not len(block.user):
@@ -346,7 +346,7 @@ class _Beyond:
             elif asked.base == "novelty":
                 values = catalogue.novelty(user, item, users, self.ratings, self.raters)
             else:
-                values = catalogue.diversity(user, item, users, self.vectors)
+                values = catalogue.diversity(user, item, users, self.unit)
             self.values[asked.name][begin : begin + users] = values
 
     def measures(self, ids: Array) -> dict[str, Measure]:
@@ -407,11 +407,14 @@ def _vectors(model: Any, n: int, given: Any) -> Array:
                 "pass an array with one row for each item, in the order of the sorted ids",
             )
         given = factors.item_factors
-    vectors = np.asarray(given, dtype=np.float64)
+    try:
+        vectors = np.asarray(given, dtype=np.float64)
+    except (TypeError, ValueError):  # words, or rows of several lengths
+        vectors = np.empty(0)
     if vectors.ndim != 2 or len(vectors) != n or not np.isfinite(vectors).all():
         raise DataError(
             "item_vectors",
-            vectors.shape,
+            given if not vectors.size else vectors.shape,
             f"must be finite numbers of shape ({n}, d), rows in the order of the sorted ids",
             "pass one vector for each item of the model",
         )
