@@ -80,8 +80,8 @@ def compare_baselines(
     biases only 0.9
     item-kNN 144,704 operations are more than most_operations=1000
     """
-    require_ratings(train)
-    require_ratings(test)
+    require_ratings(train, "train")
+    require_ratings(test, "test")
     check_integer("most_operations", most_operations, 0, example=1_000_000_000)
     if models is None:
         models = {"global mean": GlobalMean(), "biases only": Biases(), "item-kNN": ItemKNN()}

@@ -67,7 +67,7 @@ train; cut at one moment with split_by_time
     names = ("train", "given", "test") if kind == "users" else _NAMES[len(parts)]
     named = list(zip(names, parts, strict=True))
     for name, part in named:
-        require_ratings(part)
+        require_ratings(part, name)
         if not len(part):
             raise DataError(name, part, "holds no ratings", "split again, with larger shares")
     for name, part in named[1:]:
@@ -90,7 +90,7 @@ train; cut at one moment with split_by_time
     if kind == "users":
         _foldable(*parts[1:])
     if of is not None:
-        require_ratings(of)
+        require_ratings(of, "of")
         _same_ids("of", of, "train", parts[0])
         _whole(named, cells, of)
 
