@@ -166,6 +166,20 @@ def test_error_tables_against_pandas(given_parts, bins):
         assert len(pd.DataFrame(table.to_dict())) == len(str(table).splitlines()) - 1 == len(table)
 
 
+def test_figures_are_compared_as_objects(calibrated):
+    """Their arrays have no one answer, and `==` must not raise."""
+    _, test, model = calibrated
+    for make in (
+        lambda: hs.evaluate(model, test, "rmse", n_resamples=0),
+        lambda: hs.evaluate(model, test, "rmse", n_resamples=0)["rmse"],
+        lambda: error_by_activity(model, test),
+        lambda: interval_coverage(model, test, 0.5),
+    ):
+        one, two = make(), make()
+        assert one == one
+        assert one != two
+
+
 def test_groups_are_equal_where_counts_allow_it():
     counts = np.random.default_rng(0).permutation(1000) + 1
     assert np.bincount(quantile_groups(counts, 10)).tolist() == [100] * 10

@@ -26,7 +26,7 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class ErrorTable:
     """Errors of held-out ratings, grouped by how many training ratings their user or item has.
 
@@ -90,7 +90,7 @@ class ErrorTable:
         return aligned(header, rows)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class IntervalCoverage:
     """How often intervals hold the held-out rating, and how wide they are.
 
