@@ -50,7 +50,9 @@ def by_rank(found: hs.Selection) -> str:
                     told,
                 ]
             )
-    return table(["K, λ", "λ", "λ_b", "on the path, one part", "as it would be fitted, three parts"], rows)
+    return table(
+        ["K, λ", "λ", "λ_b", "on the path, one part", "as it would be fitted, three parts"], rows
+    )
 
 
 def measured(train: hs.Ratings, test: hs.Ratings) -> str:

@@ -36,9 +36,14 @@ def test_neighbors_are_left_out_where_they_take_too_long(simulated):
 
 
 def test_bad_input(simulated):
-    with pytest.raises(DataError, match="must be Ratings"):
+    with pytest.raises(DataError, match=r"train=.* must be Ratings"):
         compare_baselines([(1, 2)], simulated)
+    with pytest.raises(DataError, match=r"test=.* must be Ratings"):
+        compare_baselines(simulated, [(1, 2)])
     with pytest.raises(DataError, match="at least one"):
         compare_baselines(simulated, simulated.select(np.zeros(len(simulated), dtype=bool)))
     with pytest.raises(ParameterError, match="most_operations"):
         compare_baselines(simulated, simulated, most_operations=-1)
+    for wrong in ([hs.Biases()], {"mean": 3.5}, hs.Biases()):
+        with pytest.raises(ParameterError, match="models="):
+            compare_baselines(simulated, simulated, models=wrong)

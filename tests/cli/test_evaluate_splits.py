@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 
+import numpy as np
 import pytest
 
 import halfstep as hs
@@ -54,7 +55,7 @@ def test_one_split(run, timed, split):
     assert told["rmse"] == model.rmse(parts[-1], clip=True)
     assert told["mae"] == model.mae(parts[-1], clip=True)
     if split != "users":
-        assert told["baseline_rmse"] == hs.baseline_rmse(parts[0], parts[-1])
+        assert told["baseline_rmse"] == hs.baseline_rmse(parts[0], parts[-1], clip=True)
     counts = told["unknown"]
     assert (counts["users"] == len(parts[-1])) == (split == "cold-user")
     assert (counts["items"] == len(parts[-1])) == (split == "cold-item")
@@ -67,6 +68,23 @@ def test_one_split_for_a_person(run, timed, split):
     assert "held out" in answer.out
     assert "of one split" in " ".join(answer.out.split())
     assert all(len(line) <= 80 for line in answer.out.splitlines())
+
+
+def test_the_baselines_are_clipped_as_the_model_is(run, tmp_path):
+    """Not to be clipped would be their handicap: a lone user who loves loved items is beyond 5."""
+    users, items, r = hs.simulate(60, 30, rank=2, ratings_per_user=10, seed=1).ratings.to_arrays()
+    path = tmp_path / "r.csv"
+    r = np.where(r > 3.5, 5, 1)
+    path.write_text(
+        "user,item,rating\n" + "\n".join(map("{},{},{}".format, users, items, r.tolist()))
+    )
+    train, test = hs.split_random(hs.read_ratings(path), test=0.1, seed=0)
+    clipped, not_clipped = (hs.baseline_rmse(train, test, clip=clip) for clip in (True, False))
+    assert clipped["biases only"] < not_clipped["biases only"]
+    assert clipped["biases only"] == hs.Biases().fit(train).rmse(test, clip=True)
+    asked = ("evaluate", path, "--split", "random", "--rank", 1, "--json")
+    assert json.loads(run(*asked).out)["baseline_rmse"] == clipped
+    assert json.loads(run(*asked, "--no-clip").out)["baseline_rmse"] == not_clipped
 
 
 def test_the_baselines_know_the_given_ratings(run, timed):

@@ -55,6 +55,12 @@ def test_one_split_has_no_standard_error(ratings):
     assert "±" not in str(found)
 
 
+def test_a_model_that_cannot_be_told_ratings(ratings):
+    folds = hs.kfold_users(ratings, 3)
+    with pytest.raises(ParameterError, match=r"model=Biases\(\): cannot be told .* kfold_cold"):
+        hs.cross_validate(hs.Biases(), ratings, folds)
+
+
 def test_parts_that_are_none(ratings):
     used_up = hs.kfold(ratings, 3)
     list(used_up)

@@ -265,6 +265,14 @@ def test_no_times(kind):
         hs.check_split(cells(ratings, ("Zoë", 10)), cells(ratings, ("Zoë", 20)), kind=kind)
 
 
+def test_what_is_no_ratings_is_named(ratings):
+    whole = ratings.select(np.arange(len(ratings)))
+    with pytest.raises(DataError, match="test=3: must be Ratings"):
+        hs.check_split(whole, 3)
+    with pytest.raises(DataError, match="of=3: must be Ratings"):
+        hs.check_split(whole.select([0]), whole.select([1]), of=3)
+
+
 def test_users_that_only_one_part_has(ratings):
     """No user in common: nothing of theirs can be too late."""
     hs.check_split(cells(ratings, ("Zoë", 30)), cells(ratings, ("bob b", 10)), kind="last")

@@ -1,6 +1,7 @@
 """Errors of ratings and where they arise: against scikit-learn and pandas."""
 
 import math
+import re
 
 import hypothesis.strategies as st
 import numpy as np
@@ -78,6 +79,33 @@ def test_errors_of_ratings_against_scikit_learn(given_parts):
         assert found["r2"].value == pytest.approx(by_oracle(frame, r2_score), rel=1e-6)
 
 
+@pytest.mark.parametrize(
+    ("answer", "told"),
+    [
+        (lambda count: np.full((count, 1), 3.0), r"shape \(6, 1\)': .* 6 pairs"),
+        (lambda count: np.full(1, 3.0), r"shape \(1,\)': predicts"),
+        (lambda count: 3.0, r"shape \(\)': predicts"),
+        (lambda count: ["high"] * count, "predicts no numbers"),
+        (lambda count: np.where(np.arange(count) == 3, np.nan, 3.0), r"predicts nan for .*№ 03"),
+        (lambda count: np.full(count, np.inf), r"predicts inf for .*№ 00"),
+    ],
+)
+def test_predictions_that_are_wrong(answer, told):
+    """A NaN would make the figure NaN, leave users out of others, and be «better» in a comparison."""
+    test = ratings_of(np.full((1, 6), 3.0))
+
+    class Wrong:
+        def predict(self, users, items):
+            return answer(len(users))
+
+    good = Scripted(test, np.zeros((1, 6)))
+    with pytest.raises(DataError, match="model=") as caught:
+        hs.evaluate(Wrong(), test, "user_rmse")
+    assert re.search(told, str(caught.value))
+    with pytest.raises(DataError, match="model="):
+        hs.compare({"wrong": Wrong(), "good": good}, test, "rmse")
+
+
 def test_r2_of_equal_ratings_is_that_of_scikit_learn():
     test = ratings_of([[0.1, 0.1, 0.1], [0.1, 0.1, 0.1]])
     value = np.float64(np.float32(0.1))
@@ -136,6 +164,20 @@ def test_error_tables_against_pandas(given_parts, bins):
             assert table.bias[g] == pytest.approx(np.average(e, weights=c), abs=1e-12)
         assert table.ratings.sum() == len(test)
         assert len(pd.DataFrame(table.to_dict())) == len(str(table).splitlines()) - 1 == len(table)
+
+
+def test_figures_are_compared_as_objects(calibrated):
+    """Their arrays have no one answer, and `==` must not raise."""
+    _, test, model = calibrated
+    for make in (
+        lambda: hs.evaluate(model, test, "rmse", n_resamples=0),
+        lambda: hs.evaluate(model, test, "rmse", n_resamples=0)["rmse"],
+        lambda: error_by_activity(model, test),
+        lambda: interval_coverage(model, test, 0.5),
+    ):
+        one, two = make(), make()
+        assert one == one
+        assert one != two
 
 
 def test_groups_are_equal_where_counts_allow_it():
@@ -197,7 +239,7 @@ def test_coverage_is_the_share_inside(calibrated):
 
 def test_what_the_tables_refuse(calibrated, tmp_path):
     train, test, model = calibrated
-    for wrong in ((), (0.5, 1.0), ("half",), 95):
+    for wrong in ((), (0.5, 1.0), ("half",), 95, None):
         with pytest.raises(ParameterError, match="levels="):
             interval_coverage(model, test, wrong)
     with pytest.raises(ParameterError, match="bins=0"):
@@ -208,6 +250,8 @@ def test_what_the_tables_refuse(calibrated, tmp_path):
         error_by_popularity(model, None)
     with pytest.raises(NotCalibratedError):
         interval_coverage(hs.ExplicitMF(rank=1).fit(train), test)
+    with pytest.raises(ParameterError, match="a Biases has no intervals"):
+        interval_coverage(hs.Biases().fit(train), test)
     model.save(tmp_path / "m.safetensors", history=False)
     bare = hs.load(tmp_path / "m.safetensors")
     with pytest.raises(HistoryRequiredError, match="error_by_activity needs them"):

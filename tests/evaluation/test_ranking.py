@@ -13,7 +13,7 @@ from sklearn.metrics import ndcg_score, roc_auc_score
 
 import halfstep as hs
 from halfstep.errors import DataError, HistoryRequiredError, NotFittedError, ParameterError
-from halfstep.evaluation import catalogue, lists, ranking
+from halfstep.evaluation import catalogue, lists, ranking, sampled
 from halfstep.evaluation.sampled import draw_free
 
 KS = (1, 3, 50)  # the last is more than any catalogue here
@@ -364,6 +364,16 @@ def test_beyond_hits_against_plain_loops(world, k):
         assert math.isnan(found[names[1]].value)
 
 
+@pytest.mark.parametrize("length", [1e-200, 1e-9, 1.0, 1e200])
+def test_the_length_of_vectors_does_not_matter(length):
+    """Squares of 1e200 overflow, those of 1e-200 are 0: the direction is there all the same."""
+    _, test, model = small()
+    same, across = np.full((4, 2), length), length * np.eye(4)
+    for vectors, expected in ((same, 0.0), (across, 1.0)):
+        found = hs.evaluate(model, test, "diversity@2", item_vectors=vectors)["diversity@2"]
+        assert found.value == pytest.approx(expected, abs=1e-12)
+
+
 def test_gini_at_its_ends():
     assert catalogue.gini(np.full(7, 3)) == pytest.approx(0)
     assert catalogue.gini(np.array([0, 0, 0, 9])) == pytest.approx(1 - 1 / 4)
@@ -429,6 +439,25 @@ def test_sampling_everything_ranks_each_item_among_all_untouched(world):
             assert values(again, name) == pytest.approx(own)
 
 
+def test_more_negatives_than_items_are_all_items(monkeypatch):
+    """And take no more memory."""
+    ratings = hs.simulate(80, 60, rank=2, ratings_per_user=12, seed=2).ratings
+    train, test = hs.split_random(ratings, test=0.3, seed=1)
+    model, sizes, draw = hs.Biases().fit(train), [], sampled.draw_free
+
+    def counted(*arguments):
+        sizes.append(arguments[3])
+        return draw(*arguments)
+
+    monkeypatch.setattr(sampled, "draw_free", counted)
+    found = [
+        hs.evaluate(model, test, "sampled_mrr", negatives=count)["sampled_mrr"].value
+        for count in (60, 10_000)
+    ]
+    assert found[0] == found[1]
+    assert max(sizes) <= 60
+
+
 def test_sampled_items_by_seed_and_by_lists():
     ratings = hs.simulate(80, 60, rank=2, ratings_per_user=12, seed=2).ratings
     train, test = hs.split_random(ratings, test=0.3, seed=1)
@@ -451,7 +480,7 @@ def test_sampled_items_by_seed_and_by_lists():
         ranks = [1 + np.count_nonzero(scores[item][1:] > scores[item][0]) for item in items]
         own.append(np.mean([rank <= 3 for rank in ranks]))
     assert found["sampled_hit_rate@3"].values == pytest.approx(own)
-    with pytest.raises(DataError, match="held-out user without a list"):
+    with pytest.raises(DataError, match="candidates=1: is a held-out user without a list"):
         hs.evaluate(model, test, "sampled_mrr", candidates={0: [1, 2]})
     with pytest.raises(ParameterError, match="negatives=0"):
         hs.evaluate(model, test, "sampled_mrr", negatives=0)
@@ -489,6 +518,7 @@ def test_popularity_on_the_protocol_of_ncf(data_folder):
         ("hit@10", "did you mean hit_rate@10"),
         ("ndcg", "needs a number of recommendations"),
         ("ndcg@0", "needs a number of recommendations"),
+        ("precision@00", "needs a number of recommendations"),
         ("rmse@10", "has no number of recommendations; try rmse"),
         ("ndcg@ten", "needs a number"),
         ("quux!", "choose from rmse, mae"),
@@ -568,6 +598,9 @@ def test_item_vectors_that_are_wrong(wrong):
     _, test, model = small()
     with pytest.raises(DataError, match=r"must be finite numbers of shape \(4, d\)"):
         hs.evaluate(model, test, "diversity@2", item_vectors=wrong)
+    for words in ("x", [["x", "y"]] * 4, [[1], [1, 2], [1], [1]]):
+        with pytest.raises(DataError, match=r"item_vectors=.* must be finite numbers of shape"):
+            hs.evaluate(model, test, "diversity@2", item_vectors=words)
     with pytest.raises(DataError, match="has no factors"):
         hs.evaluate(model, test, "diversity@2")
 
@@ -577,7 +610,8 @@ def test_what_evaluate_is_given():
     for name, value in (("relevant", "high"), ("relevant", float("nan")), ("exclude_seen", 1)):
         with pytest.raises(ParameterError, match=f"{name}="):
             hs.evaluate(model, test, "ndcg@3", **{name: value})
-    for name, value in (("confidence", 95), ("n_resamples", -1), ("seed", -1), ("metrics", ())):
+    wrong = (("confidence", 95), ("n_resamples", -1), ("seed", -1), ("metrics", ()))
+    for name, value in (*wrong, ("metrics", None), ("metrics", 10)):
         with pytest.raises(ParameterError, match=f"{name}="):
             hs.evaluate(model, test, **{name: value})
     with pytest.raises(DataError, match="test="):

@@ -263,6 +263,13 @@ def test_time_at_a_moment(columns):
     assert set(times_of(same)) == {moments[-1]}
 
 
+def test_time_at_a_moment_beyond_all_numbers():
+    ratings = hs.Ratings.from_arrays([1, 2], [1, 1], [1, 2], time=[1, 2])
+    for at in (10**40, -(10**40)):
+        with pytest.raises(ParameterError, match="at="):
+            hs.split_by_time(ratings, at=at)
+
+
 def test_time_at_a_date():
     days = np.array(["2015-02-28", "2015-03-01", "2015-03-02"], dtype="datetime64[D]")
     ratings = hs.Ratings.from_arrays([1, 1, 2], [1, 2, 1], [3, 4, 5], time=days)

@@ -358,7 +358,7 @@ def test_bad_input(made, tmp_path):
         (ParameterError, "model=", ("model", ratings, path), {}),
         (NotFittedError, "not fitted", (hs.ExplicitMF(), ratings, path), {}),
         (DataError, "ratings=", (model, [1, 2], path), {}),
-        (DataError, "ratings=", (model, ratings, path), {"test": "test.csv"}),
+        (DataError, "test=", (model, ratings, path), {"test": "test.csv"}),
         (ParameterError, "titles=", (model, ratings, path), {"titles": ["Heat"]}),
         (ParameterError, "seed=-1", (model, ratings, path), {"seed": -1}),
         (ParameterError, "measured=", (model, ratings, path), {"measured": model}),

@@ -139,6 +139,7 @@ class Baseline(Measures):
             The same for single users: never these for that user; only these for that user.
         min_ratings : int
             Only items with at least so many ratings.
+            1 lets through all items, those without any too (the parts of a split share their ids).
         ratings : Ratings, optional
             What the users have seen, in place of the model's own history. Scores are those of the
             model's own history.

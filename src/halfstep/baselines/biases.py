@@ -11,6 +11,7 @@ from halfstep.backends.base import Array
 from halfstep.checks import is_number
 from halfstep.data.ratings import Ratings
 from halfstep.errors import ParameterError
+from halfstep.evaluation.residuals import weights_of
 from halfstep.objectives import scales
 
 __all__ = ["BiasTerms", "check_bias_reg", "fit_biases", "shrunken_item_means"]
@@ -114,10 +115,9 @@ def shrunken_item_means(ratings: Ratings, reg: float) -> Array:
 def _columns(ratings: Ratings) -> tuple[Array, Array, Array, Array]:
     """(user rows, item rows, c, r − μ) of every cell, in the order of `by_user`."""
     cells = ratings.by_user
-    c = np.ones(cells.nnz) if cells.weights is None else cells.weights.astype(np.float64)
     return (
         ratings.user_index(),
         cells.indices.astype(np.int64),
-        c,
+        weights_of(ratings),
         cells.values.astype(np.float64) - ratings.mean(),
     )

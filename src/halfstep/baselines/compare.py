@@ -13,6 +13,7 @@ from halfstep.baselines.nonpersonal import Biases, GlobalMean
 from halfstep.checks import check_integer
 from halfstep.data.pairs import require_ratings
 from halfstep.data.ratings import Ratings
+from halfstep.errors import ParameterError
 from halfstep.evaluation.metrics import mean_absolute_error, root_mean_squared_error
 
 __all__ = ["BaselineError", "compare_baselines"]
@@ -79,11 +80,16 @@ def compare_baselines(
     biases only 0.9
     item-kNN 144,704 operations are more than most_operations=1000
     """
-    require_ratings(train)
-    require_ratings(test)
+    require_ratings(train, "train")
+    require_ratings(test, "test")
     check_integer("most_operations", most_operations, 0, example=1_000_000_000)
     if models is None:
         models = {"global mean": GlobalMean(), "biases only": Biases(), "item-kNN": ItemKNN()}
+    wrong = not isinstance(models, Mapping) or not all(
+        isinstance(model, Baseline) for model in models.values()
+    )
+    if wrong:
+        raise ParameterError("models", models, "must map names to baselines", 'pass {"mean": …}')
     found = {}
     needed = operations(train)
     for name, model in models.items():

@@ -313,7 +313,7 @@ def _one_split(
     out.say()
     found = cross_validate(model, ratings, [parts], clip=clip)
     (fold,) = found.folds
-    baselines = baseline_rmse(known, held_out)
+    baselines = baseline_rmse(known, held_out, clip=clip)
     out.table(
         [Column(title, right=True) for _, title, _ in _FIGURES],
         [[format(getattr(fold, name), form) for name, _, form in _FIGURES]],

@@ -42,11 +42,11 @@ def _not_pairs(value: object) -> DataError:
     )
 
 
-def require_ratings(value: Any) -> None:
-    """Raise `DataError` where an argument `ratings` is anything but `Ratings`."""
+def require_ratings(value: Any, name: str = "ratings") -> None:
+    """Raise `DataError` where an argument is anything but `Ratings`."""
     if not isinstance(value, Ratings):
         raise DataError(
-            "ratings",
+            name,
             value,
             "must be Ratings",
             "make them with Ratings.from_arrays, Ratings.from_table or read_ratings",

@@ -7,11 +7,16 @@ from halfstep.data.ratings import Ratings
 __all__ = ["baseline_rmse"]
 
 
-def baseline_rmse(train: Ratings, test: Ratings, reg: float = 5.0) -> dict[str, float]:
-    """RMSE on `test` of the mean of `train` (`GlobalMean`), and of μ + b_u + b_i (`Biases(reg)`)."""
+def baseline_rmse(
+    train: Ratings, test: Ratings, reg: float = 5.0, *, clip: bool = False
+) -> dict[str, float]:
+    """RMSE on `test` of the mean of `train` (`GlobalMean`), and of μ + b_u + b_i (`Biases(reg)`).
+
+    `clip` as in `rmse`: clip these where the model beside them is clipped.
+    """
     from halfstep.baselines import Biases, GlobalMean
 
     return {
-        "global mean": GlobalMean().fit(train).rmse(test),
-        "biases only": Biases(reg).fit(train).rmse(test),
+        "global mean": GlobalMean().fit(train).rmse(test, clip=clip),
+        "biases only": Biases(reg).fit(train).rmse(test, clip=clip),
     }

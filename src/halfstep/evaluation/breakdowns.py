@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,7 +26,7 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class ErrorTable:
     """Errors of held-out ratings, grouped by how many training ratings their user or item has.
 
@@ -90,7 +90,7 @@ class ErrorTable:
         return aligned(header, rows)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class IntervalCoverage:
     """How often intervals hold the held-out rating, and how wide they are.
 
@@ -223,7 +223,7 @@ def interval_coverage(
     NotCalibratedError, DataError, ParameterError, HistoryRequiredError
     """
     check_held_out(test)
-    asked: list[Any] = [levels] if is_number(levels) else list(levels)
+    asked: list[Any] = list(levels) if isinstance(levels, Iterable) else [levels]
     for level in asked:
         if not is_number(level) or not 0 < level < 1:
             raise ParameterError("levels", level, "must be numbers in (0, 1)", "try (0.5, 0.9)")

@@ -11,7 +11,7 @@ import numpy as np
 from halfstep.backends.base import Array
 from halfstep.evaluation.grouped import counted, summed
 
-__all__ = ["coverage", "diversity", "gini", "novelty", "popularity"]
+__all__ = ["coverage", "directions", "diversity", "gini", "novelty", "popularity"]
 
 
 def coverage(counts: Array) -> float:
@@ -57,7 +57,18 @@ def novelty(user: Array, item: Array, users: int, ratings: Array, raters: int) -
     return _mean(user, -np.log2(share[item]), users)
 
 
-def diversity(user: Array, item: Array, users: int, vectors: Array) -> Array:
+def directions(vectors: Array) -> Array:
+    """Every row over its length; a row of zeros stays one."""
+    largest = np.max(np.abs(vectors), axis=1, initial=0.0)
+    scaled = (
+        vectors / np.where(largest > 0, largest, 1.0)[:, None]
+    )  # squares neither overflow nor vanish
+    norms = np.sqrt(np.einsum("id,id->i", scaled, scaled))
+    found: Array = scaled / np.where(norms > 0, norms, 1.0)[:, None]
+    return found
+
+
+def diversity(user: Array, item: Array, users: int, unit: Array) -> Array:
     """Intra-list diversity: 1 − the mean cosine of the vectors of two different recommended items.
 
     Over all pairs of the list (Ziegler et al. 2005; Smyth and McClave 2001), in 0 to 2; a vector of
@@ -65,16 +76,14 @@ def diversity(user: Array, item: Array, users: int, vectors: Array) -> Array:
 
     Parameters
     ----------
-    vectors : array (n, d)
-        One vector for each item, such as its factors.
+    unit : array (n, d)
+        The `directions` of the items' vectors, such as their factors.
     """
-    norms = np.sqrt(np.einsum("id,id->i", vectors, vectors, dtype=np.float64))
-    unit = vectors / np.where(norms > 0, norms, 1.0)[:, None]
     size = np.bincount(user, minlength=users).astype(np.float64)
     length = np.zeros(users)  # of the sum of the unit vectors: Σ over all ordered pairs, squared
     for d in range(unit.shape[1]):
         length += summed(user, unit[item, d], users) ** 2
-    themselves = summed(user, (norms > 0)[item], users)
+    themselves = summed(user, unit.any(axis=1)[item], users)
     pairs = size * (size - 1)
     pairs[pairs <= 0] = np.nan
     return 1.0 - (length - themselves) / pairs

@@ -148,4 +148,11 @@ def _ends(parts: Any) -> tuple[Ratings, Ratings]:
 
 
 def _told(model: Any, given: Ratings) -> Any:
+    if not hasattr(model, "fold_in"):
+        raise ParameterError(
+            "model",
+            model,
+            "cannot be told ratings after its fit (it has no fold_in), as folds of users ask",
+            "hold out all ratings of users with kfold_cold, or some with kfold",
+        )
     return model.with_rows(model.fold_in(given))

@@ -20,7 +20,7 @@ from halfstep.evaluation.tables import aligned, figure
 __all__ = ["Evaluation", "Figure", "check_resampling", "evaluate", "people"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Figure:
     """One metric of one model.
 

@@ -83,7 +83,8 @@ def parse_metrics(metrics: Any) -> list[Asked]:
 
     Raises `ParameterError` with the nearest names where one is not known.
     """
-    named = [metrics] if isinstance(metrics, str) else list(metrics)
+    named = [metrics] if isinstance(metrics, str) or not isinstance(metrics, Iterable) else metrics
+    named = list(named)
     if not named:
         raise ParameterError("metrics", metrics, "must not be empty", 'try ("rmse", "ndcg@10")')
     found = {}
@@ -97,8 +98,8 @@ def _parse(name: Any) -> Asked:
     match = re.fullmatch(r"([a-z0-9_]+)(?:@([0-9]{1,9}))?", str(name).strip().lower())
     base, cut = match.groups() if match else (str(name).partition("@")[0].strip().lower(), None)
     known = f"{base}@k" if cut is not None else base
-    if match and known in METRICS and cut != "0":
-        k = 0 if cut is None else int(cut)
+    k = int(cut or 0)
+    if match and known in METRICS and (cut is None or k > 0):
         return Asked(base if cut is None else f"{base}@{k}", base, k, METRICS[known])
     if f"{base}@k" in METRICS:
         rule, remedy = "needs a number of recommendations of at least 1", f"try {base}@10"
@@ -327,7 +328,7 @@ class _Beyond:
             cells = past.required("the popularity of items")
             self.raters = int(np.count_nonzero(np.diff(cells.indptr)))
         if "diversity" in bases:
-            self.vectors = _vectors(model, self.n, options.item_vectors)
+            self.unit = catalogue.directions(_vectors(model, self.n, options.item_vectors))
 
     def add(self, block: Block) -> None:
         if not len(block.user):
@@ -345,7 +346,7 @@ class _Beyond:
             elif asked.base == "novelty":
                 values = catalogue.novelty(user, item, users, self.ratings, self.raters)
             else:
-                values = catalogue.diversity(user, item, users, self.vectors)
+                values = catalogue.diversity(user, item, users, self.unit)
             self.values[asked.name][begin : begin + users] = values
 
     def measures(self, ids: Array) -> dict[str, Measure]:
@@ -406,11 +407,14 @@ def _vectors(model: Any, n: int, given: Any) -> Array:
                 "pass an array with one row for each item, in the order of the sorted ids",
             )
         given = factors.item_factors
-    vectors = np.asarray(given, dtype=np.float64)
+    try:
+        vectors = np.asarray(given, dtype=np.float64)
+    except (TypeError, ValueError):  # words, or rows of several lengths
+        vectors = np.empty(0)
     if vectors.ndim != 2 or len(vectors) != n or not np.isfinite(vectors).all():
         raise DataError(
             "item_vectors",
-            vectors.shape,
+            given if not vectors.size else vectors.shape,
             f"must be finite numbers of shape ({n}, d), rows in the order of the sorted ids",
             "pass one vector for each item of the model",
         )

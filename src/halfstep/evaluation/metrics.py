@@ -20,7 +20,19 @@ def _weights(observed: Array, fitted: Array, weights: Array | None) -> Array:
         )
     if len(observed) == 0:
         raise DataError("X", "no rows", "must hold at least one rating", "pass a larger test part")
-    return np.ones(len(observed)) if weights is None else np.asarray(weights, dtype=np.float64)
+    if weights is None:
+        return np.ones(len(observed))
+    c = np.asarray(weights, dtype=np.float64)
+    if c.shape != observed.shape:
+        raise DataError(
+            "weights",
+            c.shape,
+            f"must hold one weight for each of the {len(observed)} ratings",
+            "pass arrays of equal length",
+        )
+    if not (np.isfinite(c).all() and (c >= 0).all() and c.any()):
+        raise DataError("weights", c, "must be finite, not negative and not all 0", "mend them")
+    return c
 
 
 def root_mean_squared_error(observed: Array, fitted: Array, weights: Array | None = None) -> float:

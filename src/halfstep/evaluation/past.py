@@ -9,6 +9,7 @@ import numpy as np
 
 from halfstep.backends.base import CSR, Array
 from halfstep.data.ids import IdMap
+from halfstep.data.pairs import require_ratings
 from halfstep.data.ratings import Ratings, take_rows
 from halfstep.errors import DataError, HistoryRequiredError
 
@@ -17,13 +18,7 @@ __all__ = ["Past", "check_held_out"]
 
 def check_held_out(test: Any, name: str = "test") -> None:
     """Raise `DataError` where a held-out part is no `Ratings` or holds none."""
-    if not isinstance(test, Ratings):
-        raise DataError(
-            name,
-            test,
-            "must be Ratings",
-            "make them with split_random, read_ratings or Ratings.from_arrays",
-        )
+    require_ratings(test, name)
     if not len(test):
         raise DataError(name, test, "holds no ratings", "hold out a larger part")
 

@@ -92,6 +92,7 @@ def sampled_ranks(
     """
     ranks = np.zeros(len(part.user), dtype=np.int64)
     rng = np.random.default_rng(seed)
+    negatives = min(negatives, len(past.catalogue))
     most = int(np.bincount(part.user, minlength=1).max())
     step = max(1, _ENTRIES // (negatives + most))
     for begin in range(0, len(part.ids), step):
@@ -208,7 +209,7 @@ def _given(ids: Array, past: Past, candidates: Mapping[Any, Any]) -> Array:
     if not sizes.all():
         raise DataError(
             "candidates",
-            ids[int(np.argmin(sizes))],
+            ids.tolist()[int(np.argmin(sizes))],
             "is a held-out user without a list of known items",
             "give every user a list",
         )

@@ -56,4 +56,17 @@ class Measures(Known):
         if y is None:
             return self._residuals(as_ratings(X), None, clip)
         fitted = np.asarray(self.predict(X, clip=clip), dtype=np.float64)
-        return np.asarray(y, dtype=np.float64).reshape(-1), fitted, None
+        return _observed(y), fitted, None
+
+
+def _observed(y: Any) -> Array:
+    try:
+        observed = np.asarray(y, dtype=np.float64).reshape(-1)
+    except (TypeError, ValueError):
+        raise DataError("y", y, "must be numbers", "convert the ratings first") from None
+    wrong = ~np.isfinite(observed)
+    if wrong.any():
+        raise DataError(
+            "y", float(observed[np.argmax(wrong)]), "must be finite", "leave those pairs out"
+        )
+    return observed

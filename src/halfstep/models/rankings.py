@@ -59,6 +59,7 @@ class Rankings(Fitted):
         min_ratings : int
             Only items with at least so many ratings in the model's history: the estimate of an item
             with one or two ratings is little more than those.
+            1 lets through all items, those without any too (the parts of a split share their ids).
         ratings : Ratings, optional
             What the users have seen, in place of the model's own history.
         unknown : {"error", "bias"}

@@ -181,7 +181,7 @@ def _composed(
         raise DataError("ratings", ratings, "holds no ratings", "pass at least one")
     check_integer("seed", seed, 0)
     if test is not None:
-        require_ratings(test)
+        require_ratings(test, "test")
         if not len(test):
             raise DataError("test", test, "holds no ratings", "pass at least one, or no test=")
     model = _with_history(model, ratings)

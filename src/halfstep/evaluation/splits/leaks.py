@@ -14,7 +14,7 @@ from halfstep.data.pairs import require_ratings
 from halfstep.data.ratings import Ratings
 from halfstep.errors import DataError, LeakError, ParameterError
 
-__all__ = ["SplitKind", "cells_of", "check_split", "require_time"]
+__all__ = ["SplitKind", "cells_of", "check_split", "pair_at", "require_time"]
 
 SplitKind = Literal["random", "time", "last", "cold-user", "cold-item", "users"]
 _KINDS = ("random", "time", "last", "cold-user", "cold-item", "users")
@@ -67,7 +67,7 @@ train; cut at one moment with split_by_time
     names = ("train", "given", "test") if kind == "users" else _NAMES[len(parts)]
     named = list(zip(names, parts, strict=True))
     for name, part in named:
-        require_ratings(part)
+        require_ratings(part, name)
         if not len(part):
             raise DataError(name, part, "holds no ratings", "split again, with larger shares")
     for name, part in named[1:]:
@@ -90,7 +90,7 @@ train; cut at one moment with split_by_time
     if kind == "users":
         _foldable(*parts[1:])
     if of is not None:
-        require_ratings(of)
+        require_ratings(of, "of")
         _same_ids("of", of, "train", parts[0])
         _whole(named, cells, of)
 
@@ -153,7 +153,7 @@ def _no_shared_pair(before: _Named, after: _Named, cells: Array, later: Array) -
     if shared.any():
         raise LeakError(
             after[0],
-            _pair(after[1], np.argmax(shared)),
+            pair_at(after[1], np.argmax(shared)),
             f"is in {before[0]} too, as {_others(np.count_nonzero(shared))}",
             "put every rating into one part",
         )
@@ -165,9 +165,9 @@ def _later(before: _Named, after: _Named) -> None:
     if held_out[first] <= known[last]:
         raise LeakError(
             after[0],
-            _pair(after[1], first),
+            pair_at(after[1], first),
             f"its time {held_out[first]} is not later than {known[last]}, that of "
-            f"{_pair(before[1], last)!r} in {before[0]}",
+            f"{pair_at(before[1], last)!r} in {before[0]}",
             "cut at one moment with split_by_time",
         )
 
@@ -185,9 +185,9 @@ def _later_for_each_user(before: _Named, after: _Named) -> None:
         late = _first_of(known, user, np.argmax)
         raise LeakError(
             after[0],
-            _pair(held_out, early),
+            pair_at(held_out, early),
             f"its time {require_time(held_out)[early]} is earlier than {require_time(known)[late]}, "
-            f"that of the same user's {_pair(known, late)!r} in {before[0]}",
+            f"that of the same user's {pair_at(known, late)!r} in {before[0]}",
             "hold out the last ratings of each user with split_last",
         )
 
@@ -199,7 +199,7 @@ def _unseen(before: _Named, after: _Named, side: Literal["user", "item"]) -> Non
     if leaking.any():
         raise LeakError(
             after[0],
-            _pair(after[1], np.argmax(leaking)),
+            pair_at(after[1], np.argmax(leaking)),
             f"its {side} has ratings in {before[0]} too "
             f"({_counts(before[1], side)[rows[np.argmax(leaking)]]:,})",
             "hold out all ratings of some users with split_users"
@@ -213,7 +213,7 @@ def _foldable(given: Ratings, test: Ratings) -> None:
     if absent.any():
         raise DataError(
             "test",
-            _pair(test, np.argmax(absent)),
+            pair_at(test, np.argmax(absent)),
             "its user has no rating in given to be folded in by",
             "cut each held-out user's ratings in two with split_users",
         )
@@ -227,7 +227,7 @@ def _whole(named: list[_Named], cells: list[Array], of: Ratings) -> None:
         if foreign.any():
             raise LeakError(
                 name,
-                _pair(part, np.argmax(foreign)),
+                pair_at(part, np.argmax(foreign)),
                 "is not one of the ratings that were split",
                 "cut the parts from the same ratings",
             )
@@ -235,7 +235,7 @@ def _whole(named: list[_Named], cells: list[Array], of: Ratings) -> None:
     if left_out.any():
         raise LeakError(
             "of",
-            _pair(of, np.argmax(left_out)),
+            pair_at(of, np.argmax(left_out)),
             f"is in no part, as {_others(np.count_nonzero(left_out))}",
             "put every rating into one part, or check without of=",
         )
@@ -279,7 +279,8 @@ def _first_of(part: Ratings, user: Any, extreme: Any) -> int:
     return int(start + extreme(require_time(part)[start:stop]))
 
 
-def _pair(part: Ratings, cell: Any) -> tuple[int | str, int | str]:
+def pair_at(part: Ratings, cell: Any) -> tuple[int | str, int | str]:
+    """(user id, item id) of a cell of `by_user`."""
     user = int(np.searchsorted(part.by_user.indptr, cell, side="right")) - 1
     return part.users.id_at(user), part.items.id_at(int(part.by_user.indices[cell]))
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from halfstep.backends.base import Array
-from halfstep.checks import check_integer, is_number
+from halfstep.checks import check_integer, is_integer, is_number
 from halfstep.data.pairs import require_ratings
 from halfstep.data.ratings import Ratings
 from halfstep.errors import DataError, ParameterError
@@ -177,6 +177,9 @@ def _moment(at: Any) -> Any:
             moment = np.datetime64(at, "s")
             if not np.isnat(moment):
                 return moment.astype(np.int64)
+    elif is_integer(at):
+        if abs(int(at)) < 2**63:
+            return at
     elif is_number(at) and np.isfinite(at):
         return at
     raise ParameterError(
