@@ -83,7 +83,8 @@ def diversity(user: Array, item: Array, users: int, unit: Array) -> Array:
     length = np.zeros(users)  # of the sum of the unit vectors: Σ over all ordered pairs, squared
     for d in range(unit.shape[1]):
         length += summed(user, unit[item, d], users) ** 2
-    themselves = summed(user, unit.any(axis=1)[item], users)
+    there = np.any(unit != 0, axis=1)
+    themselves = summed(user, np.asarray(there)[item], users)
     pairs = size * (size - 1)
     pairs[pairs <= 0] = np.nan
     return 1.0 - (length - themselves) / pairs
