@@ -283,6 +283,36 @@ def test_a_selection_that_has_no_effect(planted, found):
         hs.ExplicitMF(4).fit(planted, selection=found)
 
 
+@pytest.mark.parametrize("wrong", [3, {"rank": 4}, "auto"], ids=str)
+def test_what_is_no_selection(planted, wrong):
+    with pytest.raises(ParameterError, match=r"selection=.*must be a Selection"):
+        _auto().fit(planted, selection=wrong)
+
+
+def test_a_selection_for_the_other_scaling(planted, found):
+    other = {"none": "count", "count": "none"}[found.chosen.reg_scaling]
+    with pytest.raises(ParameterError, match=r"selection=.*chose λ for reg_scaling="):
+        _auto(reg_scaling=other).fit(planted, selection=found)
+
+
+def test_settled_keeps_what_was_given(planted, found):
+    """Where the selection was made for another model, its rank or λ is not taken."""
+    by_rank = _auto(rank=found.chosen.rank + 1).fit(planted, selection=found)
+    alike = by_rank.settled()
+    assert alike.rank == by_rank.rank_ == found.chosen.rank + 1
+    assert alike.reg == found.parameters["reg"]
+    by_reg = _auto(reg=0.3).fit(planted, selection=found)
+    alike = by_reg.settled()
+    assert (alike.rank, alike.reg) == (found.chosen.rank, 0.3)
+    again = alike.fit(planted)
+    assert again.objective_ == by_reg.objective_
+    assert again.factors_.item_factors.tobytes() == by_reg.factors_.item_factors.tobytes()
+
+
+def test_only_a_growing_fit_tells_how_it_grew(planted, found):
+    assert not hasattr(_auto().fit(planted, selection=found), "growth_")
+
+
 def test_too_few_ratings():
     few = hs.Ratings.from_arrays([1, 2, 3], [1, 2, 3], [1, 2, 3])
     with pytest.raises(DataError, match=r"too few to choose.*pass rank= and reg="):

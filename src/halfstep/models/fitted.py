@@ -82,8 +82,13 @@ class Fitted(Known):
         """
         self._check_fitted()
         params = copy.deepcopy(self._fitted_params)
-        if self.selection_ is not None:
-            params |= self.selection_.parameters
+        if self.selection_ is not None:  # perhaps of another model: what is given stays
+            chosen = self.selection_.parameters
+            if not isinstance(params["reg"], str):
+                del chosen["reg"], chosen["reg_scaling"]
+            if params["rank"] != "auto":
+                del chosen["rank"]
+            params |= chosen
         if sweeps:
             params["max_iter"] = self.best_iter_
             if params["rank"] != "grow":  # there `tol` is the gap to reach, not a step
