@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import math
 import os
 
 import numpy as np
 import pytest
+from safetensors import safe_open
+from safetensors.numpy import save_file
 
 import halfstep as hs
-from halfstep.errors import DataError, ParameterError
+from halfstep.errors import DataError, ModelFileError, ParameterError
 from halfstep.objectives import SquaredError
 from halfstep.selection.budget import seconds_of
 from halfstep.selection.level import highest_level
@@ -120,6 +124,49 @@ def test_plain_values_and_back(found):
     again = hs.Selection.from_dict(found.as_dict())
     assert again == found
     assert again.chosen is again.trials[found.trials.index(found.chosen)]
+
+
+def test_what_could_not_be_fitted_is_null_in_json(found):
+    failed = dataclasses.replace(found.trials[0], rmse=math.inf)
+    some = dataclasses.replace(found, trials=(failed, *found.trials[1:]))
+    assert some.chosen is not found.trials[0]
+    text = json.dumps(some.as_dict(), allow_nan=False)
+    assert hs.Selection.from_dict(json.loads(text)) == some
+
+
+@pytest.mark.parametrize("mmap", [False, True])
+def test_damaged_documents(planted, found, tmp_path, mmap):
+    """Whatever is wrong with the trials in a file, one error when it is read, none later."""
+    path = _auto().fit(planted, selection=found).save(tmp_path / "m.safetensors")
+    with safe_open(path, "np") as file:
+        text = file.metadata()["halfstep"]
+        arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    columns = (*found.to_dict(), "more")
+    places = [("selection", "trials", name) for name in columns]
+    places += [("selection", name) for name in (*found.as_dict(), "trials")]
+    places += [("selection",), ("reg",), ("reg_scaling",)]
+    for place in places:
+        for wrong in ("absent", None, -1, "x", [], {}, math.nan):
+            if place[-1] == "sweeps" and wrong is None and len(place) == 2:
+                continue  # of a selection whose time was up
+            if wrong == "absent" and place[-1] in ("more", "selection"):
+                continue
+            if place[-1] == "reason" and wrong == "x":
+                continue
+            if place[-1] == "rmse" and wrong is None:
+                continue
+            document = json.loads(text)
+            inner = document
+            for name in place[:-1]:
+                inner = inner[name]
+            if wrong == "absent":
+                del inner[place[-1]]
+            else:
+                count = len(found.trials) if len(place) == 3 else None
+                inner[place[-1]] = wrong if count is None else [wrong] * count
+            save_file(arrays, path, {"halfstep": json.dumps(document)})
+            with pytest.raises(ModelFileError, match="path="):
+                hs.load(path, mmap=mmap)
 
 
 def test_a_saved_model_keeps_it(planted, found, tmp_path):
