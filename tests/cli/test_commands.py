@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import functools
+import itertools
 import json
 import re
 
@@ -129,9 +131,16 @@ def test_fit_chooses_what_is_not_given(run, files, tmp_path):
     assert set(told["selection"]["trials"]["reg_scaling"]) == {"count"}
 
 
-def test_fit_in_a_budget(run, files, tmp_path):
+def test_fit_in_a_budget(run, files, tmp_path, monkeypatch):
     path = tmp_path / "m.safetensors"
-    told = _json(run("fit", files.ratings, "-o", path, "--budget", "0.4s", "--json"))
+    hurried = functools.partial(run, "fit", files.ratings, "-o", path, "--budget")
+    answer = hurried("0.000001")
+    assert answer.code == 2
+    assert "halfstep: error: --budget 1e-06: was over before one setting was tried" in answer.err
+    ticks = itertools.count()
+    for module in ("halfstep.selection.budget", "halfstep.training"):  # a clock of looks at it
+        monkeypatch.setattr(f"{module}.perf_counter", lambda: next(ticks) / 1000)
+    told = _json(hurried("3s", "--json"))
     assert told["selection"]["stopped"] == "budget"
     assert hs.load(path).selection_.stopped == "budget"
     answer = run("fit", files.ratings, "-o", path, "--budget", "soon")
@@ -152,6 +161,10 @@ def test_select(run, files):
     answer = run("select", files.ratings, "--rank", 3, "--reg", 0.1)
     assert answer.code == 2
     assert "nothing is to be chosen" in answer.err
+    for command, flag in (("select", "--max-rank"), ("select", "--folds"), ("evaluate", "--folds")):
+        answer = run(command, files.ratings, flag, 2.5)
+        assert answer.code == 2
+        assert f"{flag} 2.5: must be an integer" in answer.err
 
 
 def test_what_select_prints_can_be_run(run, files, tmp_path):

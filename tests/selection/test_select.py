@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 import math
 import os
@@ -264,14 +265,22 @@ def test_every_trial_is_told(planted, found):
     assert len(heard) == len(found.trials)
 
 
-def test_a_budget_ends_it(planted):
-    found = hs.select(planted, budget=0.15)
+@pytest.fixture
+def ticking(monkeypatch):
+    """A clock on which every look at it takes a millisecond, however fast the machine is."""
+    ticks = itertools.count()
+    for module in ("halfstep.selection.budget", "halfstep.training"):
+        monkeypatch.setattr(f"{module}.perf_counter", lambda: next(ticks) / 1000)
+
+
+def test_a_budget_ends_it(planted, ticking):
+    found = hs.select(planted, budget=1.5)
     assert found.stopped == "budget"
     assert "the time was up" in found.reason
     whole = hs.select(planted)
     assert len(found.trials) < len(whole.trials)
     assert found.chosen in found.trials
-    model = _auto().fit(planted, budget="0.3s")
+    model = _auto().fit(planted, budget="3s")
     assert model.selection_.stopped == "budget"
     assert np.isfinite(model.factors_.user_factors).all()
 
@@ -285,8 +294,19 @@ def test_a_budget_of_a_fit_without_choice(planted):
 
 
 def test_a_budget_too_small_for_one_trial(planted):
-    with pytest.raises(DataError, match="no setting could be tried; allow more time"):
+    """The budget that was given is named, also where a part of it is for the choice."""
+    rule = "budget=1e-06: was over before one setting was tried, .*; allow more time"
+    with pytest.raises(ParameterError, match=rule):
         hs.select(planted, budget=1e-6)
+    with pytest.raises(ParameterError, match=rule):
+        _auto().fit(planted, budget=1e-6)
+
+
+def test_where_nothing_can_be_fitted(planted):
+    users, items, values = planted.to_arrays()
+    huge = hs.Ratings.from_arrays(users, items, values * np.float32(1e30))
+    with pytest.raises(DataError, match=r"none of the settings .* the fit says why"):
+        hs.select(huge, max_rank=4)
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
+from halfstep.backends import get_backend
 from halfstep.baselines import compare_baselines
 from halfstep.cli.options import Budget, ModelOptions, ReadingOptions, check_writable
 from halfstep.cli.output import LABEL, Column, Json, Output, duration, note, size, watched
@@ -21,7 +22,7 @@ from halfstep.evaluation import split_random
 from halfstep.models.explicit import ExplicitMF
 from halfstep.selection.budget import Clock, seconds_of
 from halfstep.selection.result import Selection
-from halfstep.selection.select import select
+from halfstep.selection.select import choose
 
 __all__ = ["FitJob", "fit"]
 
@@ -211,11 +212,13 @@ class FitJob:
         return ratings, None, None
 
     def _select(self, train: Ratings, clock: Clock) -> tuple[Selection, dict[str, Any]]:
-        found = select(
+        found = choose(
+            self.model,
             train,
-            model=self.model,
+            parts=None,
+            backend=get_backend("native", dtype=self.model.dtype),
+            clock=clock.part(_SEARCHING),
             valid=self.valid,
-            budget=None if self.budget is None else _SEARCHING * clock.left,
             seed=self.model.seed,
             progress=watched(self.out),
         )

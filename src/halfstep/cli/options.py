@@ -22,6 +22,7 @@ __all__ = [
     "ModelOptions",
     "ReadingOptions",
     "check_writable",
+    "integer",
 ]
 
 _READING = Group("Reading the table (all found out by itself where not given)", sort_key=10)
@@ -114,7 +115,7 @@ def _column(text: str | None) -> str | int | None:
     return int(text) if text is not None and text.isascii() and text.isdigit() else text
 
 
-def _integer(_: Any, tokens: Sequence[Any]) -> int | str:
+def integer(_: Any, tokens: Sequence[Any]) -> int | str:
     """An integer; any other text as it is, for the model to refuse (cyclopts would round 2.5)."""
     text: str = tokens[0].value
     try:
@@ -131,7 +132,7 @@ class ModelOptions:
     rank: Annotated[
         int | Literal["auto", "grow"],
         Parameter(
-            converter=_integer,
+            converter=integer,
             help="Number of factors; auto chooses it by held-out error; grow finds it from the "
             "regularization (allow some hundred sweeps; the tolerance is then the gap to the optimum).",
         ),
@@ -158,7 +159,7 @@ class ModelOptions:
         bool, Parameter(help="Keep all factors at 0 or above, so that they only add up.")
     ] = _DEFAULT["nonnegative"]
     max_iter: Annotated[
-        int, Parameter(converter=_integer, help="The most sweeps over users and items.")
+        int, Parameter(converter=integer, help="The most sweeps over users and items.")
     ] = _DEFAULT["max_iter"]
     tol: Annotated[
         float, Parameter(help="Stop where a sweep lowers the objective by less than this share.")
@@ -167,7 +168,7 @@ class ModelOptions:
         _DEFAULT["dtype"]
     )
     seed: Annotated[
-        int, Parameter(converter=_integer, help="Of the random start and of the random split.")
+        int, Parameter(converter=integer, help="Of the random start and of the random split.")
     ] = _DEFAULT["seed"]
     solver: Annotated[
         str,
@@ -204,9 +205,7 @@ class ModelOptions:
 class GivenModelOptions(ModelOptions):
     """The same where nothing is chosen: rank and regularization are the library's defaults."""
 
-    rank: Annotated[int, Parameter(converter=_integer, help="Number of factors.")] = _DEFAULT[
-        "rank"
-    ]
+    rank: Annotated[int, Parameter(converter=integer, help="Number of factors.")] = _DEFAULT["rank"]
     reg: Annotated[
         str,
         Parameter(

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from halfstep.cli.options import Budget, ModelOptions, ReadingOptions, check_writable
+from halfstep.cli.options import Budget, ModelOptions, ReadingOptions, check_writable, integer
 from halfstep.cli.output import Column, Json, Output, duration, watched
 from halfstep.errors import ParameterError
 from halfstep.selection.result import Selection, Trial
@@ -25,11 +25,12 @@ def select(
     folds: Annotated[
         int | None,
         Parameter(
+            converter=integer,
             help="Hold out so many parts in turn; 1 for one share. [default: by the number of ratings]",
             show_default=False,
         ),
     ] = None,
-    max_rank: Annotated[int, Parameter(help="The highest rank to try.")] = 128,
+    max_rank: Annotated[int, Parameter(converter=integer, help="The highest rank to try.")] = 128,
     rule: Annotated[
         Literal["best", "one-standard-error"],
         Parameter(help="The lowest error, or the simplest model within one standard error of it."),

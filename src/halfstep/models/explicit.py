@@ -401,7 +401,7 @@ class ExplicitMF(FactorModel):
             ratings,
             parts=None if validation is None else Parts([part_of(ratings, validation)], 1),
             backend=backend,
-            budget=clock.left * _SEARCHING if clock.left < np.inf else None,
+            clock=clock.part(_SEARCHING),
             seed=int(self.seed),
             progress=progress is True,
         )

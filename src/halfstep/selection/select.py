@@ -100,9 +100,10 @@ def select(
 
     Raises
     ------
-    ParameterError, DataError, DuplicatesError, BackendError
+    ParameterError, DuplicatesError, BackendError
+        Also where the budget was over before the first trial.
     DataError
-        Too few ratings, or the time was up before the first trial.
+        Too few ratings, or none of the settings could be fitted.
 
     Examples
     --------
@@ -131,7 +132,7 @@ def select(
         folds=folds,
         max_rank=max_rank,
         rule=rule,
-        budget=seconds_of(budget),
+        clock=Clock(seconds_of(budget)),
         seed=seed,
         backend=get_backend(backend, dtype=str(model.dtype)),
         progress=progress,
@@ -145,11 +146,11 @@ def choose(
     *,
     parts: Parts | None,
     backend: Backend,
+    clock: Clock,
     valid: float = 0.1,
     folds: int | None = None,
     max_rank: int = 128,
     rule: Rule = "best",
-    budget: float | None = None,
     seed: int = 0,
     progress: bool = False,
     on_trial: Callable[[Trial], object] | None = None,
@@ -162,7 +163,6 @@ def choose(
     check_integer("max_rank", max_rank, 1)
     check_integer("seed", seed, 0)
     check_choice("rule", rule, ("best", "one-standard-error"))
-    clock = Clock(budget)
     wanted, stopping = _range(model, ratings, max_rank)
     if parts is None:
         parts = parts_of(ratings, valid, folds, seed)
@@ -225,12 +225,19 @@ class _Search:
         except OutOfTime:
             stopped = "budget"
         fitted = [trial for trial in self.trials if trial.rmse < float("inf")]
+        if not fitted and stopped == "budget":
+            raise ParameterError(
+                "budget",
+                self.clock.budget,
+                f"was over before one setting was tried, after {self.clock.seconds:.2g} s",
+                "allow more time",
+            )
         if not fitted:
             raise DataError(
-                "budget" if stopped == "budget" else "ratings",
-                f"{self.clock.seconds:.3g} s" if stopped == "budget" else self.ratings,
-                "no setting could be tried",
-                "allow more time" if stopped == "budget" else "pass rank= and reg=",
+                "ratings",
+                self.ratings,
+                "could be fitted with none of the settings that were tried",
+                "pass rank= and reg=, and the fit says why",
             )
         chosen = self._chosen(fitted)
         return Selection(
