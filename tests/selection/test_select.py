@@ -65,9 +65,9 @@ def test_ratings_without_structure_get_no_factors():
     assert model.rmse(test) < 1.01 * hs.baseline_rmse(train, test, reg=1e6)["global mean"]
 
 
-@pytest.mark.parametrize("unit", [1e-3, 1e3])
+@pytest.mark.parametrize("unit", [1e-9, 1e-3, 1e3, 1e9])
 def test_the_unit_of_the_ratings_does_not_matter(planted, found, unit):
-    """λ per row is in squared units of the ratings, and the search begins where the data say."""
+    """λ is in units of the ratings, λ_b in none, and the search begins where the data say."""
     users, items, values = planted.to_arrays()
     other = hs.select(hs.Ratings.from_arrays(users, items, values * unit))
     assert other.chosen.rank == found.chosen.rank

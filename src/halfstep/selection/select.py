@@ -21,7 +21,7 @@ from halfstep.data.ratings import Ratings
 from halfstep.errors import DataError, ParameterError
 from halfstep.objectives import Reg
 from halfstep.selection.budget import Clock, seconds_of
-from halfstep.selection.level import highest_level
+from halfstep.selection.level import highest_level, unit_of
 from halfstep.selection.parts import Parts, part_of, parts_of, restricted, rungs_of
 from halfstep.selection.result import Selection, Trial, lowest
 from halfstep.selection.search import Ladder, Range, Surface, ascend, explore, refine
@@ -270,7 +270,9 @@ class _Search:
             if ladders:
                 ladders = ascend(surface, self.wanted, ladders)
             else:
-                ladders = explore(surface, self.wanted, self._levels(smaller[0].train))
+                train = smaller[0].train
+                unit = unit_of(train, train.mean() if self.model.center else 0.0)
+                ladders = explore(surface, self.wanted, self._levels(train), unit)
             if users is None:
                 refine(surface, self.wanted, ladders)
         return ladders
