@@ -337,6 +337,9 @@ def test_budgets_that_are_none(wrong):
         ({"model": hs.ExplicitMF(4)}, "nothing is to be chosen"),
         ({"model": hs.ExplicitMF("grow")}, "rank="),
         ({"validation": 3}, "validation="),
+        ({"valid": 0.2, "folds": 4}, "valid=0.2: has no effect with folds=4"),
+        ({"valid": 0.2, "validation": (np.array([[1, 2]]), [3])}, "valid=0.2: has no effect"),
+        ({"folds": 2, "validation": (np.array([[1, 2]]), [3])}, "folds=2: has no effect"),
     ],
     ids=str,
 )
@@ -464,9 +467,12 @@ def test_standard_error_by_resampling():
 
 def test_parts_hold_out_different_ratings(planted):
     for folds, count in ((4, 4), (1, 1), (None, 5)):
-        parts = parts_of(planted, 0.1, folds, 0)
+        parts = parts_of(planted, None, folds, 0)
         assert len(parts.all) == count
         assert all(len(p.train) + len(p.held_out.ratings) == len(planted) for p in parts.all)
+    shares = parts_of(planted, 0.2, None, 0)
+    assert (len(shares.all), shares.searched) == (3, 3)
+    assert shares.held_out == pytest.approx(0.6 * len(planted), abs=3)
     large = hs.simulate(1500, 300, rank=2, seed=0, ratings_per_user=50).ratings
     assert len(large) > 50_000
     parts = parts_of(large, 0.1, None, 0)

@@ -35,12 +35,13 @@ def fit(
         Path, Parameter(name=["--output", "-o"], help="Where the model is written.")
     ] = Path("model.safetensors"),
     valid: Annotated[
-        float,
+        float | None,
         Parameter(
-            help="Share of the ratings that decides: what rank and regularization to take, and when "
-            "to stop; 0 for none."
+            help="Share of the ratings that decides: what rank and regularization to take, or else when "
+            "to stop; 0 for none. [default: 0.1; small tables choose by five folds]",
+            show_default=False,
         ),
-    ] = 0.1,
+    ] = None,
     test: Annotated[
         float, Parameter(help="Share of the ratings that only measures the error; 0 for none.")
     ] = 0.1,
@@ -117,7 +118,7 @@ class FitJob:
     out: Output
     model: ExplicitMF
     path: Path
-    valid: float = 0.1
+    given_valid: float | None = None
     test: float = 0.1
     refit: bool = True
     history: bool = True
@@ -125,6 +126,11 @@ class FitJob:
     report: Path | None = None
     titles: Mapping[Any, str] | None = None
     selection: Selection | None = None
+
+    @property
+    def valid(self) -> float:
+        """The share that decides."""
+        return 0.1 if self.given_valid is None else self.given_valid
 
     @property
     def open(self) -> bool:
@@ -218,7 +224,7 @@ class FitJob:
             parts=None,
             backend=get_backend("native", dtype=self.model.dtype),
             clock=clock.part(_SEARCHING),
-            valid=self.valid,
+            valid=self.given_valid,
             seed=self.model.seed,
             progress=watched(self.out),
         )

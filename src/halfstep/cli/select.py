@@ -21,7 +21,13 @@ def select(
     table: Annotated[Path, Parameter(help="The ratings: CSV, TSV, Parquet, JSON or a database.")],
     /,
     *,
-    valid: Annotated[float, Parameter(help="Share of the ratings that is held out.")] = 0.1,
+    valid: Annotated[
+        float | None,
+        Parameter(
+            help="Share of the ratings that is held out. [default: 0.1; of small tables five folds]",
+            show_default=False,
+        ),
+    ] = None,
     folds: Annotated[
         int | None,
         Parameter(

@@ -50,7 +50,7 @@ def select(
     *,
     model: ExplicitMF | None = None,
     validation: Any = None,
-    valid: float = 0.1,
+    valid: float | None = None,
     folds: int | None = None,
     max_rank: int = 128,
     rule: Rule = "best",
@@ -76,12 +76,13 @@ def select(
         what is not "auto" is kept. Default: `ExplicitMF(rank="auto", reg="auto")`.
     validation : Ratings or (X, y), optional
         Held-out ratings that measure, in place of a share of X.
-    valid : float
-        The share of the ratings that is held out.
+    valid : float, optional
+        The share of the ratings that is held out, 0.1 where nothing is given; below 500,000 ratings
+        three different shares (the nearest of ⅓, ¼, ⅕, …), of which, from 50,000 on, the first one
+        is enough to search by.
     folds : int, optional
-        Cross-validation: so many parts are held out in turn, and advance along the path together. 1:
-        one share. Default: five folds below 50,000 ratings; one share from 50,000, of which three
-        decide up to 500,000.
+        Cross-validation in their place: so many parts are held out in turn, and advance along the
+        path together. 1: one share. Default: 5 below 50,000 ratings where `valid` is not given.
     max_rank : int
         The highest rank to try.
     rule : {"best", "one-standard-error"}
@@ -147,7 +148,7 @@ def choose(
     parts: Parts | None,
     backend: Backend,
     clock: Clock,
-    valid: float = 0.1,
+    valid: float | None = None,
     folds: int | None = None,
     max_rank: int = 128,
     rule: Rule = "best",
@@ -156,10 +157,15 @@ def choose(
     on_trial: Callable[[Trial], object] | None = None,
 ) -> Selection:
     """See `select`; with the arguments that `ExplicitMF.fit` has looked at already."""
-    if not is_number(valid) or not 0 < valid <= 0.5:
+    if valid is not None and (not is_number(valid) or not 0 < valid <= 0.5):
         raise ParameterError("valid", valid, "must be a share in (0, 0.5]", "try valid=0.1")
     if folds is not None:
         check_integer("folds", folds, 1)
+    for name, value in (("valid", valid), ("folds", folds)):
+        if value is not None and parts is not None:
+            raise ParameterError(name, value, "has no effect with validation", "drop one")
+    if valid is not None and folds is not None and folds > 1:
+        raise ParameterError("valid", valid, f"has no effect with folds={folds}", "drop one")
     check_integer("max_rank", max_rank, 1)
     check_integer("seed", seed, 0)
     check_choice("rule", rule, ("best", "one-standard-error"))
