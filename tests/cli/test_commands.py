@@ -7,6 +7,7 @@ import functools
 import itertools
 import json
 import re
+import shlex
 
 import numpy as np
 import pytest
@@ -174,6 +175,26 @@ def test_what_select_prints_can_be_run(run, files, tmp_path):
     assert told["fit"]["sweeps"] == int(command[command.index("--max-iter") + 1])
 
 
+def test_what_select_prints_says_all(run, files, tmp_path):
+    """Quoted for the shell, with whatever was given, so that it fits the model that was chosen."""
+    table = tmp_path / "my ratings.csv"
+    lines = files.ratings.read_text().splitlines()
+    table.write_text("\n".join(["who;what;how much", *(x.replace(",", ";") for x in lines[1:])]))
+    given = ("--rating", "how much", "--user", "who", "--item", "what", "--sep", ";", "--seed", 4)
+    model = ("--no-biases", "--dtype", "float64", "--reg", "0.12345678")
+    out = run("select", table, *given, *model, "--max-rank", 4).out
+    command = shlex.split(out[out.index("$ halfstep") :])[2:]
+    told = _json(run(*command, "--test", 0, "-o", tmp_path / "m.safetensors", "--json"))
+    kept = {"biases": False, "dtype": "float64", "seed": 4, "reg": [0.12345678] * 3}
+    assert told["parameters"] | kept == told["parameters"]
+    ratings = hs.read_ratings(table, user="who", item="what", rating="how much")
+    unfitted = hs.ExplicitMF("auto", reg=0.12345678, biases=False, dtype="float64", seed=4)
+    found = hs.select(ratings, model=unfitted, max_rank=4, seed=4)
+    expected = hs.ExplicitMF(**unfitted.get_params() | found.parameters).fit(ratings)
+    saved = hs.load(tmp_path / "m.safetensors")
+    assert saved.factors_.item_factors.tobytes() == expected.factors_.item_factors.tobytes()
+
+
 def test_fit_nonnegative(run, files, tmp_path):
     saved = tmp_path / "m.safetensors"
     answer = run("fit", files.ratings, "-o", saved, "--rank", 3, "--nonnegative", "--max-iter", 3)
@@ -258,7 +279,7 @@ def test_fit_with_a_report(run, files, tmp_path):
     told = _json(run("fit", files.ratings, "-o", model, *flags, "--json"))
     assert told["report"] == str(page)
     text = page.read_text(encoding="utf-8")
-    assert f"{told['test']['rmse']:.3f}" in text
+    assert f"{told['test']['rmse']:.4f}" in text
     assert "Café :star: (1950)" in text
     wrong = run("fit", files.ratings, "-o", model, "--report", tmp_path / "report.doc")
     assert wrong.code == 2

@@ -23,6 +23,7 @@ __all__ = [
     "ReadingOptions",
     "check_writable",
     "integer",
+    "repeated",
 ]
 
 _READING = Group("Reading the table (all found out by itself where not given)", sort_key=10)
@@ -193,11 +194,7 @@ class ModelOptions:
 
     def changed(self) -> list[str]:
         """The flags whose values are not the defaults."""
-        return [
-            f"--{f.name.replace('_', '-')}"
-            for f in fields(self)
-            if getattr(self, f.name) != getattr(type(self)(), f.name)
-        ]
+        return [f"--{name.replace('_', '-')}" for name in _changed(self)]
 
 
 @Parameter(name="*", group=_MODEL)
@@ -216,6 +213,23 @@ class GivenModelOptions(ModelOptions):
         Literal["count", "none"],
         Parameter(help="Whether the penalty of a row grows with its number of ratings."),
     ] = "count"
+
+
+def _changed(options: FileOptions | ModelOptions) -> dict[str, Any]:
+    """What is not the default."""
+    given = {f.name: getattr(options, f.name) for f in fields(options)}
+    return {name: value for name, value in given.items() if value != getattr(type(options)(), name)}
+
+
+def repeated(options: FileOptions | ModelOptions, *, but: Sequence[str] = ()) -> list[str]:
+    """The words of a command line that say what is not the default, without the names in `but`."""
+    words = []
+    for name, value in _changed(options).items():
+        flag = name.replace("_", "-")
+        if name not in but:
+            words += [f"--no-{flag}" if value is False else f"--{flag}"]
+            words += [] if isinstance(value, bool) else [str(value)]
+    return words
 
 
 def _numbers(name: str, text: str) -> float | tuple[float, ...]:
