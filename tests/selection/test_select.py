@@ -18,7 +18,7 @@ from halfstep.errors import DataError, ModelFileError, ParameterError
 from halfstep.objectives import SquaredError
 from halfstep.selection.budget import seconds_of
 from halfstep.selection.level import highest_level
-from halfstep.selection.parts import Errors, parts_of, restricted, rungs_of
+from halfstep.selection.parts import Errors, part_of, parts_of, restricted, rungs_of
 from halfstep.selection.search import Range, Surface, explore
 from halfstep.selection.trials import Setting
 
@@ -506,6 +506,36 @@ def test_samples_of_the_users_lead_to_the_same_place(planted, monkeypatch):
     sampled = hs.select(planted, folds=1)
     assert len({trial.ratings for trial in sampled.trials}) == 2
     assert sampled.chosen.rmse < 1.005 * whole.chosen.rmse
+
+
+def test_samples_in_which_nobody_is_measured(planted, monkeypatch):
+    """Held-out ratings of one user: the samples without that user are passed over."""
+    from halfstep.selection import select as module
+
+    user = int(planted.users.values[-1])
+    valid = planted.select(planted.user_index() == len(planted.users) - 1)
+    rest = planted.select(planted.user_index() != 0)
+    assert valid.users.values[valid.user_index()[0]] == user
+    monkeypatch.setattr(module, "_FIRST_RATINGS", len(planted) // 70)
+    found = hs.select(rest, validation=valid, max_rank=8)
+    assert all(math.isfinite(trial.rmse) for trial in found.trials)
+    assert found.chosen.final
+
+
+def test_users_that_are_new_are_units_of_their_own(planted):
+    users, items, values = planted.to_arrays()
+    old = users < np.quantile(users, 0.8)
+    make = hs.Ratings.from_arrays
+    train, valid = (
+        make(users[old], items[old], values[old]),
+        make(users[~old], items[~old], values[~old]),
+    )
+    part = part_of(train, valid)
+    counts = np.unique(part.users, return_counts=True)[1]
+    assert sorted(counts) == sorted(np.diff(valid.by_user.indptr))
+    assert len(restricted(part, np.zeros(len(train.users), dtype=bool)).users) == len(valid)
+    found = hs.select(train, validation=valid, max_rank=2)
+    assert found.chosen.standard_error > 0
 
 
 class _Bowl:

@@ -192,6 +192,7 @@ class FitJob:
         except KeyboardInterrupt:
             done = [m for m in (final, first) if m is not None and hasattr(m, "factors_")]
             if not done:
+                note("interrupted before a sweep was finished: nothing is saved")
                 raise
             self._interrupted(done[0], document)
             raise SystemExit(130) from None

@@ -26,7 +26,10 @@ _MOST_HELD_OUT = 200_000
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """Ratings to fit to, and others to measure on; `users` are the row numbers of the latter."""
+    """Ratings to fit to, and others to measure on; `users` are the row numbers of the latter.
+
+    Users that `train` does not have are numbered on from m.
+    """
 
     train: Ratings
     held_out: Validation
@@ -115,7 +118,8 @@ def parts_of(ratings: Ratings, valid: float | None, folds: int | None, seed: int
 def part_of(train: Ratings, held_out: Ratings) -> Part:
     """A part from both sets, over the ids of `train`; ratings of other ids are measured as unknown."""
     held = Validation.of(held_out, train)
-    return Part(train, held, np.maximum(held.user_index, 0))
+    new = len(train.users) + held_out.user_index()
+    return Part(train, held, np.where(held.user_index < 0, new, held.user_index))
 
 
 def rungs_of(ratings: Ratings, first: int, seed: int) -> list[Array | None]:
@@ -138,10 +142,12 @@ def rungs_of(ratings: Ratings, first: int, seed: int) -> list[Array | None]:
 
 
 def restricted(part: Part, users: Array | None) -> Part:
-    """The same part of these users only."""
+    """The same part of these users only, and of those that `train` does not have."""
     if users is None:
         return part
-    held, keep = part.held_out, users[part.users]
+    held, known = part.held_out, part.held_out.user_index >= 0
+    keep = ~known
+    keep[known] = users[part.users[known]]
     return Part(
         part.train.select(users[part.train.user_index()]),
         Validation(

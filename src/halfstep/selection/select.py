@@ -271,6 +271,8 @@ class _Search:
         ladders: list[Ladder] = []
         for users in rungs_of(self.ratings, _FIRST_RATINGS, self.seed):
             smaller = [restricted(part, users) for part in parts]
+            if not all(len(part.held_out.ratings) for part in smaller):
+                continue  # a sample of the users without any whose ratings are held out
             trials = Trials(self.model, smaller, self.backend, self.clock, self._told, trials)
             surface = Surface(trials, self.wanted.reg, self.wanted.biases)
             if ladders:
