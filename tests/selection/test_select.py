@@ -121,6 +121,20 @@ def test_the_reason_names_the_choice(found):
     assert f"{len(found.trials)} trials" in found.reason
 
 
+def test_the_reason_is_true():
+    """Trials along the path may have a lower error than the final ones, which decide."""
+    noisy = hs.simulate(100, 60, rank=2, seed=2, ratings_per_user=15).ratings
+    for max_rank in (1, 128):
+        found = hs.select(noisy, max_rank=max_rank)
+        final = [trial for trial in found.trials if trial.final]
+        if len(final) > 1:
+            assert f"the lowest of the {len(final)} final ones of {len(found.trials)} tr" in str(
+                found
+            )
+        else:
+            assert f"the best of {len(found.trials) - 1} trials" in str(found)
+
+
 def test_plain_values_and_back(found):
     again = hs.Selection.from_dict(found.as_dict())
     assert again == found

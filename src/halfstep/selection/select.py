@@ -350,12 +350,12 @@ def _reason(trials: list[Trial], chosen: Trial, rule: Rule, stopped: str) -> str
     what = f"Rank {chosen.rank} with {describe(chosen.reg, chosen.reg_scaling)}"
     error = f"a held-out RMSE of {chosen.rmse:.4f} ± {chosen.standard_error:.4f}"
     if rule == "best":
-        why = f"has {error}, the lowest of {len(trials)} trials"
-        others = [
-            t
-            for t in trials
-            if t.rank != chosen.rank and (t.final, t.ratings) == (chosen.final, chosen.ratings)
-        ]
+        alike = [t for t in trials if (t.final, t.ratings) == (chosen.final, chosen.ratings)]
+        which = f"the {len(alike)} final ones of " if chosen.final and len(alike) > 1 else ""
+        why = f"has {error}, the lowest of {which}{len(trials)} trials"
+        if chosen.final and len(alike) == 1:
+            why = f"has {error}, fitted once more as the best of {len(trials) - 1} trials"
+        others = [t for t in alike if t.rank != chosen.rank]
         if others:
             next_best = min(others, key=lambda trial: trial.rmse)
             why += f" (rank {next_best.rank} at best {next_best.rmse:.4f})"
