@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import csv
+import functools
+import itertools
 import json
 import re
+import shlex
 
 import numpy as np
 import pytest
@@ -130,9 +133,16 @@ def test_fit_chooses_what_is_not_given(run, files, tmp_path):
     assert set(told["selection"]["trials"]["reg_scaling"]) == {"count"}
 
 
-def test_fit_in_a_budget(run, files, tmp_path):
+def test_fit_in_a_budget(run, files, tmp_path, monkeypatch):
     path = tmp_path / "m.safetensors"
-    told = _json(run("fit", files.ratings, "-o", path, "--budget", "0.4s", "--json"))
+    hurried = functools.partial(run, "fit", files.ratings, "-o", path, "--budget")
+    answer = hurried("0.000001")
+    assert answer.code == 2
+    assert "halfstep: error: --budget 1e-06: was over before one setting was tried" in answer.err
+    ticks = itertools.count()
+    for module in ("halfstep.selection.budget", "halfstep.training"):  # a clock of looks at it
+        monkeypatch.setattr(f"{module}.perf_counter", lambda: next(ticks) / 1000)
+    told = _json(hurried("3s", "--json"))
     assert told["selection"]["stopped"] == "budget"
     assert hs.load(path).selection_.stopped == "budget"
     answer = run("fit", files.ratings, "-o", path, "--budget", "soon")
@@ -153,6 +163,10 @@ def test_select(run, files):
     answer = run("select", files.ratings, "--rank", 3, "--reg", 0.1)
     assert answer.code == 2
     assert "nothing is to be chosen" in answer.err
+    for command, flag in (("select", "--max-rank"), ("select", "--folds"), ("evaluate", "--folds")):
+        answer = run(command, files.ratings, flag, 2.5)
+        assert answer.code == 2
+        assert f"{flag} 2.5: must be an integer" in answer.err
 
 
 def test_what_select_prints_can_be_run(run, files, tmp_path):
@@ -160,6 +174,26 @@ def test_what_select_prints_can_be_run(run, files, tmp_path):
     command = out[out.index("$ halfstep") :].split()[2:]
     told = _json(run(*command, "-o", tmp_path / "m.safetensors", "--json"))
     assert told["fit"]["sweeps"] == int(command[command.index("--max-iter") + 1])
+
+
+def test_what_select_prints_says_all(run, files, tmp_path):
+    """Quoted for the shell, with whatever was given, so that it fits the model that was chosen."""
+    table = tmp_path / "my ratings.csv"
+    lines = files.ratings.read_text().splitlines()
+    table.write_text("\n".join(["who;what;how much", *(x.replace(",", ";") for x in lines[1:])]))
+    given = ("--rating", "how much", "--user", "who", "--item", "what", "--sep", ";", "--seed", 4)
+    model = ("--no-biases", "--dtype", "float64", "--reg", "0.12345678")
+    out = run("select", table, *given, *model, "--max-rank", 4).out
+    command = shlex.split(out[out.index("$ halfstep") :])[2:]
+    told = _json(run(*command, "--test", 0, "-o", tmp_path / "m.safetensors", "--json"))
+    kept = {"biases": False, "dtype": "float64", "seed": 4, "reg": [0.12345678] * 3}
+    assert told["parameters"] | kept == told["parameters"]
+    ratings = hs.read_ratings(table, user="who", item="what", rating="how much")
+    unfitted = hs.ExplicitMF("auto", reg=0.12345678, biases=False, dtype="float64", seed=4)
+    found = hs.select(ratings, model=unfitted, max_rank=4, seed=4)
+    expected = hs.ExplicitMF(**unfitted.get_params() | found.parameters).fit(ratings)
+    saved = hs.load(tmp_path / "m.safetensors")
+    assert saved.factors_.item_factors.tobytes() == expected.factors_.item_factors.tobytes()
 
 
 def test_fit_nonnegative(run, files, tmp_path):

@@ -163,6 +163,8 @@ def test_the_best_is_not_drawn_at_minus_infinity():
         (("--solvers", "als,als"), "--solvers als,als: must name each solver once"),
         (("--solvers", ","), "--solvers ,: must name each solver once"),
         (("--solver", "gd"), "--solver gd: has no effect here; try --solvers gd"),
+        (("--rank", "auto"), "--rank auto: would give every solver a rank of its own"),
+        (("--reg", "auto"), "--reg auto: would give every solver an objective of its own"),
         (("--valid", "1"), "--valid 1.0: must be a share of the ratings"),
         (("-o", "curves.pdf"), "curves.pdf: is neither PNG nor SVG; end the name in .png or .svg"),
         (("-o", "absent/curves.png"), "absent/curves.png: the folder absent does not exist"),

@@ -233,9 +233,10 @@ def test_ctrl_c_before_the_first_sweep_writes_nothing(run, files, tmp_path, monk
         raise KeyboardInterrupt
 
     monkeypatch.setattr(hs.ExplicitMF, "fit", interrupted)
+    monkeypatch.setattr("halfstep.cli.fit.choose", interrupted)
     answer = run("fit", files.ratings, "-o", tmp_path / "m.safetensors")
     assert answer.code == 130
-    assert answer.err == ""
+    assert answer.err == ("halfstep: interrupted before a sweep was finished: nothing is saved\n")
     assert list(tmp_path.iterdir()) == []
 
 

@@ -49,7 +49,7 @@ def test_one_split(run, timed, split):
     assert told["parts"]["train"] == len(parts[0])
     assert told["parts"]["test"] == len(parts[-1])
     assert sum(told["parts"].values()) == len(ratings)
-    model = hs.ExplicitMF(rank=2, seed=3).fit(parts[0])
+    model = hs.ExplicitMF(rank=2, reg="auto", seed=3).fit(parts[0])
     if split == "users":
         model = model.with_rows(model.fold_in(parts.given))
     assert told["rmse"] == model.rmse(parts[-1], clip=True)

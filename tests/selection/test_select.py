@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import dataclasses
+import itertools
+import json
 import math
 import os
 
 import numpy as np
 import pytest
+from safetensors import safe_open
+from safetensors.numpy import save_file
 
 import halfstep as hs
-from halfstep.errors import DataError, ParameterError
+from halfstep.errors import DataError, ModelFileError, ParameterError
 from halfstep.objectives import SquaredError
 from halfstep.selection.budget import seconds_of
 from halfstep.selection.level import highest_level
-from halfstep.selection.parts import Errors, parts_of, restricted, rungs_of
+from halfstep.selection.parts import Errors, part_of, parts_of, restricted, rungs_of
 from halfstep.selection.search import Range, Surface, explore
 from halfstep.selection.trials import Setting
 
@@ -60,9 +65,9 @@ def test_ratings_without_structure_get_no_factors():
     assert model.rmse(test) < 1.01 * hs.baseline_rmse(train, test, reg=1e6)["global mean"]
 
 
-@pytest.mark.parametrize("unit", [1e-3, 1e3])
+@pytest.mark.parametrize("unit", [1e-9, 1e-3, 1e3, 1e9])
 def test_the_unit_of_the_ratings_does_not_matter(planted, found, unit):
-    """λ per row is in squared units of the ratings, and the search begins where the data say."""
+    """λ is in units of the ratings, λ_b in none, and the search begins where the data say."""
     users, items, values = planted.to_arrays()
     other = hs.select(hs.Ratings.from_arrays(users, items, values * unit))
     assert other.chosen.rank == found.chosen.rank
@@ -116,10 +121,67 @@ def test_the_reason_names_the_choice(found):
     assert f"{len(found.trials)} trials" in found.reason
 
 
+def test_the_reason_is_true():
+    """Trials along the path may have a lower error than the final ones, which decide."""
+    noisy = hs.simulate(100, 60, rank=2, seed=2, ratings_per_user=15).ratings
+    for max_rank in (1, 128):
+        found = hs.select(noisy, max_rank=max_rank)
+        final = [trial for trial in found.trials if trial.final]
+        if len(final) > 1:
+            assert f"the lowest of the {len(final)} final ones of {len(found.trials)} tr" in str(
+                found
+            )
+        else:
+            assert f"the best of {len(found.trials) - 1} trials" in str(found)
+
+
 def test_plain_values_and_back(found):
     again = hs.Selection.from_dict(found.as_dict())
     assert again == found
     assert again.chosen is again.trials[found.trials.index(found.chosen)]
+
+
+def test_what_could_not_be_fitted_is_null_in_json(found):
+    failed = dataclasses.replace(found.trials[0], rmse=math.inf)
+    some = dataclasses.replace(found, trials=(failed, *found.trials[1:]))
+    assert some.chosen is not found.trials[0]
+    text = json.dumps(some.as_dict(), allow_nan=False)
+    assert hs.Selection.from_dict(json.loads(text)) == some
+
+
+@pytest.mark.parametrize("mmap", [False, True])
+def test_damaged_documents(planted, found, tmp_path, mmap):
+    """Whatever is wrong with the trials in a file, one error when it is read, none later."""
+    path = _auto().fit(planted, selection=found).save(tmp_path / "m.safetensors")
+    with safe_open(path, "np") as file:
+        text = file.metadata()["halfstep"]
+        arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    columns = (*found.to_dict(), "more")
+    places = [("selection", "trials", name) for name in columns]
+    places += [("selection", name) for name in (*found.as_dict(), "trials")]
+    places += [("selection",), ("reg",), ("reg_scaling",)]
+    for place in places:
+        for wrong in ("absent", None, -1, "x", [], {}, math.nan):
+            if place[-1] == "sweeps" and wrong is None and len(place) == 2:
+                continue  # of a selection whose time was up
+            if wrong == "absent" and place[-1] in ("more", "selection"):
+                continue
+            if place[-1] == "reason" and wrong == "x":
+                continue
+            if place[-1] == "rmse" and wrong is None:
+                continue
+            document = json.loads(text)
+            inner = document
+            for name in place[:-1]:
+                inner = inner[name]
+            if wrong == "absent":
+                del inner[place[-1]]
+            else:
+                count = len(found.trials) if len(place) == 3 else None
+                inner[place[-1]] = wrong if count is None else [wrong] * count
+            save_file(arrays, path, {"halfstep": json.dumps(document)})
+            with pytest.raises(ModelFileError, match="path="):
+                hs.load(path, mmap=mmap)
 
 
 def test_a_saved_model_keeps_it(planted, found, tmp_path):
@@ -217,14 +279,22 @@ def test_every_trial_is_told(planted, found):
     assert len(heard) == len(found.trials)
 
 
-def test_a_budget_ends_it(planted):
-    found = hs.select(planted, budget=0.15)
+@pytest.fixture
+def ticking(monkeypatch):
+    """A clock on which every look at it takes a millisecond, however fast the machine is."""
+    ticks = itertools.count()
+    for module in ("halfstep.selection.budget", "halfstep.training"):
+        monkeypatch.setattr(f"{module}.perf_counter", lambda: next(ticks) / 1000)
+
+
+def test_a_budget_ends_it(planted, ticking):
+    found = hs.select(planted, budget=1.5)
     assert found.stopped == "budget"
     assert "the time was up" in found.reason
     whole = hs.select(planted)
     assert len(found.trials) < len(whole.trials)
     assert found.chosen in found.trials
-    model = _auto().fit(planted, budget="0.3s")
+    model = _auto().fit(planted, budget="3s")
     assert model.selection_.stopped == "budget"
     assert np.isfinite(model.factors_.user_factors).all()
 
@@ -238,8 +308,19 @@ def test_a_budget_of_a_fit_without_choice(planted):
 
 
 def test_a_budget_too_small_for_one_trial(planted):
-    with pytest.raises(DataError, match="no setting could be tried; allow more time"):
+    """The budget that was given is named, also where a part of it is for the choice."""
+    rule = "budget=1e-06: was over before one setting was tried, .*; allow more time"
+    with pytest.raises(ParameterError, match=rule):
         hs.select(planted, budget=1e-6)
+    with pytest.raises(ParameterError, match=rule):
+        _auto().fit(planted, budget=1e-6)
+
+
+def test_where_nothing_can_be_fitted(planted):
+    users, items, values = planted.to_arrays()
+    huge = hs.Ratings.from_arrays(users, items, values * np.float32(1e30))
+    with pytest.raises(DataError, match=r"none of the settings .* the fit says why"):
+        hs.select(huge, max_rank=4)
 
 
 @pytest.mark.parametrize(
@@ -270,6 +351,9 @@ def test_budgets_that_are_none(wrong):
         ({"model": hs.ExplicitMF(4)}, "nothing is to be chosen"),
         ({"model": hs.ExplicitMF("grow")}, "rank="),
         ({"validation": 3}, "validation="),
+        ({"valid": 0.2, "folds": 4}, "valid=0.2: has no effect with folds=4"),
+        ({"valid": 0.2, "validation": (np.array([[1, 2]]), [3])}, "valid=0.2: has no effect"),
+        ({"folds": 2, "validation": (np.array([[1, 2]]), [3])}, "folds=2: has no effect"),
     ],
     ids=str,
 )
@@ -281,6 +365,36 @@ def test_wrong_arguments(planted, named, match):
 def test_a_selection_that_has_no_effect(planted, found):
     with pytest.raises(ParameterError, match="selection="):
         hs.ExplicitMF(4).fit(planted, selection=found)
+
+
+@pytest.mark.parametrize("wrong", [3, {"rank": 4}, "auto"], ids=str)
+def test_what_is_no_selection(planted, wrong):
+    with pytest.raises(ParameterError, match=r"selection=.*must be a Selection"):
+        _auto().fit(planted, selection=wrong)
+
+
+def test_a_selection_for_the_other_scaling(planted, found):
+    other = {"none": "count", "count": "none"}[found.chosen.reg_scaling]
+    with pytest.raises(ParameterError, match=r"selection=.*chose λ for reg_scaling="):
+        _auto(reg_scaling=other).fit(planted, selection=found)
+
+
+def test_settled_keeps_what_was_given(planted, found):
+    """Where the selection was made for another model, its rank or λ is not taken."""
+    by_rank = _auto(rank=found.chosen.rank + 1).fit(planted, selection=found)
+    alike = by_rank.settled()
+    assert alike.rank == by_rank.rank_ == found.chosen.rank + 1
+    assert alike.reg == found.parameters["reg"]
+    by_reg = _auto(reg=0.3).fit(planted, selection=found)
+    alike = by_reg.settled()
+    assert (alike.rank, alike.reg) == (found.chosen.rank, 0.3)
+    again = alike.fit(planted)
+    assert again.objective_ == by_reg.objective_
+    assert again.factors_.item_factors.tobytes() == by_reg.factors_.item_factors.tobytes()
+
+
+def test_only_a_growing_fit_tells_how_it_grew(planted, found):
+    assert not hasattr(_auto().fit(planted, selection=found), "growth_")
 
 
 def test_too_few_ratings():
@@ -367,9 +481,12 @@ def test_standard_error_by_resampling():
 
 def test_parts_hold_out_different_ratings(planted):
     for folds, count in ((4, 4), (1, 1), (None, 5)):
-        parts = parts_of(planted, 0.1, folds, 0)
+        parts = parts_of(planted, None, folds, 0)
         assert len(parts.all) == count
         assert all(len(p.train) + len(p.held_out.ratings) == len(planted) for p in parts.all)
+    shares = parts_of(planted, 0.2, None, 0)
+    assert (len(shares.all), shares.searched) == (3, 3)
+    assert shares.held_out == pytest.approx(0.6 * len(planted), abs=3)
     large = hs.simulate(1500, 300, rank=2, seed=0, ratings_per_user=50).ratings
     assert len(large) > 50_000
     parts = parts_of(large, 0.1, None, 0)
@@ -403,6 +520,36 @@ def test_samples_of_the_users_lead_to_the_same_place(planted, monkeypatch):
     sampled = hs.select(planted, folds=1)
     assert len({trial.ratings for trial in sampled.trials}) == 2
     assert sampled.chosen.rmse < 1.005 * whole.chosen.rmse
+
+
+def test_samples_in_which_nobody_is_measured(planted, monkeypatch):
+    """Held-out ratings of one user: the samples without that user are passed over."""
+    from halfstep.selection import select as module
+
+    user = int(planted.users.values[-1])
+    valid = planted.select(planted.user_index() == len(planted.users) - 1)
+    rest = planted.select(planted.user_index() != 0)
+    assert valid.users.values[valid.user_index()[0]] == user
+    monkeypatch.setattr(module, "_FIRST_RATINGS", len(planted) // 70)
+    found = hs.select(rest, validation=valid, max_rank=8)
+    assert all(math.isfinite(trial.rmse) for trial in found.trials)
+    assert found.chosen.final
+
+
+def test_users_that_are_new_are_units_of_their_own(planted):
+    users, items, values = planted.to_arrays()
+    old = users < np.quantile(users, 0.8)
+    make = hs.Ratings.from_arrays
+    train, valid = (
+        make(users[old], items[old], values[old]),
+        make(users[~old], items[~old], values[~old]),
+    )
+    part = part_of(train, valid)
+    counts = np.unique(part.users, return_counts=True)[1]
+    assert sorted(counts) == sorted(np.diff(valid.by_user.indptr))
+    assert len(restricted(part, np.zeros(len(train.users), dtype=bool)).users) == len(valid)
+    found = hs.select(train, validation=valid, max_rank=2)
+    assert found.chosen.standard_error > 0
 
 
 class _Bowl:

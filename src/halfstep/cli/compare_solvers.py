@@ -88,6 +88,10 @@ def _names(text: str, options: GivenModelOptions) -> list[str]:
         raise ParameterError(
             "rank", rank, "would give every solver a rank of its own", "try rank=32"
         )
+    if options.reg == "auto":
+        raise ParameterError(
+            "reg", "auto", "would give every solver an objective of its own", "try reg=0.1"
+        )
     for name in names:
         try:
             get_solver(name, rank, nonnegative=options.nonnegative)

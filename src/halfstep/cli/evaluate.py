@@ -9,7 +9,8 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from cyclopts import Parameter
 
-from halfstep.cli.options import ModelOptions, ReadingOptions
+from halfstep.checks import check_integer
+from halfstep.cli.options import ModelOptions, ReadingOptions, integer
 from halfstep.cli.output import Column, Json, Output, note, watched
 from halfstep.data.ratings import Ratings
 from halfstep.errors import ParameterError
@@ -45,7 +46,9 @@ def evaluate(
     table: Annotated[Path, Parameter(help="The ratings: CSV, TSV, Parquet, JSON or a database.")],
     /,
     *,
-    folds: Annotated[int | None, Parameter(help=f"Number of parts. [default: {_FOLDS}]")] = None,
+    folds: Annotated[
+        int | None, Parameter(converter=integer, help=f"Number of parts. [default: {_FOLDS}]")
+    ] = None,
     split: Annotated[
         _Split,
         Parameter(
@@ -125,8 +128,7 @@ def evaluate(
             out.document(_one_split(out, unfitted, reader.read(table), split, share, clip))
             return
         parts = _FOLDS if folds is None else folds
-        if parts < 2:
-            raise ParameterError("folds", parts, "must be at least 2", f"try folds={_FOLDS}")
+        check_integer("folds", parts, 2, example=_FOLDS)
         ratings = reader.read(table, keep_order=file_order)
         out.document(_cross_validation(out, unfitted, ratings, parts, file_order, clip))
         return

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
+from halfstep.backends import get_backend
 from halfstep.baselines import compare_baselines
 from halfstep.cli.options import Budget, ModelOptions, ReadingOptions, check_writable
 from halfstep.cli.output import LABEL, Column, Json, Output, duration, note, size, watched
@@ -21,7 +22,7 @@ from halfstep.evaluation import split_random
 from halfstep.models.explicit import ExplicitMF
 from halfstep.selection.budget import Clock, seconds_of
 from halfstep.selection.result import Selection
-from halfstep.selection.select import select
+from halfstep.selection.select import choose
 
 __all__ = ["FitJob", "fit"]
 
@@ -34,12 +35,13 @@ def fit(
         Path, Parameter(name=["--output", "-o"], help="Where the model is written.")
     ] = Path("model.safetensors"),
     valid: Annotated[
-        float,
+        float | None,
         Parameter(
-            help="Share of the ratings that decides: what rank and regularization to take, and when "
-            "to stop; 0 for none."
+            help="Share of the ratings that decides: what rank and regularization to take, or else when "
+            "to stop; 0 for none. [default: 0.1; small tables choose by five folds]",
+            show_default=False,
         ),
-    ] = 0.1,
+    ] = None,
     test: Annotated[
         float, Parameter(help="Share of the ratings that only measures the error; 0 for none.")
     ] = 0.1,
@@ -116,7 +118,7 @@ class FitJob:
     out: Output
     model: ExplicitMF
     path: Path
-    valid: float = 0.1
+    given_valid: float | None = None
     test: float = 0.1
     refit: bool = True
     history: bool = True
@@ -124,6 +126,11 @@ class FitJob:
     report: Path | None = None
     titles: Mapping[Any, str] | None = None
     selection: Selection | None = None
+
+    @property
+    def valid(self) -> float:
+        """The share that decides."""
+        return 0.1 if self.given_valid is None else self.given_valid
 
     @property
     def open(self) -> bool:
@@ -185,6 +192,7 @@ class FitJob:
         except KeyboardInterrupt:
             done = [m for m in (final, first) if m is not None and hasattr(m, "factors_")]
             if not done:
+                note("interrupted before a sweep was finished: nothing is saved")
                 raise
             self._interrupted(done[0], document)
             raise SystemExit(130) from None
@@ -211,11 +219,13 @@ class FitJob:
         return ratings, None, None
 
     def _select(self, train: Ratings, clock: Clock) -> tuple[Selection, dict[str, Any]]:
-        found = select(
+        found = choose(
+            self.model,
             train,
-            model=self.model,
-            valid=self.valid,
-            budget=None if self.budget is None else _SEARCHING * clock.left,
+            parts=None,
+            backend=get_backend("native", dtype=self.model.dtype),
+            clock=clock.part(_SEARCHING),
+            valid=self.given_valid,
             seed=self.model.seed,
             progress=watched(self.out),
         )

@@ -22,6 +22,8 @@ __all__ = [
     "ModelOptions",
     "ReadingOptions",
     "check_writable",
+    "integer",
+    "repeated",
 ]
 
 _READING = Group("Reading the table (all found out by itself where not given)", sort_key=10)
@@ -114,7 +116,7 @@ def _column(text: str | None) -> str | int | None:
     return int(text) if text is not None and text.isascii() and text.isdigit() else text
 
 
-def _integer(_: Any, tokens: Sequence[Any]) -> int | str:
+def integer(_: Any, tokens: Sequence[Any]) -> int | str:
     """An integer; any other text as it is, for the model to refuse (cyclopts would round 2.5)."""
     text: str = tokens[0].value
     try:
@@ -131,7 +133,7 @@ class ModelOptions:
     rank: Annotated[
         int | Literal["auto", "grow"],
         Parameter(
-            converter=_integer,
+            converter=integer,
             help="Number of factors; auto chooses it by held-out error; grow finds it from the "
             "regularization (allow some hundred sweeps; the tolerance is then the gap to the optimum).",
         ),
@@ -158,7 +160,7 @@ class ModelOptions:
         bool, Parameter(help="Keep all factors at 0 or above, so that they only add up.")
     ] = _DEFAULT["nonnegative"]
     max_iter: Annotated[
-        int, Parameter(converter=_integer, help="The most sweeps over users and items.")
+        int, Parameter(converter=integer, help="The most sweeps over users and items.")
     ] = _DEFAULT["max_iter"]
     tol: Annotated[
         float, Parameter(help="Stop where a sweep lowers the objective by less than this share.")
@@ -167,7 +169,7 @@ class ModelOptions:
         _DEFAULT["dtype"]
     )
     seed: Annotated[
-        int, Parameter(converter=_integer, help="Of the random start and of the random split.")
+        int, Parameter(converter=integer, help="Of the random start and of the random split.")
     ] = _DEFAULT["seed"]
     solver: Annotated[
         str,
@@ -192,11 +194,7 @@ class ModelOptions:
 
     def changed(self) -> list[str]:
         """The flags whose values are not the defaults."""
-        return [
-            f"--{f.name.replace('_', '-')}"
-            for f in fields(self)
-            if getattr(self, f.name) != getattr(type(self)(), f.name)
-        ]
+        return [f"--{name.replace('_', '-')}" for name in _changed(self)]
 
 
 @Parameter(name="*", group=_MODEL)
@@ -204,9 +202,7 @@ class ModelOptions:
 class GivenModelOptions(ModelOptions):
     """The same where nothing is chosen: rank and regularization are the library's defaults."""
 
-    rank: Annotated[int, Parameter(converter=_integer, help="Number of factors.")] = _DEFAULT[
-        "rank"
-    ]
+    rank: Annotated[int, Parameter(converter=integer, help="Number of factors.")] = _DEFAULT["rank"]
     reg: Annotated[
         str,
         Parameter(
@@ -217,6 +213,23 @@ class GivenModelOptions(ModelOptions):
         Literal["count", "none"],
         Parameter(help="Whether the penalty of a row grows with its number of ratings."),
     ] = "count"
+
+
+def _changed(options: FileOptions | ModelOptions) -> dict[str, Any]:
+    """What is not the default."""
+    given = {f.name: getattr(options, f.name) for f in fields(options)}
+    return {name: value for name, value in given.items() if value != getattr(type(options)(), name)}
+
+
+def repeated(options: FileOptions | ModelOptions, *, but: Sequence[str] = ()) -> list[str]:
+    """The words of a command line that say what is not the default, without the names in `but`."""
+    words = []
+    for name, value in _changed(options).items():
+        flag = name.replace("_", "-")
+        if name not in but:
+            words += [f"--no-{flag}" if value is False else f"--{flag}"]
+            words += [] if isinstance(value, bool) else [str(value)]
+    return words
 
 
 def _numbers(name: str, text: str) -> float | tuple[float, ...]:

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import math
+import shlex
 from pathlib import Path
 from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from halfstep.cli.options import Budget, ModelOptions, ReadingOptions, check_writable
+from halfstep.cli.options import (
+    Budget,
+    ModelOptions,
+    ReadingOptions,
+    check_writable,
+    integer,
+    repeated,
+)
 from halfstep.cli.output import Column, Json, Output, duration, watched
 from halfstep.errors import ParameterError
 from halfstep.selection.result import Selection, Trial
@@ -21,15 +29,22 @@ def select(
     table: Annotated[Path, Parameter(help="The ratings: CSV, TSV, Parquet, JSON or a database.")],
     /,
     *,
-    valid: Annotated[float, Parameter(help="Share of the ratings that is held out.")] = 0.1,
+    valid: Annotated[
+        float | None,
+        Parameter(
+            help="Share of the ratings that is held out. [default: 0.1; of small tables five folds]",
+            show_default=False,
+        ),
+    ] = None,
     folds: Annotated[
         int | None,
         Parameter(
+            converter=integer,
             help="Hold out so many parts in turn; 1 for one share. [default: by the number of ratings]",
             show_default=False,
         ),
     ] = None,
-    max_rank: Annotated[int, Parameter(help="The highest rank to try.")] = 128,
+    max_rank: Annotated[int, Parameter(converter=integer, help="The highest rank to try.")] = 128,
     rule: Annotated[
         Literal["best", "one-standard-error"],
         Parameter(help="The lowest error, or the simplest model within one standard error of it."),
@@ -54,7 +69,8 @@ def select(
         halfstep select ratings.csv --rule one-standard-error -o surface.png
     """
     out = Output(as_json)
-    unfitted = (model or ModelOptions()).model()
+    options, reader = model or ModelOptions(), reading or ReadingOptions()
+    unfitted = options.model()
     if not unfitted._check().open:
         raise ParameterError(
             "rank", unfitted.rank, "is given, and reg too: nothing is to be chosen", "leave one out"
@@ -64,7 +80,7 @@ def select(
 
         check_picture(output)
         check_writable(output, table)
-    ratings = (reading or ReadingOptions()).read(table)
+    ratings = reader.read(table)
     m, n = ratings.shape
     out.facts([("ratings", f"{len(ratings):,} of {m:,} users and {n:,} items")])
     found = select_settings(
@@ -80,7 +96,8 @@ def select(
     )
     show(out, found)
     out.say()
-    out.command(f"halfstep fit {table} {_flags(found)}")
+    words = ["halfstep", "fit", str(table), *_flags(found, options), *repeated(reader)]
+    out.command(shlex.join(words))
     picture = None
     if output is not None:
         from halfstep.report.picture import write_picture
@@ -159,9 +176,19 @@ def _line(trial: Trial, chosen: Trial) -> list[str]:
     ]
 
 
-def _flags(found: Selection) -> str:
-    """The options of `fit` that repeat the choice."""
+def _flags(found: Selection, options: ModelOptions) -> list[str]:
+    """The options of `fit` that repeat the choice, and all else that was given for the model."""
     chosen = found.chosen
-    reg = ",".join(f"{value:g}" for value in (chosen.reg.user, chosen.reg.item, chosen.reg.bias))
-    flags = f"--rank {chosen.rank} --reg {reg} --reg-scaling {chosen.reg_scaling}"
-    return flags if found.sweeps is None else f"{flags} --max-iter {found.sweeps} --tol 0 --valid 0"
+    reg = ",".join(_digits(value) for value in (chosen.reg.user, chosen.reg.item, chosen.reg.bias))
+    flags = ["--rank", str(chosen.rank), "--reg", reg, "--reg-scaling", chosen.reg_scaling]
+    settled = ["rank", "reg", "reg_scaling"]
+    if found.sweeps is not None:
+        flags += ["--max-iter", str(found.sweeps), "--tol", "0", "--valid", "0"]
+        settled += ["max_iter", "tol"]
+    return [*flags, *repeated(options, but=settled)]
+
+
+def _digits(value: float) -> str:
+    """The shortest text that is read as this number."""
+    short = f"{value:g}"
+    return short if float(short) == value else repr(value)

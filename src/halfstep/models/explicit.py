@@ -176,8 +176,9 @@ class ExplicitMF(FactorModel):
         ------
         ParameterError, DataError, DuplicatesError, SingularSystemError, BackendError
         KeyboardInterrupt
-            After Ctrl-C. Where at least one sweep was finished, the model is fitted and holds the
-            last finished one, or with `validation` the best (`stopped_ == "interrupted"`).
+            After Ctrl-C. Where at least one sweep was finished after the choice, the model is fitted
+            and holds the last finished one, or with `validation` the best
+            (`stopped_ == "interrupted"`).
         """
         settings = self._check()
         clock = Clock(seconds_of(budget))
@@ -185,10 +186,8 @@ class ExplicitMF(FactorModel):
         ratings = as_ratings(X, y, sample_weight)
         part = None if validation is None else held_out_of(validation)
         held_out = None if part is None else Validation.of(part, ratings)
-        if selection is not None and not settings.open:
-            raise ParameterError(
-                "selection", selection, "has no effect", 'pass rank="auto" or reg="auto"'
-            )
+        if selection is not None:
+            self._check_selection(selection, settings)
         if settings.open:
             if selection is None:
                 selection = self._select(ratings, part, runs_on, progress, clock)
@@ -289,7 +288,7 @@ class ExplicitMF(FactorModel):
         self.calibration_ = None
         self.data_summary_ = ratings.facts()
         self.n_features_in_ = 2  # scikit-learn's name for the number of columns of X
-        if isinstance(self.rank, str):
+        if self.rank == "grow":
             self.growth_ = tuple(stages)
         self._exact_users = self._solver(self.rank_, complete=ratings.is_complete).ends_with_users
 
@@ -340,6 +339,26 @@ class ExplicitMF(FactorModel):
         stopping = Stopping(int(self.max_iter), float(self.tol), int(self.patience))
         return _Settings(rank if isinstance(rank, str) else int(rank), given, scaling, stopping)
 
+    @staticmethod
+    def _check_selection(selection: object, settings: _Settings) -> None:
+        """That it has what this model leaves open."""
+        if not isinstance(selection, Selection):
+            raise ParameterError(
+                "selection", selection, "must be a Selection", "pass selection_ or hs.select(…)"
+            )
+        if not settings.open:
+            raise ParameterError(
+                "selection", selection, "has no effect", 'pass rank="auto" or reg="auto"'
+            )
+        scaling = selection.chosen.reg_scaling
+        if settings.reg is None and settings.reg_scaling not in ("auto", scaling):
+            raise ParameterError(
+                "selection",
+                selection,
+                f'chose λ for reg_scaling="{scaling}", and the model has "{settings.reg_scaling}"',
+                f'pass reg_scaling="auto", or select with "{settings.reg_scaling}"',
+            )
+
     def _solver(self, rank: int, *, complete: bool) -> Solver:
         """The solver, settled for K = `rank` and for ratings of which none is missing (`complete`)."""
         return get_solver(self.solver, rank, nonnegative=bool(self.nonnegative), complete=complete)
@@ -382,7 +401,7 @@ class ExplicitMF(FactorModel):
             ratings,
             parts=None if validation is None else Parts([part_of(ratings, validation)], 1),
             backend=backend,
-            budget=clock.left * _SEARCHING if clock.left < np.inf else None,
+            clock=clock.part(_SEARCHING),
             seed=int(self.seed),
             progress=progress is True,
         )

@@ -163,7 +163,9 @@ def _restore(
     model: FactorModel = model_class(**params)
     given = model._check()  # type: ignore[attr-defined]
     # a file that does not say what they are was written before they could be chosen
-    reg = check_reg(document["reg"]) if "reg" in document else given.reg
+    reg = given.reg
+    if "reg" in document or reg is None:
+        reg = check_reg(document["reg"])
     scaling = document.get("reg_scaling", given.reg_scaling)
     check_choice("reg_scaling", scaling, ("count", "none"))
     user_ids = _ids_from_arrays("user_ids", arrays, path)

@@ -42,10 +42,18 @@ def seconds_of(budget: Any) -> float | None:
 
 
 class Clock:
-    """Seconds since the selection began, and how many are left of the budget."""
+    """Seconds since the work began, and how many are left of the budget."""
 
     def __init__(self, budget: float | None) -> None:
-        self._begun, self._budget = perf_counter(), budget
+        self.budget, self._begun = budget, perf_counter()
+        self._deadline = float("inf") if budget is None else self._begun + budget
+
+    def part(self, share: float) -> Clock:
+        """A clock of its own for the work that may take that share of what is left."""
+        clock = Clock(self.budget)
+        if self.budget is not None:
+            clock._deadline = perf_counter() + share * self.left
+        return clock
 
     @property
     def seconds(self) -> float:
@@ -55,7 +63,7 @@ class Clock:
     @property
     def deadline(self) -> float:
         """The instant of `time.perf_counter` at which the budget is spent."""
-        return float("inf") if self._budget is None else self._begun + self._budget
+        return self._deadline
 
     @property
     def left(self) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 import numpy as np
@@ -11,7 +12,7 @@ from halfstep.diagnostics.certificate import Point
 from halfstep.factors import Factors
 from halfstep.objectives import Reg, SquaredError, row_weights
 
-__all__ = ["highest_level"]
+__all__ = ["highest_level", "unit_of"]
 
 _BIAS_REG = 5.0  # of the biases that are taken away first; the level hardly depends on it
 
@@ -31,3 +32,9 @@ def highest_level(
     nothing = Factors.random(ratings, 1, biases=biases, mean=mean, dtype="float64", seed=0)
     nothing.user_factors[...] = 0
     return Point(ratings.by_user, objective, nothing).certificate(0.0).spectral_ratio
+
+
+def unit_of(ratings: Ratings, mean: float) -> float:
+    """The power of 2 next to the spread of the ratings about μ: 1 for stars, and without any."""
+    spread = float(np.sqrt(np.mean(np.square(ratings.by_user.values - mean, dtype=np.float64))))
+    return 2.0 ** round(math.log2(spread)) if spread > 0 else 1.0

@@ -17,6 +17,7 @@ __all__ = ["Errors", "Part", "Parts", "part_of", "parts_of", "restricted", "rung
 
 _SMALL, _FOLDS = 50_000, 5
 """Below so many ratings one held-out part says too little even to search by: five folds do."""
+_SHARE = 0.1
 _MIDDLE, _SHARES = 500_000, 3
 """Below so many, one is enough to search by, and three to decide by."""
 _MOST_HELD_OUT = 200_000
@@ -25,7 +26,10 @@ _MOST_HELD_OUT = 200_000
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """Ratings to fit to, and others to measure on; `users` are the row numbers of the latter."""
+    """Ratings to fit to, and others to measure on; `users` are the row numbers of the latter.
+
+    Users that `train` does not have are numbered on from m.
+    """
 
     train: Ratings
     held_out: Validation
@@ -82,10 +86,10 @@ class Parts:
         return sum(len(part.held_out.ratings) for part in self.all)
 
 
-def parts_of(ratings: Ratings, valid: float, folds: int | None, seed: int) -> Parts:
+def parts_of(ratings: Ratings, valid: float | None, folds: int | None, seed: int) -> Parts:
     """Parts that hold out different ratings: k folds, or one or several shares of `valid`.
 
-    `folds=None` decides by the number of ratings, `folds=1` is one share.
+    Where both are None the number of ratings decides, `folds=1` is one share.
     """
     if len(ratings) < 2 * _FOLDS:
         raise DataError(
@@ -94,14 +98,17 @@ def parts_of(ratings: Ratings, valid: float, folds: int | None, seed: int) -> Pa
             "are too few to choose rank and regularization by",
             "pass rank= and reg=",
         )
-    if folds is None and len(ratings) < _SMALL:
+    small = len(ratings) < _SMALL
+    if folds is None and valid is None and small:
         folds = _FOLDS
     if folds is not None and folds > 1:
         whole = [part_of(*pair) for pair in kfold(ratings, folds, seed=seed)]
         return Parts(whole, folds)
+    valid = _SHARE if valid is None else valid
     if folds is None and len(ratings) < _MIDDLE:
-        dealt = kfold(ratings, max(round(1 / valid), _SHARES), seed=seed)
-        return Parts([part_of(*pair) for pair in islice(dealt, _SHARES)], 1)
+        count = min(max(round(1 / valid), _SHARES), len(ratings))
+        dealt = kfold(ratings, count, seed=seed)
+        return Parts([part_of(*pair) for pair in islice(dealt, _SHARES)], _SHARES if small else 1)
     train, held_out = split_random(
         ratings, test=min(valid, _MOST_HELD_OUT / len(ratings)), seed=seed
     )
@@ -111,7 +118,8 @@ def parts_of(ratings: Ratings, valid: float, folds: int | None, seed: int) -> Pa
 def part_of(train: Ratings, held_out: Ratings) -> Part:
     """A part from both sets, over the ids of `train`; ratings of other ids are measured as unknown."""
     held = Validation.of(held_out, train)
-    return Part(train, held, np.maximum(held.user_index, 0))
+    new = len(train.users) + held_out.user_index()
+    return Part(train, held, np.where(held.user_index < 0, new, held.user_index))
 
 
 def rungs_of(ratings: Ratings, first: int, seed: int) -> list[Array | None]:
@@ -134,10 +142,12 @@ def rungs_of(ratings: Ratings, first: int, seed: int) -> list[Array | None]:
 
 
 def restricted(part: Part, users: Array | None) -> Part:
-    """The same part of these users only."""
+    """The same part of these users only, and of those that `train` does not have."""
     if users is None:
         return part
-    held, keep = part.held_out, users[part.users]
+    held, known = part.held_out, part.held_out.user_index >= 0
+    keep = ~known
+    keep[known] = users[part.users[known]]
     return Part(
         part.train.select(users[part.train.user_index()]),
         Validation(

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from halfstep.checks import check_choice, check_integer, check_number
 from halfstep.objectives import Reg
 
 __all__ = ["Selection", "Trial", "lowest"]
@@ -109,26 +111,54 @@ class Selection:
         return columns
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values, for a file; `from_dict` reads them."""
+        """Plain values, for a file; `from_dict` reads them. An error that is infinite is None."""
         whole = {name: getattr(self, name) for name in ("reason", "stopped", "seconds")}
         counts = {name: getattr(self, name) for name in ("folds", "held_out", "sweeps")}
-        return {**whole, **counts, "trials": self.to_dict()}
+        trials = self.to_dict()
+        trials["rmse"] = [error if math.isfinite(error) else None for error in trials["rmse"]]
+        return {**whole, **counts, "trials": trials}
 
     @classmethod
     def from_dict(cls, document: Mapping[str, Any]) -> Selection:
-        """From what `as_dict` has written."""
+        """From what `as_dict` has written.
+
+        Raises `ParameterError`, `LookupError`, `TypeError` or `ValueError` where it is something else.
+        """
         columns = dict(document["trials"])
         chosen = columns.pop("chosen").index(True)
-        trials = []
-        for values in zip(*columns.values(), strict=True):
-            row = dict(zip(columns, values, strict=True))
-            reg = Reg(*(float(row.pop(f"reg_{name}")) for name in ("user", "item", "bias")))
-            trials.append(Trial(reg=reg, **row))
+        trials = [
+            _trial(dict(zip(columns, values, strict=True)))
+            for values in zip(*columns.values(), strict=True)
+        ]
         names = ("reason", "stopped", "seconds", "folds", "held_out", "sweeps")
-        return cls(tuple(trials), trials[chosen], **{name: document[name] for name in names})
+        values = {name: document[name] for name in names}
+        if not isinstance(values["reason"], str):
+            raise TypeError("reason is no text")
+        check_choice("stopped", values["stopped"], ("done", "budget"))
+        check_number("seconds", values["seconds"])
+        for name in ("folds", "held_out", *(["sweeps"] if values["sweeps"] is not None else [])):
+            check_integer(name, values[name], 1)
+        return cls(tuple(trials), trials[chosen], **values)
 
     def __str__(self) -> str:
         return self.reason
+
+
+def _trial(row: dict[str, Any]) -> Trial:
+    """One row of the columns of `as_dict`, checked."""
+    reg = [row.pop(f"reg_{name}") for name in ("user", "item", "bias")]
+    for value in (*reg, row["standard_error"], row["seconds"]):
+        check_number("trials", value)
+    for name, least in (("rank", 1), ("sweeps", 0), ("ratings", 0)):
+        check_integer(name, row[name], least)
+    check_choice("reg_scaling", row["reg_scaling"], ("count", "none"))
+    if row["rmse"] is None:
+        row["rmse"] = math.inf
+    if row["rmse"] != math.inf:
+        check_number("rmse", row["rmse"])
+    if not isinstance(row["final"], bool):
+        raise TypeError("final is neither true nor false")
+    return Trial(reg=Reg(*(float(value) for value in reg)), **row)
 
 
 def lowest(trials: Sequence[Trial]) -> Trial:

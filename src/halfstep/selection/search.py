@@ -5,7 +5,8 @@ t that makes the penalty smallest leaves λ_w ‖W‖² + λ_z ‖Z‖² = 2 √
 and a setting is (K, λ, λ_b, scaling).
 
 for each scaling
-    K ← the first rank; λ from half of the level above which all factors are 0; λ_b = λ / 4
+    K ← the first rank; λ from half of the level above which all factors are 0; λ_b = λ / 4, for
+    ratings of spread 1 (λ is in units of the ratings, λ_b in none)
     lines in λ and in λ_b
 while some scaling may still win
     K ← 2 K, the line in λ again from where it was best
@@ -99,16 +100,19 @@ class Surface:
         return self.trials.error(self.setting(rank, scaling, point))
 
 
-def explore(surface: Surface, wanted: Range, levels: dict[Scaling, float]) -> list[Ladder]:
+def explore(
+    surface: Surface, wanted: Range, levels: dict[Scaling, float], unit: float = 1.0
+) -> list[Ladder]:
     """Try settings until nothing is to be gained; `surface.trials` holds what was found.
 
-    `levels` is the λ of each scaling above which all factors are 0 (any of its order will do).
+    `levels` is the λ of each scaling above which all factors are 0, `unit` the spread of the ratings
+    (any of their order will do).
     """
     ladders = [Ladder(scaling) for scaling in wanted.scalings]
     first, last = wanted.ranks[0], wanted.ranks[-1]
     for ladder in ladders:
         level = math.log2(levels[ladder.scaling]) - 1.0
-        start = (level, level + math.log2(_BIAS_SHARE))
+        start = (level, level + math.log2(_BIAS_SHARE / unit))
         _climb(surface, ladder, first, start, _WIDE, biases=True)
     for rank in wanted.ranks[1:]:
         going = [ladder for ladder in ladders if _may_win(ladder, ladders)]

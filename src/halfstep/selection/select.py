@@ -21,7 +21,7 @@ from halfstep.data.ratings import Ratings
 from halfstep.errors import DataError, ParameterError
 from halfstep.objectives import Reg
 from halfstep.selection.budget import Clock, seconds_of
-from halfstep.selection.level import highest_level
+from halfstep.selection.level import highest_level, unit_of
 from halfstep.selection.parts import Parts, part_of, parts_of, restricted, rungs_of
 from halfstep.selection.result import Selection, Trial, lowest
 from halfstep.selection.search import Ladder, Range, Surface, ascend, explore, refine
@@ -50,7 +50,7 @@ def select(
     *,
     model: ExplicitMF | None = None,
     validation: Any = None,
-    valid: float = 0.1,
+    valid: float | None = None,
     folds: int | None = None,
     max_rank: int = 128,
     rule: Rule = "best",
@@ -76,12 +76,13 @@ def select(
         what is not "auto" is kept. Default: `ExplicitMF(rank="auto", reg="auto")`.
     validation : Ratings or (X, y), optional
         Held-out ratings that measure, in place of a share of X.
-    valid : float
-        The share of the ratings that is held out.
+    valid : float, optional
+        The share of the ratings that is held out, 0.1 where nothing is given; below 500,000 ratings
+        three different shares (the nearest of ⅓, ¼, ⅕, …), of which, from 50,000 on, the first one
+        is enough to search by.
     folds : int, optional
-        Cross-validation: so many parts are held out in turn, and advance along the path together. 1:
-        one share. Default: five folds below 50,000 ratings; one share from 50,000, of which three
-        decide up to 500,000.
+        Cross-validation in their place: so many parts are held out in turn, and advance along the
+        path together. 1: one share. Default: 5 below 50,000 ratings where `valid` is not given.
     max_rank : int
         The highest rank to try.
     rule : {"best", "one-standard-error"}
@@ -100,9 +101,10 @@ def select(
 
     Raises
     ------
-    ParameterError, DataError, DuplicatesError, BackendError
+    ParameterError, DuplicatesError, BackendError
+        Also where the budget was over before the first trial.
     DataError
-        Too few ratings, or the time was up before the first trial.
+        Too few ratings, or none of the settings could be fitted.
 
     Examples
     --------
@@ -131,7 +133,7 @@ def select(
         folds=folds,
         max_rank=max_rank,
         rule=rule,
-        budget=seconds_of(budget),
+        clock=Clock(seconds_of(budget)),
         seed=seed,
         backend=get_backend(backend, dtype=str(model.dtype)),
         progress=progress,
@@ -145,24 +147,28 @@ def choose(
     *,
     parts: Parts | None,
     backend: Backend,
-    valid: float = 0.1,
+    clock: Clock,
+    valid: float | None = None,
     folds: int | None = None,
     max_rank: int = 128,
     rule: Rule = "best",
-    budget: float | None = None,
     seed: int = 0,
     progress: bool = False,
     on_trial: Callable[[Trial], object] | None = None,
 ) -> Selection:
     """See `select`; with the arguments that `ExplicitMF.fit` has looked at already."""
-    if not is_number(valid) or not 0 < valid <= 0.5:
+    if valid is not None and (not is_number(valid) or not 0 < valid <= 0.5):
         raise ParameterError("valid", valid, "must be a share in (0, 0.5]", "try valid=0.1")
     if folds is not None:
         check_integer("folds", folds, 1)
+    for name, value in (("valid", valid), ("folds", folds)):
+        if value is not None and parts is not None:
+            raise ParameterError(name, value, "has no effect with validation", "drop one")
+    if valid is not None and folds is not None and folds > 1:
+        raise ParameterError("valid", valid, f"has no effect with folds={folds}", "drop one")
     check_integer("max_rank", max_rank, 1)
     check_integer("seed", seed, 0)
     check_choice("rule", rule, ("best", "one-standard-error"))
-    clock = Clock(budget)
     wanted, stopping = _range(model, ratings, max_rank)
     if parts is None:
         parts = parts_of(ratings, valid, folds, seed)
@@ -225,12 +231,19 @@ class _Search:
         except OutOfTime:
             stopped = "budget"
         fitted = [trial for trial in self.trials if trial.rmse < float("inf")]
+        if not fitted and stopped == "budget":
+            raise ParameterError(
+                "budget",
+                self.clock.budget,
+                f"was over before one setting was tried, after {self.clock.seconds:.2g} s",
+                "allow more time",
+            )
         if not fitted:
             raise DataError(
-                "budget" if stopped == "budget" else "ratings",
-                f"{self.clock.seconds:.3g} s" if stopped == "budget" else self.ratings,
-                "no setting could be tried",
-                "allow more time" if stopped == "budget" else "pass rank= and reg=",
+                "ratings",
+                self.ratings,
+                "could be fitted with none of the settings that were tried",
+                "pass rank= and reg=, and the fit says why",
             )
         chosen = self._chosen(fitted)
         return Selection(
@@ -258,12 +271,16 @@ class _Search:
         ladders: list[Ladder] = []
         for users in rungs_of(self.ratings, _FIRST_RATINGS, self.seed):
             smaller = [restricted(part, users) for part in parts]
+            if not all(len(part.held_out.ratings) for part in smaller):
+                continue  # a sample of the users without any whose ratings are held out
             trials = Trials(self.model, smaller, self.backend, self.clock, self._told, trials)
             surface = Surface(trials, self.wanted.reg, self.wanted.biases)
             if ladders:
                 ladders = ascend(surface, self.wanted, ladders)
             else:
-                ladders = explore(surface, self.wanted, self._levels(smaller[0].train))
+                train = smaller[0].train
+                unit = unit_of(train, train.mean() if self.model.center else 0.0)
+                ladders = explore(surface, self.wanted, self._levels(train), unit)
             if users is None:
                 refine(surface, self.wanted, ladders)
         return ladders
@@ -333,12 +350,12 @@ def _reason(trials: list[Trial], chosen: Trial, rule: Rule, stopped: str) -> str
     what = f"Rank {chosen.rank} with {describe(chosen.reg, chosen.reg_scaling)}"
     error = f"a held-out RMSE of {chosen.rmse:.4f} ± {chosen.standard_error:.4f}"
     if rule == "best":
-        why = f"has {error}, the lowest of {len(trials)} trials"
-        others = [
-            t
-            for t in trials
-            if t.rank != chosen.rank and (t.final, t.ratings) == (chosen.final, chosen.ratings)
-        ]
+        alike = [t for t in trials if (t.final, t.ratings) == (chosen.final, chosen.ratings)]
+        which = f"the {len(alike)} final ones of " if chosen.final and len(alike) > 1 else ""
+        why = f"has {error}, the lowest of {which}{len(trials)} trials"
+        if chosen.final and len(alike) == 1:
+            why = f"has {error}, fitted once more as the best of {len(trials) - 1} trials"
+        others = [t for t in alike if t.rank != chosen.rank]
         if others:
             next_best = min(others, key=lambda trial: trial.rmse)
             why += f" (rank {next_best.rank} at best {next_best.rmse:.4f})"
