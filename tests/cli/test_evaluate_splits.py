@@ -35,7 +35,7 @@ def timed(tmp_path_factory):
 
 def options(split):
     share = () if split in ("last", "leave-one-out") else ("--test", 0.2)
-    return "--split", split, *share, "--rank", 2, "--reg", 0.1, "--seed", 3
+    return "--split", split, *share, "--rank", 2, "--seed", 3
 
 
 @pytest.mark.parametrize("split", SPLITS)
