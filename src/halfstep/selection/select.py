@@ -333,7 +333,12 @@ def _reason(trials: list[Trial], chosen: Trial, rule: Rule, stopped: str) -> str
     what = f"Rank {chosen.rank} with {describe(chosen.reg, chosen.reg_scaling)}"
     error = f"a held-out RMSE of {chosen.rmse:.4f} ± {chosen.standard_error:.4f}"
     if rule == "best":
+        finals = sum(trial.final for trial in trials)
         why = f"has {error}, the lowest of {len(trials)} trials"
+        if finals > 1:
+            why = f"has {error}, the lowest of {finals} final fits in {len(trials)} trials"
+        elif finals:
+            why = f"has {error} in the only final fit of {len(trials)} trials"
         others = [
             t
             for t in trials
@@ -349,11 +354,12 @@ def _reason(trials: list[Trial], chosen: Trial, rule: Rule, stopped: str) -> str
 
 
 def describe(reg: Reg, scaling: str) -> str:
-    """λ in words: «λ = 12.1, biases 3.02, for each row» or «for each rating»."""
+    """λ in words: «λ = 12.1 per row (3.02 for biases)», or «per rating»."""
     sides = (
         f"{reg.user:g}"
         if reg.user == reg.item
         else f"{reg.user:g} (users) and {reg.item:g} (items)"
     )
     unit = "per rating" if scaling == "count" else "per row"
-    return f"λ = {sides} {unit} ({reg.bias:g} for biases)"
+    biases = "" if reg.user == reg.item == reg.bias else f" ({reg.bias:g} for biases)"
+    return f"λ = {sides} {unit}{biases}"
