@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import re
+import shlex
 
 import numpy as np
 import pytest
@@ -159,6 +160,21 @@ def test_what_select_prints_can_be_run(run, files, tmp_path):
     command = out[out.index("$ halfstep") :].split()[2:]
     told = _json(run(*command, "-o", tmp_path / "m.safetensors", "--json"))
     assert told["fit"]["sweeps"] == int(command[command.index("--max-iter") + 1])
+
+
+def test_what_select_prints_is_the_same_model_of_the_same_table(run, files, tmp_path):
+    odd = tmp_path / "my ratings.txt"
+    odd.write_text(files.ratings.read_text().replace(",", ";"))
+    given = ("--max-rank", 4, "--no-biases", "--seed", 3, "--solver", "als-cg", "--sep", ";")
+    told = _json(run("select", odd, *given, "--json"))
+    out = run("select", odd, *given).out
+    (printed,) = (line for line in out.splitlines() if line.startswith("$ halfstep"))
+    command = shlex.split(printed)[2:]
+    saved = tmp_path / "m.safetensors"
+    assert run(*command, "-o", saved, "--json").code == 0
+    model = hs.load(saved)
+    assert (model.biases, model.seed, model.solver) == (False, 3, "als-cg")
+    assert model.rank_ == told["parameters"]["rank"]
 
 
 def test_fit_nonnegative(run, files, tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -22,6 +23,7 @@ __all__ = [
     "ModelOptions",
     "ReadingOptions",
     "check_writable",
+    "flags_of",
 ]
 
 _READING = Group("Reading the table (all found out by itself where not given)", sort_key=10)
@@ -232,6 +234,21 @@ def _numbers(name: str, text: str) -> float | tuple[float, ...]:
             f"try {name}=0.1 or {name}=0.1,0.1,0.05",
         )
     return values[0] if len(values) == 1 else values
+
+
+def flags_of(options: FileOptions | ModelOptions, *without: str) -> list[str]:
+    """What was given of these, as it would be typed again, except for some names."""
+    flags: list[str] = []
+    for name in (f.name for f in fields(options) if f.name not in without):
+        value, default = getattr(options, name), getattr(type(options)(), name)
+        flag = name.replace("_", "-")
+        if value == default:
+            continue
+        if isinstance(value, bool):
+            flags.append(f"--{flag}" if value else f"--no-{flag}")
+        else:
+            flags += [f"--{flag}", shlex.quote(str(value))]
+    return flags
 
 
 def check_writable(path: Path, *inputs: Path | None) -> None:

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import math
+import shlex
 from pathlib import Path
 from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from halfstep.cli.options import Budget, ModelOptions, ReadingOptions, check_writable
+from halfstep.cli.options import (
+    Budget,
+    ModelOptions,
+    ReadingOptions,
+    check_writable,
+    flags_of,
+)
 from halfstep.cli.output import Column, Json, Output, duration, watched
 from halfstep.errors import ParameterError
 from halfstep.selection.result import Selection, Trial
@@ -54,7 +61,8 @@ def select(
         halfstep select ratings.csv --rule one-standard-error -o surface.png
     """
     out = Output(as_json)
-    unfitted = (model or ModelOptions()).model()
+    options, columns = model or ModelOptions(), reading or ReadingOptions()
+    unfitted = options.model()
     if not unfitted._check().open:
         raise ParameterError(
             "rank", unfitted.rank, "is given, and reg too: nothing is to be chosen", "leave one out"
@@ -64,7 +72,7 @@ def select(
 
         check_picture(output)
         check_writable(output, table)
-    ratings = (reading or ReadingOptions()).read(table)
+    ratings = columns.read(table)
     m, n = ratings.shape
     out.facts([("ratings", f"{len(ratings):,} of {m:,} users and {n:,} items")])
     found = select_settings(
@@ -80,7 +88,11 @@ def select(
     )
     show(out, found)
     out.say()
-    out.command(f"halfstep fit {table} {_flags(found)}")
+    told = ["rank", "reg", "reg_scaling"] + (
+        ["max_iter", "tol"] if found.sweeps is not None else []
+    )
+    again = [*flags_of(options, *told), *flags_of(columns)]
+    out.command(" ".join(["halfstep fit", shlex.quote(str(table)), _flags(found), *again]))
     picture = None
     if output is not None:
         from halfstep.report.picture import write_picture
