@@ -13,6 +13,7 @@ from halfstep.objectives import Reg
 from halfstep.report import write_report
 from halfstep.report.sections.choice import choice_section, surface_chart
 from halfstep.report.sections.ratings import _as_seconds, _spans
+from halfstep.report.theme import COLOURS
 from halfstep.wording import error_text, percent
 
 
@@ -230,6 +231,20 @@ def test_final_fits_are_told_apart(tmp_path):
     (_, none, _) = choice_section(replace(selected, trials=tuple(failed))).parts
     assert none.sentence == "No fit with this scaling succeeded."
     assert "Infinity" not in none.chart.to_json()
+
+
+def test_a_choice_of_the_rank_without_lambda(tmp_path):
+    pytest.importorskip("altair")
+    pytest.importorskip("vl_convert")
+    from halfstep.report.picture import write_picture
+
+    whole = selection()
+    trials = tuple(replace(t, reg=Reg(0.0, 0.0, 0.0)) for t in whole.trials if t.ratings == 3000)
+    chosen = min(trials, key=lambda trial: trial.rmse)
+    drawn = surface_chart(replace(whole, trials=trials, chosen=chosen))
+    text = write_picture(drawn, tmp_path / "surface.svg").read_text(encoding="utf-8")
+    assert "NaN" not in text
+    assert COLOURS[0] in text  # the ring
 
 
 def test_a_long_search_is_thinned():

@@ -97,7 +97,9 @@ def _surface(selection: Selection, scaling: str, colours: dict[int, str], severa
     limit = max(best.rmse + 12 * se, _WORST * best.rmse, chosen.rmse + 2 * se, own + 2 * se)
     high = min(max([*finite, best.rmse]), limit)
     high += 0.05 * (high - low)
-    shown = [t for t in trials if t.rank in colours and t.reg.user > 0 and math.isfinite(t.rmse)]
+    drawable = [t for t in trials if t.rank in colours and math.isfinite(t.rmse)]
+    # an axis of logarithms has no 0; where λ = 0 was given, it is all there is
+    shown = [t for t in drawable if t.reg.user > 0] or drawable
     left = len(trials) - sum(trial.rmse <= high for trial in shown)
     # of settings with the same rank and λ_w, the line takes the best
     lowest_at: dict[tuple[int, float, bool], float] = defaultdict(lambda: math.inf)
@@ -128,8 +130,11 @@ def _surface(selection: Selection, scaling: str, colours: dict[int, str], severa
         legend=alt.Legend(symbolType="stroke", columns=4),
     )
     places = sorted({row["x"] for row in dots}) or [1.0]
-    domain = [places[0] / 1.25, places[-1] * 1.25]
-    x = alt.X("x:Q", title="λ of the users", scale=alt.Scale(type="log", domain=domain, nice=False))
+    if places[-1] > 0:
+        scale = alt.Scale(type="log", domain=[places[0] / 1.25, places[-1] * 1.25], nice=False)
+    else:
+        scale = alt.Scale(domain=[-1, 1], nice=False)
+    x = alt.X("x:Q", title="λ of the users", scale=scale)
     y = alt.Y(
         "y:Q",
         title="held-out RMSE",
@@ -151,7 +156,7 @@ def _surface(selection: Selection, scaling: str, colours: dict[int, str], severa
     diamond = {"shape": "diamond", "size": 130, "stroke": PAPER, "strokeWidth": 1.2}
     drawn = finals.mark_point(filled=True, opacity=1, clip=True, **diamond)
     picture += drawn.encode(x=x, y=y, color=colour)
-    if chosen.reg_scaling == scaling and chosen.reg.user > 0:
+    if chosen.reg_scaling == scaling and chosen in shown:
         ring = chart([{"x": chosen.reg.user, "y": chosen.rmse}])
         picture += ring.mark_point(size=260, color=COLOURS[0], strokeWidth=2.5, opacity=1).encode(
             x=x, y=y
