@@ -215,7 +215,11 @@ def test_final_fits_are_told_apart(tmp_path):
     best = min(t.rmse for t in selected.trials if t.reg_scaling == "count" and not t.final)
     assert "Diamonds" not in none.shown
     assert f"against {best:.4f} with the other" in none.sentence
-    assert [row[3] for row in table.rows[:3]] == ["final", "final", "trial"]
+    assert table.rows[0][-1] == f"{selected.chosen.rmse:.4f} ± 0.0020"
+    marks = [row[0].partition(" ")[2] for row in table.rows]
+    assert marks[0] == "(chosen)"
+    assert marks[1] == "(final)"
+    assert not any(marks[2:])
     # one rank has one colour in both figures
     scales = [
         part.chart.to_dict()["layer"][1]["encoding"]["color"]["scale"] for part in (count, none)

@@ -256,14 +256,15 @@ def _best(selection: Selection) -> Table:
     kept = order[:_SHOWN]
     if not any(trial is selection.chosen for trial in kept):
         kept[-1] = selection.chosen
+    same = all(trial.reg.user == trial.reg.item for trial in kept)
+    sides = ("user", "bias") if same else ("user", "item", "bias")
     rows: list[list[str | list[str]]] = [
         [
-            f"{trial.rank}{' (chosen)' if trial is selection.chosen else ''}",
-            " / ".join(f"{v:.3g}" for v in (trial.reg.user, trial.reg.item, trial.reg.bias)),
+            f"{trial.rank}{_mark(trial, selection)}",
+            " / ".join(f"{getattr(trial.reg, side):.3g}" for side in sides),
             trial.reg_scaling,
-            "final" if trial.final else "trial",
             f"{trial.sweeps}",
-            f"{error_text(trial.rmse)} ± {error_text(trial.standard_error)}",
+            f"{error_text(trial.rmse)} ± {_spread(trial)}",
         ]
         for trial in kept
     ]
@@ -276,5 +277,18 @@ def _best(selection: Selection) -> Table:
             others = sum(not trial.final for trial in order)
             told += f", and the {len(kept) - finals} best of the {others} trials before"
         told += f"{how}."
-    columns = ("K", "λ of users / items / biases", "scaling", "fit", "sweeps", "held-out RMSE")
-    return Table("trials", "The best settings", told, columns, rows, frozenset({4, 5}))
+    reg = "λ of users / items / biases" if len(sides) > 2 else "λ / λ of biases"
+    columns = ("K", reg, "scaling", "sweeps", "held-out RMSE")
+    return Table("trials", "The best settings", told, columns, rows, frozenset({3, 4}))
+
+
+def _spread(trial: Trial) -> str:
+    """The standard error, with as many decimals as the error beside it."""
+    told = trial.standard_error
+    return f"{told:.4f}" if 0.01 <= trial.rmse < 10 else f"{told:.2g}"
+
+
+def _mark(trial: Trial, selection: Selection) -> str:
+    if trial is selection.chosen:
+        return " (chosen)"
+    return " (final)" if trial.final else ""
