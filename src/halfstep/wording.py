@@ -2,14 +2,29 @@
 
 from __future__ import annotations
 
+from unicodedata import category
+
 __all__ = ["counted", "error_text", "percent", "printable", "size"]
 
 
+_JOINERS = "\N{ZERO WIDTH NON-JOINER}\N{ZERO WIDTH JOINER}"  # of Persian words, of emojis
+
+
 def printable(text: str, lines: bool = False) -> str:
-    """Without what would move the cursor or break the line (ids and titles come from files)."""
+    """Without what would move the cursor or break the line (ids and titles come from files).
+
+    >>> printable("a\\u3000b\\x1b[31m")
+    'a b�[31m'
+    """
     if text.isprintable():
         return text
-    return "".join(c if c.isprintable() or (lines and c == "\n") else "�" for c in text)
+    return "".join(_shown(c, lines) for c in text)
+
+
+def _shown(letter: str, lines: bool) -> str:
+    if letter.isprintable() or letter in _JOINERS or (lines and letter == "\n"):
+        return letter
+    return " " if category(letter) == "Zs" else "�"
 
 
 def size(count: float) -> str:
@@ -27,12 +42,12 @@ def counted(count: int, noun: str) -> str:
 
 
 def error_text(error: float) -> str:
-    """An RMSE or MAE: four decimals, or four digits where it is large.
+    """An RMSE or MAE: four decimals, or four digits where it is large or tiny.
 
-    >>> error_text(0.84659), error_text(158.6288)
-    ('0.8466', '158.6')
+    >>> error_text(0.84659), error_text(158.6288), error_text(0.00012345)
+    ('0.8466', '158.6', '0.0001234')
     """
-    return f"{error:.4f}" if error < 10 else f"{error:.4g}"
+    return f"{error:.4f}" if 0.01 <= error < 10 or error == 0 else f"{error:.4g}"
 
 
 def percent(share: float) -> str:

@@ -196,6 +196,21 @@ def test_what_select_prints_says_all(run, files, tmp_path):
     assert saved.factors_.item_factors.tobytes() == expected.factors_.item_factors.tobytes()
 
 
+def test_what_select_prints_is_the_same_model_of_the_same_table(run, files, tmp_path):
+    odd = tmp_path / "my ratings.txt"
+    odd.write_text(files.ratings.read_text().replace(",", ";"))
+    given = ("--max-rank", 4, "--no-biases", "--seed", 3, "--solver", "als-cg", "--sep", ";")
+    told = _json(run("select", odd, *given, "--json"))
+    out = run("select", odd, *given).out
+    (printed,) = (line for line in out.splitlines() if line.startswith("$ halfstep"))
+    command = shlex.split(printed)[2:]
+    saved = tmp_path / "m.safetensors"
+    assert run(*command, "-o", saved, "--json").code == 0
+    model = hs.load(saved)
+    assert (model.biases, model.seed, model.solver) == (False, 3, "als-cg")
+    assert model.rank_ == told["parameters"]["rank"]
+
+
 def test_fit_nonnegative(run, files, tmp_path):
     saved = tmp_path / "m.safetensors"
     answer = run("fit", files.ratings, "-o", saved, "--rank", 3, "--nonnegative", "--max-iter", 3)

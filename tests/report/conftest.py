@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from samples import NASTY, Made, selection, with_time
+from samples import NASTY, Made, decided, with_time
 
 import halfstep as hs
 
@@ -18,8 +18,9 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
     known = np.argsort(-np.diff(ratings.by_item.indptr), kind="stable")
     for text, item in zip(NASTY, ratings.items.values[known].tolist(), strict=False):
         titles[item] = text
-    model = hs.ExplicitMF(rank=4, reg=0.06, seed=1).fit(ratings)
-    model.selection_ = selection()
+    chosen = decided()
+    model = hs.ExplicitMF(**chosen.parameters, seed=1).fit(ratings)
+    model.selection_ = chosen
     path = tmp_path_factory.mktemp("report") / "report.html"
     report = write_report(model, ratings, path, titles=titles)
     return Made(path, path.read_text(encoding="utf-8"), report, model, ratings, titles)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -71,3 +71,17 @@ def selection() -> Selection:
         "sweeps": 9,
     }
     return Selection(**{f.name: given[f.name] for f in fields(Selection)})
+
+
+def decided() -> Selection:
+    """The same, as `select` ends: two settings fitted again, with higher errors; one fit failed."""
+    found = selection()
+    near = sorted((t for t in found.trials if t.ratings == 3000), key=lambda trial: trial.rmse)
+    finals = tuple(
+        replace(trial, rmse=trial.rmse + more, sweeps=23, final=True)
+        for trial, more in zip(near[:2], (0.004, 0.003), strict=True)
+    )
+    failed = replace(near[-1], rank=64, rmse=float("inf"))
+    chosen = min(finals, key=lambda trial: trial.rmse)
+    trials = (*found.trials, failed, *finals)
+    return replace(found, trials=trials, chosen=chosen, folds=3)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from halfstep.report.lettering import shortened, text_width, wrapped
 from halfstep.report.placing import placed
 from halfstep.report.theme import ramp, ticks
-from halfstep.wording import counted, error_text, percent
+from halfstep.wording import counted, error_text, percent, printable
 
 SIZE = 11.0
 
@@ -63,12 +63,12 @@ def test_wrapping_loses_no_word(words, width):
 
 
 def test_strengths_go_up():
-    assert ramp(1) == ramp(6)[-1:]
-    for count in range(2, 7):
+    assert ramp(1) == ramp(8)[-1:]
+    for count in range(2, 9):
         chosen = ramp(count)
         assert len(set(chosen)) == count
-        assert (chosen[0], chosen[-1]) == (ramp(6)[0], ramp(6)[-1])
-        places = [ramp(6).index(colour) for colour in chosen]
+        assert (chosen[0], chosen[-1]) == (ramp(8)[0], ramp(8)[-1])
+        places = [ramp(8).index(colour) for colour in chosen]
         assert places == sorted(places)
 
 
@@ -93,3 +93,13 @@ def test_numbers():
     )
     assert error_text(9.99996) == "10.0000"
     assert error_text(1234.5) == "1234"
+    assert (error_text(0.0), error_text(0.00094)) == ("0.0000", "0.00094")
+
+
+def test_what_is_printable():
+    """Spaces of all widths are spaces; joiners, which words and emojis need, stay; controls do not."""
+    assert printable("映画\u3000七人\xa0の侍") == "映画 七人 の侍"
+    for whole in ("می\u200cخواهم", "\N{MAN}\u200d\N{GIRL}"):
+        assert printable(whole) == whole
+    assert printable("\x1b[31m \u202e a\nb") == "�[31m � a�b"
+    assert printable("a\nb", lines=True) == "a\nb"

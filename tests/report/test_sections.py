@@ -5,14 +5,15 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from samples import selection, with_time
+from samples import decided, selection, with_time
 
 import halfstep as hs
 from halfstep.errors import DataError, NotFittedError, ParameterError, UnknownIdError
 from halfstep.objectives import Reg
 from halfstep.report import write_report
-from halfstep.report.sections.choice import choice_section
+from halfstep.report.sections.choice import choice_section, surface_chart
 from halfstep.report.sections.ratings import _as_seconds, _spans
+from halfstep.report.theme import COLOURS
 from halfstep.wording import error_text, percent
 
 
@@ -101,8 +102,7 @@ def test_spans_are_neither_too_many_nor_too_few(days, name):
 
 def test_the_error_is_that_of_a_copy_that_has_not_seen_it(made):
     train, test = hs.split_random(made.ratings, test=0.1, seed=0)
-    settled = {"rank": 4, "reg": 0.06, "seed": 1, "max_iter": made.model.best_iter_, "tol": 0.0}
-    copy = hs.ExplicitMF(**settled).fit(train)
+    copy = hs.ExplicitMF(**made.model.selection_.parameters, seed=1).fit(train)
     assert made.report.errors["this model"] == (copy.rmse(test), copy.mae(test))
     for name, rmse in hs.baseline_rmse(train, test).items():
         assert made.report.errors[name][0] == pytest.approx(rmse, rel=1e-3)
@@ -120,7 +120,7 @@ def test_a_test_part_of_ones_own(made, write):
     assert report.errors["this model"] == (fitted.rmse(test), fitted.mae(test))
     parts, report = write(made.model, made.ratings, test=test, measured=fitted)
     assert report.errors["this model"] == (fitted.rmse(test), fitted.mae(test))
-    assert "rank 4" in report.title
+    assert f"rank {made.model.rank_}" in report.title
     assert f"{error_text(fitted.rmse(test))}" in parts["baselines"].sentence
     lead = next(s.lead for s in report.sections if s.id == "error")
     assert f"{len(test):,} held-out ratings" in lead
@@ -148,8 +148,8 @@ def test_the_groups_are_those_of_the_evaluation(made):
     from halfstep.evaluation import error_by_activity
 
     train, test = hs.split_random(made.ratings, test=0.1, seed=0)
-    settled = {"rank": 4, "reg": 0.06, "seed": 1, "max_iter": made.model.best_iter_, "tol": 0.0}
-    table = error_by_activity(hs.ExplicitMF(**settled).fit(train), test, bins=8)
+    copy = hs.ExplicitMF(**made.model.selection_.parameters, seed=1).fit(train)
+    table = error_by_activity(copy, test, bins=8)
     sentence = parts_of(made)["error-by-user"].sentence
     assert f"{table.highest[-1]:,} have {table.rmse[-1]:.3g}" in sentence
 
@@ -176,7 +176,7 @@ def test_the_choice_is_ringed_and_told(made):
     section = choice_section(selected)
     assert [part.id for part in section.parts] == ["surface-count", "surface-none", "trials"]
     chosen = selected.chosen
-    assert f"K = {chosen.rank} with λ = {chosen.reg.user:g}" in section.parts[0].sentence
+    assert section.parts[0].sentence.startswith(f"{selected.reason}. ")
     ringed = section.parts[0].chart.to_dict()["layer"][-1]
     datasets = section.parts[0].chart.to_dict()
     values = ringed["data"].get("values") or datasets["datasets"][ringed["data"]["name"]]
@@ -184,6 +184,71 @@ def test_the_choice_is_ringed_and_told(made):
     assert section.parts[2].rows[0][0] == f"{chosen.rank} (chosen)"
     sampled = sum(trial.ratings < 3000 for trial in selected.trials)
     assert f"{sampled} of them were fitted to a sample" in section.lead
+
+
+def test_final_fits_are_told_apart(tmp_path):
+    """They are measured otherwise than the trials before: no line and no word mixes the two."""
+    pytest.importorskip("altair")
+    pytest.importorskip("vl_convert")
+    from halfstep.report.picture import write_picture
+
+    selected = decided()
+    section = choice_section(selected)
+    count, none, table = section.parts
+    described = count.chart.to_dict()
+
+    def rows(layer):
+        data = layer["data"]
+        return data["values"] if "values" in data else described["datasets"][data["name"]]
+
+    finals = [trial for trial in selected.trials if trial.final]
+    lines = [layer for layer in described["layer"] if layer["mark"]["type"] == "line"]
+    drawn = {row["y"] for layer in lines for row in rows(layer)}
+    assert drawn
+    assert not drawn & {trial.rmse for trial in finals}
+    (diamonds,) = [r for r in described["layer"] if r["mark"].get("shape") == "diamond"]
+    assert [row["y"] for row in rows(diamonds)] == [trial.rmse for trial in finals]
+    assert "Diamonds" in count.shown
+    assert "Both final fits" in count.sentence
+    assert "2 final fits, which decide" in section.lead
+    # the other scaling has no final fit: its trials are compared with trials
+    best = min(t.rmse for t in selected.trials if t.reg_scaling == "count" and not t.final)
+    assert "Diamonds" not in none.shown
+    assert f"against {best:.4f} with the other" in none.sentence
+    assert table.rows[0][-1] == f"{selected.chosen.rmse:.4f} ± 0.0020"
+    marks = [row[0].partition(" ")[2] for row in table.rows]
+    assert marks[0] == "(chosen)"
+    assert marks[1] == "(final)"
+    assert not any(marks[2:])
+    # one rank has one colour in both figures
+    scales = [
+        part.chart.to_dict()["layer"][1]["encoding"]["color"]["scale"] for part in (count, none)
+    ]
+    both = [dict(zip(scale["domain"], scale["range"], strict=True)) for scale in scales]
+    assert all(both[0][name] == both[1][name] for name in both[0].keys() & both[1].keys())
+    assert (
+        write_picture(surface_chart(selected), tmp_path / "surface.svg").read_text().count("NaN")
+        == 0
+    )
+    failed = [t for t in selected.trials if t.reg_scaling == "count"]
+    failed += [replace(t, reg_scaling="none", rmse=float("inf")) for t in selected.trials[:2]]
+    (_, none, _) = choice_section(replace(selected, trials=tuple(failed))).parts
+    assert none.sentence == "No fit with this scaling succeeded."
+    assert "Infinity" not in none.chart.to_json()
+
+
+def test_a_choice_of_the_rank_without_lambda(tmp_path):
+    pytest.importorskip("altair")
+    pytest.importorskip("vl_convert")
+    from halfstep.report.picture import write_picture
+
+    whole = selection()
+    trials = tuple(replace(t, reg=Reg(0.0, 0.0, 0.0)) for t in whole.trials if t.ratings == 3000)
+    chosen = min(trials, key=lambda trial: trial.rmse)
+    drawn = surface_chart(replace(whole, trials=trials, chosen=chosen))
+    text = write_picture(drawn, tmp_path / "surface.svg").read_text(encoding="utf-8")
+    assert "NaN" not in text
+    assert COLOURS[0] in text  # the ring
 
 
 def test_a_long_search_is_thinned():
@@ -195,7 +260,7 @@ def test_a_long_search_is_thinned():
         replace(
             selection().trials[1], rank=K, reg=Reg(reg, reg, reg), rmse=1 + rng.random() * K / 9
         )
-        for K in (1, 2, 3, 5, 8, 13, 21, 34)
+        for K in (1, 2, 3, 5, 8, 13, 21, 34, 55)
         for reg in regs
     )
     worst = max(trials, key=lambda trial: trial.rmse)
@@ -203,14 +268,14 @@ def test_a_long_search_is_thinned():
     surface, table = choice_section(long).parts
     described = surface.chart.to_dict()
     ranks = described["layer"][1]["encoding"]["color"]["scale"]["domain"]
-    assert len(ranks) == 6
+    assert len(ranks) == 8
     assert f"K = {worst.rank}" in ranks
     assert len(described["layer"][1]["encoding"]["x"]["axis"]["values"]) < len(regs)
     low, high = described["layer"][1]["encoding"]["y"]["scale"]["domain"]
     assert low < min(trial.rmse for trial in trials) < worst.rmse < high
     assert "its time was up" in table.sentence
     assert [row[0] for row in table.rows].count(f"{worst.rank} (chosen)") == 1
-    assert int(re.search(r"(\d+) of its (\d+) settings lie beyond", surface.shown)[1]) > 0
+    assert int(re.search(r"(\d+) of its (\d+) trials are not drawn", surface.shown)[1]) > 0
     assert isinstance(surface.chart, altair.LayerChart)
 
 
@@ -255,6 +320,23 @@ def test_recommendations_are_the_models(made):
 
 def left_out(parts):
     return {part.id for part in parts.values() if hasattr(part, "why")}
+
+
+@pytest.mark.parametrize("rating", [0.0, 3.0])
+def test_ratings_that_are_all_equal(write, made, rating):
+    users, items, _ = made.ratings.to_arrays()
+    equal = hs.Ratings.from_arrays(users, items, np.full(len(users), rating))
+    parts, _ = write(hs.ExplicitMF(rank=2, max_iter=3).fit(equal), equal)
+    assert parts["baselines"].sentence.endswith("is as good.")
+
+
+def test_long_titles_are_cut(write, made):
+    titles = {item: f"{item} {'x' * 300}" for item in made.ratings.items.values.tolist()}
+    parts, _ = write(
+        hs.ExplicitMF(rank=2, max_iter=3).fit(made.ratings), made.ratings, titles=titles
+    )
+    assert "xxx…»" in parts["ends"].sentence
+    assert "x" * 80 not in parts["ends"].sentence
 
 
 def test_three_users(write):

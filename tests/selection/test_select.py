@@ -128,11 +128,9 @@ def test_the_reason_is_true():
         found = hs.select(noisy, max_rank=max_rank)
         final = [trial for trial in found.trials if trial.final]
         if len(final) > 1:
-            assert f"the lowest of the {len(final)} final ones of {len(found.trials)} tr" in str(
-                found
-            )
+            assert f"the lowest of {len(final)} final fits in {len(found.trials)} tr" in str(found)
         else:
-            assert f"the best of {len(found.trials) - 1} trials" in str(found)
+            assert f"in the only final fit of {len(found.trials)} trials" in str(found)
 
 
 def test_plain_values_and_back(found):

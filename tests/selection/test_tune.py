@@ -198,6 +198,7 @@ def test_ranges_that_depend_on_a_choice(simulated):
         ([("rank", (1, 2))], "at least one parameter"),
         ({"rang": (1, 2)}, "is not a parameter of ExplicitMF; choose from rank, reg"),
         ({"rang.user": (1, 2)}, "is not a parameter of ExplicitMF"),
+        ({7: (1, 2)}, "space=7: is not the name of a parameter"),
         ({"rank": 5}, "says not what to try"),
         ({"rank": "auto"}, "says not what to try"),
         ({"rank": (1,)}, "is not a range"),
@@ -237,6 +238,15 @@ def test_spaces_that_are_none(simulated, space, words):
         ({"valid": 1.0}, "valid=1.0: must be a share between 0 and 1, or Ratings"),
         ({"valid": "some"}, "must be a share"),
         ({"metric": "ndcg"}, "choose one of rmse, mae, score"),
+        (
+            {"metric": lambda model, part: None},
+            "metric=None: is what it returned; it must be a number",
+        ),
+        ({"callbacks": print}, "must be a list of callables"),
+        ({"callbacks": [3]}, "must be a list of callables"),
+        ({"sampler": 3}, "sampler=3: must be Optuna's BaseSampler"),
+        ({"pruner": "median"}, "must be Optuna's BasePruner"),
+        ({"study": "mine"}, "must be Optuna's Study"),
         ({"seed": -1}, "seed=-1"),
     ],
 )

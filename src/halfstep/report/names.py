@@ -10,9 +10,11 @@ from halfstep.wording import printable
 
 __all__ = ["Names"]
 
+_LONGEST = 80
+
 
 class Names:
-    """Titles by item id. They come from files: what is not printable is replaced."""
+    """Titles by item id. They come from files: what is not printable is replaced, what is long cut."""
 
     def __init__(self, titles: Mapping[Any, str] | None) -> None:
         if titles is not None and not isinstance(titles, Mapping):
@@ -24,7 +26,7 @@ class Names:
     def item(self, item: Any) -> str:
         """«Heat (1995)»; where it has no title «item 17», or the id that is a text."""
         title = printable(self._titles.get(str(item), "")).strip()
-        return title or _by_id("item", item)
+        return _cut(title) or _by_id("item", item)
 
     @staticmethod
     def user(user: Any) -> str:
@@ -33,4 +35,8 @@ class Names:
 
 
 def _by_id(side: str, known: Any) -> str:
-    return printable(known) if isinstance(known, str) else f"{side} {known}"
+    return _cut(printable(known)) if isinstance(known, str) else f"{side} {known}"
+
+
+def _cut(name: str) -> str:
+    return name if len(name) <= _LONGEST else f"{name[: _LONGEST - 1].rstrip()}…"

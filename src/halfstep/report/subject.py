@@ -119,7 +119,7 @@ def held_out(
     how += (
         "."
         if measured is None
-        else "; the model was then fitted again, which the other parts show."
+        else "; then the model was fitted again: its factors and its examples are those of that fit."
     )
     return Held(asked, _fitted_to(asked, ratings), test, how)
 

@@ -31,7 +31,16 @@ __all__ = [
 INK, MUTED, GRID, PAPER = "#1f2328", "#59626c", "#e3e6ea", "#ffffff"
 COLOURS = ("#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 """Okabe and Ito's, told apart by all kinds of eyes."""
-_RAMP = ("#7ad151", "#35b779", "#21918c", "#31688e", "#443983", "#440154")
+_RAMP = (
+    "#6ece58",
+    "#35b779",
+    "#1f9e89",
+    "#26828e",
+    "#31688e",
+    "#3e4a89",
+    "#482878",
+    "#440154",
+)
 """Viridis from its green to its darkest, for what is more or less."""
 
 ROLES = {
@@ -54,7 +63,16 @@ ROLES = {
         for number, pair in enumerate(
             zip(
                 _RAMP,
-                ("#3d7ba6", "#21918c", "#28ae80", "#5ec962", "#addc30", "#fde725"),
+                (
+                    "#3d7ba6",
+                    "#2a8b9c",
+                    "#1f9e89",
+                    "#35b779",
+                    "#6ece58",
+                    "#9fda3a",
+                    "#d2e21b",
+                    "#fde725",
+                ),
                 strict=True,
             )
         )

@@ -172,7 +172,9 @@ def _composed(
     from halfstep.report.subject import Held, Subject, held_out
 
     if not isinstance(model, FactorModel):
-        raise ParameterError("model", model, "must be a fitted model", "fit one, or load one")
+        raise ParameterError(
+            "model", model, "must be a fitted model with factors", "fit one, or load one"
+        )
     for fitted in (model, measured):
         if fitted is not None:
             fitted._check_fitted()

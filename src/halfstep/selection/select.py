@@ -351,10 +351,12 @@ def _reason(trials: list[Trial], chosen: Trial, rule: Rule, stopped: str) -> str
     error = f"a held-out RMSE of {chosen.rmse:.4f} ± {chosen.standard_error:.4f}"
     if rule == "best":
         alike = [t for t in trials if (t.final, t.ratings) == (chosen.final, chosen.ratings)]
-        which = f"the {len(alike)} final ones of " if chosen.final and len(alike) > 1 else ""
-        why = f"has {error}, the lowest of {which}{len(trials)} trials"
-        if chosen.final and len(alike) == 1:
-            why = f"has {error}, fitted once more as the best of {len(trials) - 1} trials"
+        finals = len(alike) if chosen.final else 0
+        why = f"has {error}, the lowest of {len(trials)} trials"
+        if finals > 1:
+            why = f"has {error}, the lowest of {finals} final fits in {len(trials)} trials"
+        elif finals:
+            why = f"has {error} in the only final fit of {len(trials)} trials"
         others = [t for t in alike if t.rank != chosen.rank]
         if others:
             next_best = min(others, key=lambda trial: trial.rmse)
@@ -366,11 +368,12 @@ def _reason(trials: list[Trial], chosen: Trial, rule: Rule, stopped: str) -> str
 
 
 def describe(reg: Reg, scaling: str) -> str:
-    """λ in words: «λ = 12.1, biases 3.02, for each row» or «for each rating»."""
+    """λ in words: «λ = 12.1 per row (3.02 for biases)», or «per rating»."""
     sides = (
         f"{reg.user:g}"
         if reg.user == reg.item
         else f"{reg.user:g} (users) and {reg.item:g} (items)"
     )
     unit = "per rating" if scaling == "count" else "per row"
-    return f"λ = {sides} {unit} ({reg.bias:g} for biases)"
+    biases = "" if reg.user == reg.item == reg.bias else f" ({reg.bias:g} for biases)"
+    return f"λ = {sides} {unit}{biases}"

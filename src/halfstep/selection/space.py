@@ -68,8 +68,13 @@ def settings(model: Any, chosen: Mapping[str, Any]) -> dict[str, Any]:
     >>> settings(ExplicitMF(reg=0.1), {"rank": 8, "reg.bias": 0.02})
     {'rank': 8, 'reg': (0.1, 0.1, 0.02)}
     """
-    made = {name: value for name, value in chosen.items() if "." not in name}
     own = own_parameters(model)
+    for name in chosen:
+        if not isinstance(name, str):
+            raise ParameterError(
+                "space", name, "is not the name of a parameter", f"choose from {', '.join(own)}"
+            )
+    made = {name: value for name, value in chosen.items() if "." not in name}
     nested = model.get_params() if hasattr(model, "get_params") else own
     for name, value in chosen.items():
         whole, _, part = name.partition(".")
@@ -134,7 +139,7 @@ def suggestions(space: Any, model: Any) -> Suggest:
             'try space={"rank": (2, 64, "log")}',
         )
     tried = {name: _tried(name, given) for name, given in space.items()}
-    settings(model, {name: None for name in space if "." not in name})
+    settings(model, {name: None for name in space if "." not in str(name)})
 
     def suggest(trial: Any) -> dict[str, Any]:
         return {name: ask(trial) for name, ask in tried.items()}

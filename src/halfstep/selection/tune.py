@@ -224,10 +224,15 @@ def tune(
     own_parameters(model)
     name, direction, measure = _metric(metric, model)
     _check_counts(trials, timeout, seed)
+    if not isinstance(callbacks, Sequence) or not all(map(callable, callbacks)):
+        raise ParameterError(
+            "callbacks", callbacks, "must be a list of callables", "pass callbacks=[function]"
+        )
     suggest = suggestions(space, model)
     whole = as_ratings(ratings)
     parts = _parts(whole, folds, valid, seed)
     search = _Search(model, suggest, parts, measure, _watched(model), name == "rmse")
+    _check_kinds(optuna, sampler, pruner, study)
     with _quiet(optuna):
         if study is None:
             warmup = _WARMUP if folds is None else 0
@@ -280,7 +285,7 @@ class _Search:
                 fitted = fresh(self.model, params)
                 if self._pruned_fit(trial, fitted, train, part):
                     raise TrialPruned
-                values.append(float(self.measure(fitted, part)))
+                values.append(_number(self.measure(fitted, part)))
                 if self.watched and hasattr(fitted, "best_iter_"):
                     sweeps.append(int(fitted.best_iter_))
                 if len(self.parts) > 1:
@@ -293,7 +298,8 @@ class _Search:
             trial.set_user_attr("error", str(failure))
             raise
         except Exception as error:
-            error.add_note(f"in trial {trial.number}: {dict(params)}")
+            if params:
+                error.add_note(f"in trial {trial.number}: {dict(params)}")
             raise
         if sweeps:
             trial.set_user_attr("sweeps", round(sum(sweeps) / len(sweeps)))
@@ -434,6 +440,16 @@ def _metric(metric: Any, model: Any) -> tuple[str, str, Callable[[Any, Ratings],
     )
 
 
+def _number(measured: Any) -> float:
+    """What a metric has returned."""
+    try:
+        return float(measured)
+    except (TypeError, ValueError):
+        raise ParameterError(
+            "metric", measured, "is what it returned; it must be a number", "return a float"
+        ) from None
+
+
 def _watched(model: Any) -> bool:
     taken = inspect.signature(model.fit).parameters
     return "validation" in taken and "callbacks" in taken
@@ -454,6 +470,18 @@ def _check_counts(trials: Any, timeout: Any, seed: Any) -> None:
             "timeout", timeout, "must be a positive number of seconds", "try timeout=60"
         )
     check_integer("seed", seed, 0, 2**32 - 1, example=0)
+
+
+def _check_kinds(optuna: Any, sampler: Any, pruner: Any, study: Any) -> None:
+    for name, given, kind in (
+        ("sampler", sampler, optuna.samplers.BaseSampler),
+        ("pruner", pruner, optuna.pruners.BasePruner),
+        ("study", study, optuna.Study),
+    ):
+        if given is not None and not isinstance(given, kind):
+            raise ParameterError(
+                name, given, f"must be Optuna's {kind.__name__}", "or leave it out"
+            )
 
 
 def _check_study(study: Any, direction: str, sampler: Any, pruner: Any) -> None:

@@ -70,9 +70,8 @@ def _spectrum(values: Array) -> Figure:
         format="d", tickMinStep=1
     )
     y = alt.Y("y:Q", title="share of Σ σ²", scale=alt.Scale(zero=True)).axis(format="%")
-    picture = chart(rows).mark_line(
-        color=COLOURS[1], point=alt.OverlayMarkDef(size=30, filled=True, color=COLOURS[1])
-    )
+    dots = alt.OverlayMarkDef(size=30, filled=True, color=COLOURS[1])
+    picture = chart(rows).mark_line(color=COLOURS[1], point=dots if last <= 60 else False)
     enough = min(int(np.searchsorted(np.cumsum(shares), 0.9)) + 1, len(values))
     told = "The only axis carries all that the factors explain"
     if len(values) > 1:

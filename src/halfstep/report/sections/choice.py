@@ -2,18 +2,31 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from typing import Any
 
+from halfstep.report.lettering import wrapped
 from halfstep.report.parts import Figure, Section, Table
 from halfstep.report.subject import Held, Subject
-from halfstep.report.theme import COLOURS, GRID, chart, framed, ramp, ticks
+from halfstep.report.theme import (
+    COLOURS,
+    CONFIG,
+    GRID,
+    PAPER,
+    WIDTH,
+    chart,
+    framed,
+    ramp,
+    ticks,
+)
 from halfstep.selection import Selection, Trial
-from halfstep.wording import error_text
+from halfstep.selection.result import lowest
+from halfstep.wording import counted, error_text
 
 __all__ = ["choice_section", "selection_of", "surface_chart"]
 
-_MOST_RANKS = 6
+_MOST_RANKS = 8
 _SHOWN = 8
 _MOST_TICKS = 8
 _WORST = 1.04
@@ -31,16 +44,27 @@ def selection_of(subject: Subject) -> Selection | None:
 
 def choice_section(selection: Selection) -> Section:
     """RMSE against λ_w with a line for each rank, for each scaling; and the best trials as a table."""
+    sampled = sum(not _whole(trial, selection) for trial in selection.trials)
     tried = len(selection.trials)
-    sampled = sum(trial.ratings < selection.best.ratings for trial in selection.trials)
-    lead = f"{tried} settings were tried, each measured on held-out ratings ({selection.held_out:,}"
-    lead += ")." if selection.folds == 1 else f" in {selection.folds} parts, one after the other)."
+    held = f"{selection.held_out:,} held-out ratings"
+    if selection.folds > 1:
+        held += f" ({selection.folds} parts, one after the other)"
+    finals = sum(trial.final for trial in selection.trials)
+    if finals:
+        lead = (
+            f"{counted(tried - finals, 'trial')} of a few sweeps each, from the factors of a neighbour, "
+            "show where to look. What came out of them was fitted again from random factors, as the "
+            f"model is, and measured on all {held}: {counted(finals, 'final fit')}, which decide."
+        )
+    else:
+        lead = f"{counted(tried, 'setting')} were tried on {held}."
     if sampled:
         lead += (
             f" {sampled} of them were fitted to a sample of the users (hollow points, thin lines)."
         )
     scalings = dict.fromkeys(trial.reg_scaling for trial in selection.trials)
-    parts = [_surface(selection, scaling, len(scalings) > 1) for scaling in scalings]
+    colours = _colours(selection)
+    parts = [_surface(selection, scaling, colours, len(scalings) > 1) for scaling in scalings]
     return Section("choice", "The choice of rank and λ", [*parts, _best(selection)], lead)
 
 
@@ -51,110 +75,173 @@ def surface_chart(selection: Selection) -> Any:
     figures = [part for part in choice_section(selection).parts if isinstance(part, Figure)]
     panels = []
     for figure in figures:
-        panel = figure.chart.properties(title=figure.title)
+        below = wrapped(figure.shown, WIDTH, 12)
+        title = alt.TitleParams(figure.title, subtitle=below, anchor="start", frame="group")
+        panel = figure.chart.properties(title=title)
         panel.autosize = panel.padding = alt.Undefined  # of the whole picture only
         panels.append(panel)
-    return alt.hconcat(*panels, spacing=40).resolve_scale(color="independent")
+    whole = alt.hconcat(*panels, spacing=40).resolve_scale(color="independent")
+    return whole.properties(padding=12).configure(**CONFIG | {"background": PAPER})
 
 
-def _surface(selection: Selection, scaling: str, several: bool) -> Figure:
+def _surface(selection: Selection, scaling: str, colours: dict[int, str], several: bool) -> Figure:
     import altair as alt
 
     trials = [trial for trial in selection.trials if trial.reg_scaling == scaling]
+    finite = [trial.rmse for trial in trials if math.isfinite(trial.rmse)]
     best, chosen = selection.best, selection.chosen
     se = best.standard_error
-    ranks = _shown_ranks(trials, chosen)
-    lowest_here = min(trial.rmse for trial in trials)
-    low = min(lowest_here, best.rmse) - max(se, 1e-3 * best.rmse)
-    limit = max(best.rmse + 12 * se, _WORST * best.rmse, chosen.rmse + 2 * se, lowest_here + 2 * se)
-    high = min(max(trial.rmse for trial in trials), limit)
+    lowest_here = min([*finite, best.rmse])
+    low = lowest_here - max(se, 1e-3 * best.rmse)
+    own = min(finite, default=best.rmse)
+    limit = max(best.rmse + 12 * se, _WORST * best.rmse, chosen.rmse + 2 * se, own + 2 * se)
+    high = min(max([*finite, best.rmse]), limit)
     high += 0.05 * (high - low)
-    shown = [trial for trial in trials if trial.rank in ranks and trial.reg.user > 0]
+    drawable = [t for t in trials if t.rank in colours and math.isfinite(t.rmse)]
+    # an axis of logarithms has no 0; where λ = 0 was given, it is all there is
+    shown = [t for t in drawable if t.reg.user > 0] or drawable
     left = len(trials) - sum(trial.rmse <= high for trial in shown)
     # of settings with the same rank and λ_w, the line takes the best
-    lowest: dict[tuple[int, float, bool], float] = defaultdict(lambda: float("inf"))
+    lowest_at: dict[tuple[int, float, bool], float] = defaultdict(lambda: math.inf)
     for trial in shown:
-        key = (trial.rank, trial.reg.user, _whole(trial, selection))
-        lowest[key] = min(lowest[key], trial.rmse)
+        if not trial.final:
+            key = (trial.rank, trial.reg.user, _whole(trial, selection))
+            lowest_at[key] = min(lowest_at[key], trial.rmse)
     lines = [
         {"series": f"K = {rank}", "x": reg, "y": rmse, "whole": whole}
-        for (rank, reg, whole), rmse in sorted(lowest.items())
+        for (rank, reg, whole), rmse in sorted(lowest_at.items())
     ]
     dots: list[dict[str, Any]] = [
-        {"series": f"K = {t.rank}", "x": t.reg.user, "y": t.rmse, "whole": _whole(t, selection)}
+        {
+            "series": f"K = {t.rank}",
+            "x": t.reg.user,
+            "y": t.rmse,
+            "whole": _whole(t, selection),
+            "final": t.final,
+        }
         for t in shown
     ]
+    here = sorted({trial.rank for trial in shown})
     colour = alt.Color(
         "series:N",
-        scale=alt.Scale(domain=[f"K = {rank}" for rank in ranks], range=list(ramp(len(ranks)))),
-        legend=alt.Legend(symbolType="stroke", columns=3),
+        scale=alt.Scale(
+            domain=[f"K = {rank}" for rank in here], range=[colours[rank] for rank in here]
+        ),
+        legend=alt.Legend(symbolType="stroke", columns=4),
     )
     places = sorted({row["x"] for row in dots}) or [1.0]
-    domain = [places[0] / 1.25, places[-1] * 1.25]
-    x = alt.X("x:Q", title="λ of the users", scale=alt.Scale(type="log", domain=domain, nice=False))
+    if places[-1] > 0:
+        scale = alt.Scale(type="log", domain=[places[0] / 1.25, places[-1] * 1.25], nice=False)
+    else:
+        scale = alt.Scale(domain=[-1, 1], nice=False)
+    x = alt.X("x:Q", title="λ of the users", scale=scale)
     y = alt.Y(
         "y:Q",
         title="held-out RMSE",
         scale=alt.Scale(domain=[low, high], nice=False, zero=False),
         axis=alt.Axis(format=".4~g"),
     )
-    x = x.axis(format=".2~g", values=_ticks(places), labelOverlap="greedy")
+    x = x.axis(format=".2~g", values=_ticks(places), labelOverlap="greedy", labelSeparation=6)
     band = chart([{"y": best.rmse - se, "y2": min(best.rmse + se, high)}])
     picture = band.mark_rect(color=GRID, opacity=0.8).encode(y=y, y2="y2:Q")
     for whole in (True, False):
         rows = [row for row in lines if row["whole"] is whole]
-        points = [row for row in dots if row["whole"] is whole]
+        points = [row for row in dots if row["whole"] is whole and not row["final"]]
         line = {"strokeWidth": 2.2} if whole else {"strokeWidth": 1.2, "strokeDash": [3, 3]}
         mark = {"filled": True, "size": 42} if whole else {"filled": False, "size": 30}
         picture += chart(rows).mark_line(clip=True, **line).encode(x=x, y=y, color=colour)
         drawn = chart(points).mark_point(opacity=1, clip=True, **mark)
         picture += drawn.encode(x=x, y=y, color=colour)
-    if chosen.reg_scaling == scaling and chosen.reg.user > 0:
+    finals = chart([row for row in dots if row["final"]])
+    diamond = {"shape": "diamond", "size": 130, "stroke": PAPER, "strokeWidth": 1.2}
+    drawn = finals.mark_point(filled=True, opacity=1, clip=True, **diamond)
+    picture += drawn.encode(x=x, y=y, color=colour)
+    if chosen.reg_scaling == scaling and chosen in shown:
         ring = chart([{"x": chosen.reg.user, "y": chosen.rmse}])
-        picture += ring.mark_point(size=260, color=COLOURS[0], strokeWidth=2.5).encode(x=x, y=y)
-    beyond = f" {left} of its {len(trials)} settings lie beyond the figure." if left else ""
+        picture += ring.mark_point(size=260, color=COLOURS[0], strokeWidth=2.5, opacity=1).encode(
+            x=x, y=y
+        )
     return Figure(
         f"surface-{scaling}",
         f"Error by rank and λ, λ per {'rating' if scaling == 'count' else 'row'}"
         if several
         else "Error by rank and λ",
         _told(selection, scaling),
-        "The held-out RMSE against λ of the users, one line for each rank; the band is one standard "
-        f"error around the lowest error of all, the ring is the choice.{beyond}",
+        _shown(selection, trials, left),
         framed(picture),
     )
+
+
+def _shown(selection: Selection, trials: list[Trial], left: int) -> str:
+    """What is drawn of the trials of one scaling."""
+    told = (
+        "The held-out RMSE against λ of the users, one line for each rank; points above a line "
+        "have another λ of the biases."
+    )
+    lowest_of = "the lowest error of all"
+    if selection.best.final:
+        lowest_of = "the lowest final fit"
+        if any(trial.final for trial in trials):
+            told += (
+                " Diamonds are the final fits: from another start and on all held-out parts, they "
+                "need not lie on their line."
+            )
+    told += f" The band is one standard error around {lowest_of}"
+    told += ", the ring is the choice." if selection.chosen in trials else "."
+    return told + (f" {left} of its {len(trials)} trials are not drawn." if left else "")
 
 
 def _told(selection: Selection, scaling: str) -> str:
     best, chosen = selection.best, selection.chosen
     if chosen.reg_scaling != scaling:
-        own = min(
-            (trial for trial in selection.trials if trial.reg_scaling == scaling),
-            key=lambda trial: trial.rmse,
-        )
+        own = lowest([trial for trial in selection.trials if trial.reg_scaling == scaling])
+        if not math.isfinite(own.rmse):
+            return "No fit with this scaling succeeded."
+        others = [
+            trial.rmse
+            for trial in selection.trials
+            if trial.reg_scaling != scaling and _kind(trial) == _kind(own)
+        ]
+        against = f", against {error_text(min(others))} with the other" if others else ""
         return (
             f"The lowest RMSE with this scaling is {error_text(own.rmse)} (K = {own.rank}, "
-            f"λ = {own.reg.user:g}), against {error_text(best.rmse)} with the other."
+            f"λ = {own.reg.user:g}){against}."
         )
-    reason = selection.reason.rstrip(".")
-    whole = [t for t in selection.trials if t.ratings == best.ratings]
-    near = sum(trial.rmse <= best.rmse + best.standard_error for trial in whole)
-    what = "is the only one" if near == 1 else f"is one of {near}"
-    return (
-        f"{reason}. K = {chosen.rank} with λ = {chosen.reg.user:g} has RMSE {error_text(chosen.rmse)} ± "
-        f"{error_text(chosen.standard_error)} and {what} within one standard error of the best, "
-        f"{error_text(best.rmse)}."
+    alike = [trial for trial in selection.trials if _kind(trial) == _kind(best)]
+    near = sum(trial.rmse <= best.rmse + best.standard_error for trial in alike)
+    what = "final fits" if best.final else "settings"
+    within = (
+        f" {_of(near, len(alike))} {what} {'lies' if near == 1 else 'lie'} within one standard error of "
+        "the lowest."
+        if len(alike) > 1
+        else ""
     )
+    return f"{selection.reason.rstrip('.')}.{within}"
+
+
+def _of(some: int, of: int) -> str:
+    if some == of == 2:
+        return "Both"
+    return f"All {of}" if some == of else f"{some} of the {of}"
+
+
+def _kind(trial: Trial) -> tuple[bool, int]:
+    """Errors of one kind are measured alike."""
+    return trial.final, trial.ratings
 
 
 def _whole(trial: Trial, selection: Selection) -> bool:
     return trial.ratings == selection.best.ratings
 
 
-def _shown_ranks(trials: list[Trial], chosen: Trial) -> list[int]:
-    """The ranks of the lowest errors, and the chosen one, ascending."""
-    order = sorted(trials, key=lambda trial: (trial is not chosen, trial.rmse))
-    return sorted(list(dict.fromkeys(trial.rank for trial in order))[:_MOST_RANKS])
+def _colours(selection: Selection) -> dict[int, str]:
+    """A colour for the ranks of the lowest errors, the chosen one, and the best of either scaling."""
+    first = [selection.chosen]
+    for scaling in dict.fromkeys(trial.reg_scaling for trial in selection.trials):
+        first.append(lowest([t for t in selection.trials if t.reg_scaling == scaling]))
+    order = [*first, *sorted(selection.trials, key=lambda trial: trial.rmse)]
+    ranks = sorted(list(dict.fromkeys(trial.rank for trial in order))[:_MOST_RANKS])
+    return dict(zip(ranks, ramp(len(ranks)), strict=True))
 
 
 def _ticks(places: list[float]) -> list[float]:
@@ -165,21 +252,43 @@ def _ticks(places: list[float]) -> list[float]:
 
 
 def _best(selection: Selection) -> Table:
-    order = sorted(selection.trials, key=lambda t: (not _whole(t, selection), t.rmse))
+    order = sorted(selection.trials, key=lambda t: (not t.final, not _whole(t, selection), t.rmse))
     kept = order[:_SHOWN]
     if not any(trial is selection.chosen for trial in kept):
         kept[-1] = selection.chosen
+    same = all(trial.reg.user == trial.reg.item for trial in kept)
+    sides = ("user", "bias") if same else ("user", "item", "bias")
     rows: list[list[str | list[str]]] = [
         [
-            f"{trial.rank}{' (chosen)' if trial is selection.chosen else ''}",
-            " / ".join(f"{v:.3g}" for v in (trial.reg.user, trial.reg.item, trial.reg.bias)),
+            f"{trial.rank}{_mark(trial, selection)}",
+            " / ".join(f"{getattr(trial.reg, side):.3g}" for side in sides),
             trial.reg_scaling,
             f"{trial.sweeps}",
-            f"{error_text(trial.rmse)} ± {error_text(trial.standard_error)}",
+            f"{error_text(trial.rmse)} ± {_spread(trial)}",
         ]
         for trial in kept
     ]
     how = "; its time was up" if selection.stopped == "budget" else ""
+    finals = sum(trial.final for trial in kept)
     told = f"The {len(rows)} best of the {len(order)} settings of the search{how}."
-    columns = ("K", "λ of users / items / biases", "scaling", "sweeps", "held-out RMSE")
+    if finals:
+        told = f"{'The final fit' if finals == 1 else f'The {finals} best final fits'}"
+        if len(kept) > finals:
+            others = sum(not trial.final for trial in order)
+            told += f", and the {len(kept) - finals} best of the {others} trials before"
+        told += f"{how}."
+    reg = "λ of users / items / biases" if len(sides) > 2 else "λ / λ of biases"
+    columns = ("K", reg, "scaling", "sweeps", "held-out RMSE")
     return Table("trials", "The best settings", told, columns, rows, frozenset({3, 4}))
+
+
+def _spread(trial: Trial) -> str:
+    """The standard error, with as many decimals as the error beside it."""
+    told = trial.standard_error
+    return f"{told:.4f}" if 0.01 <= trial.rmse < 10 else f"{told:.2g}"
+
+
+def _mark(trial: Trial, selection: Selection) -> str:
+    if trial is selection.chosen:
+        return " (chosen)"
+    return " (final)" if trial.final else ""

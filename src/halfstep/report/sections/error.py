@@ -71,12 +71,13 @@ def _against(errors: Errors, left_out: list[str]) -> Figure:
         sentence += f" (MAE {error_text(mae)})"
     if others:
         best = min(others, key=lambda name: others[name])
-        gain = 1 - rmse / others[best]
-        sentence += (
-            f", {percent(gain)} below that of the best baseline, {best} ({error_text(others[best])})"
-            if gain > 0
-            else f": the baseline «{best}» ({error_text(others[best])}) is as good or better"
-        )
+        low = f"({error_text(others[best])})"
+        if rmse < others[best]:
+            gain = percent(1 - rmse / others[best])
+            sentence += f", {gain} below that of the best baseline, {best} {low}"
+        else:
+            equal = rmse == others[best]
+            sentence += f": the baseline «{best}» {low} is {'as good' if equal else 'better'}"
     beside = f" Left out, for the time it takes: {', '.join(left_out)}." if left_out else ""
     height = 90 + 44 * len(rows)
     return Figure(

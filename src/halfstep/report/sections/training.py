@@ -60,6 +60,8 @@ def _objective(model: FactorModel, rows: list[TraceRow]) -> Figure:
     )
     line = chart(values).mark_line(color=COLOURS[1], point=_points(rows, COLOURS[1]))
     why = _WHY.get(model.stopped_, model.stopped_)
+    if model.stopped_ == "max_iter" and model.selection_ is not None and model.selection_.sweeps:
+        why = "as many as were best on held-out ratings"
     stop = f"The fit ended after {counted(rows[-1].sweep, 'sweep')}, {why}"
     fell = ""
     if len(rows) > 1:
