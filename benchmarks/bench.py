@@ -1,6 +1,6 @@
 """Everything at full size: every part in turn, one table, one record, one picture.
 
-    python benchmarks/bench.py                     forty minutes; into benchmarks/record/
+    python benchmarks/bench.py                     fifty minutes; into benchmarks/record/
     python benchmarks/bench.py --quick             minutes; into benchmarks/record-quick/
     python benchmarks/bench.py sweep topn          only these parts; the others' figures stay
 
