@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from halfstep.selection.result import Trial
 from halfstep.training import Listener, TraceRow
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
 
 __all__ = ["fit_progress", "trials_progress", "tuning_progress"]
 
@@ -15,17 +18,7 @@ __all__ = ["fit_progress", "trials_progress", "tuning_progress"]
 @contextmanager
 def fit_progress(max_iter: int) -> Iterator[list[Listener]]:
     """A bar over the sweeps with J and the errors of the last one; gone when the fit is done."""
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-
-    with Progress(
-        TextColumn("sweep {task.completed}/{task.total}"),
-        BarColumn(bar_width=24),
-        TimeElapsedColumn(),
-        TextColumn("{task.description}"),
-        console=Console(stderr=True),
-        transient=True,
-    ) as bar:
+    with _bar("sweep", max_iter) as bar:
         task = bar.add_task("", total=max_iter)
 
         def swept(row: TraceRow) -> None:
@@ -62,17 +55,7 @@ def trials_progress(shown: bool) -> Iterator[Callable[[Trial], None] | None]:
 @contextmanager
 def tuning_progress(trials: int | None) -> Iterator[Callable[[Any, Any], None]]:
     """A callback of Optuna's that draws a bar over the trials with the best value so far."""
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-
-    with Progress(
-        TextColumn("trial {task.completed}" + ("" if trials is None else "/{task.total}")),
-        BarColumn(bar_width=24),
-        TimeElapsedColumn(),
-        TextColumn("{task.description}"),
-        console=Console(stderr=True),
-        transient=True,
-    ) as bar:
+    with _bar("trial", trials) as bar:
         task = bar.add_task("", total=trials)
 
         def ended(study: Any, trial: Any) -> None:
@@ -81,3 +64,18 @@ def tuning_progress(trials: int | None) -> Iterator[Callable[[Any, Any], None]]:
             bar.update(task, advance=1, description=text)
 
         yield ended
+
+
+def _bar(what: str, total: int | None) -> Progress:
+    """A bar that counts, with the time and a description; it goes when it is done."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    return Progress(
+        TextColumn(f"{what} {{task.completed}}" + ("" if total is None else "/{task.total}")),
+        BarColumn(bar_width=24),
+        TimeElapsedColumn(),
+        TextColumn("{task.description}"),
+        console=Console(stderr=True),
+        transient=True,
+    )
