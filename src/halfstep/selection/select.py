@@ -38,6 +38,8 @@ _FIRST_RATINGS = 200_000
 _RANKS = (4, 8, 16, 32, 64, 128)
 _FINALISTS, _NEAR = 3, 5e-3
 """At most so many settings of low rank decide, and one of high rank, so near to the lowest error."""
+_SEARCHING = 0.75
+"""Of the budget; the rest is for the final fits."""
 _HIGH = 32
 """Ranks above it are high: J is nearly convex, so that they differ little, and fits are dear."""
 
@@ -226,11 +228,13 @@ class _Search:
     def run(self) -> Selection:
         """Search, decide, and say why."""
         stopped: Literal["done", "budget"] = "done"
-        try:
-            self._decide(self._explored())
-        except OutOfTime:
-            stopped = "budget"
-        fitted = [trial for trial in self.trials if trial.rmse < float("inf")]
+        ladders: list[Ladder] = []
+        for step in (self._explore, self._decide):
+            try:
+                step(ladders)
+            except OutOfTime:  # what there is by then is decided on
+                stopped = "budget"
+        fitted = self._fitted()
         if not fitted and stopped == "budget":
             raise ParameterError(
                 "budget",
@@ -257,6 +261,9 @@ class _Search:
             sweeps=chosen.sweeps if chosen.final else None,
         )
 
+    def _fitted(self) -> list[Trial]:
+        return [trial for trial in self.trials if trial.rmse < float("inf")]
+
     def _told(self, trial: Trial) -> None:
         self.trials.append(trial)
         for listener in self.listeners:
@@ -264,16 +271,17 @@ class _Search:
 
     # ------------------------------------------------------------------- search
 
-    def _explored(self) -> list[Ladder]:
+    def _explore(self, found: list[Ladder]) -> None:
         """The surface, by samples of the users of growing size; the ladders of the last one."""
         parts = self.parts.all[: self.parts.searched]
+        clock = self.clock.part(_SEARCHING)
         trials: Trials | None = None
         ladders: list[Ladder] = []
         for users in rungs_of(self.ratings, _FIRST_RATINGS, self.seed):
             smaller = [restricted(part, users) for part in parts]
             if not all(len(part.held_out.ratings) for part in smaller):
                 continue  # a sample of the users without any whose ratings are held out
-            trials = Trials(self.model, smaller, self.backend, self.clock, self._told, trials)
+            trials = Trials(self.model, smaller, self.backend, clock, self._told, trials)
             surface = Surface(trials, self.wanted.reg, self.wanted.biases)
             if ladders:
                 ladders = ascend(surface, self.wanted, ladders)
@@ -283,7 +291,7 @@ class _Search:
                 ladders = explore(surface, self.wanted, self._levels(train), unit)
             if users is None:
                 refine(surface, self.wanted, ladders)
-        return ladders
+        found += ladders
 
     def _levels(self, train: Ratings) -> dict[Literal["count", "none"], float]:
         if self.wanted.reg is not None:
@@ -299,13 +307,18 @@ class _Search:
     # ----------------------------------------------------------------- decision
 
     def _decide(self, ladders: list[Ladder]) -> None:
-        """The best few settings as the model will be fitted."""
+        """The best few settings as the model will be fitted; the best so far where time was short."""
+        fitted = self._fitted()
+        if not fitted:
+            return
         trials = Trials(self.model, self.parts.all, self.backend, self.clock, self._told)
         surface = Surface(trials, self.wanted.reg, self.wanted.biases)
         if self.rule == "one-standard-error":
-            settings = [_setting(_simplest(self.trials))]
-        else:
+            settings = [_setting(_simplest(fitted))]
+        elif ladders:
             settings = _finalists(surface, ladders)
+        else:
+            settings = [_setting(lowest(fitted))]
         for setting in settings:
             trials.final(setting, self.stopping)
 
