@@ -183,7 +183,7 @@ def test_the_choice_is_ringed_and_told(made):
     assert values == [{"x": chosen.reg.user, "y": chosen.rmse}]
     assert section.parts[2].rows[0][0] == f"{chosen.rank} (chosen)"
     sampled = sum(trial.ratings < 3000 for trial in selected.trials)
-    assert f"{sampled} of them were fitted to a sample" in section.lead
+    assert f"{sampled} of the trials were fitted to a sample" in section.lead
 
 
 def test_final_fits_are_told_apart(tmp_path):
