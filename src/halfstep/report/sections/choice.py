@@ -59,7 +59,7 @@ def choice_section(selection: Selection) -> Section:
     else:
         lead = f"{counted(tried, 'setting')} were tried on {held}."
     if sampled:
-        lead += f" {sampled} of the trials were fitted to a sample of the users (hollow points, thin lines)."
+        lead += f" {sampled} of the trials were fitted to a sample of the users (hollow, thin)."
     scalings = dict.fromkeys(trial.reg_scaling for trial in selection.trials)
     colours = _colours(selection)
     parts = [_surface(selection, scaling, colours, len(scalings) > 1) for scaling in scalings]
