@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Mapping
 from typing import Any, Literal, Self
 
@@ -180,9 +181,9 @@ class Baseline(Measures):
         """The learned attributes by name, beyond (or in place of) those of every baseline."""
         return {}
 
+    @abstractmethod
     def _best(self, lists: AskedLists) -> tuple[Array, Array]:
         """(item rows, scores), each (users, n): −1 and NaN where fewer items are left."""
-        raise NotImplementedError
 
     def _ids(self, side: Side) -> IdMap:
         return self.users_ if side == "user" else self.items_

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Iterator
 from typing import Any
 
@@ -33,13 +34,13 @@ class Itemwise(Baseline):
 
     column_means_: Array | None
 
+    @abstractmethod
     def _values(self, users: Array, cells: CSR) -> Array:
         """x of cells, whose users (row numbers) are given one for each."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _item_weights(self) -> Any:
         """M (n, n), dense or sparse; its diagonal is 0."""
-        raise NotImplementedError
 
     def _best(self, lists: AskedLists) -> tuple[Array, Array]:
         count, n = len(lists.rows), len(self.items_)

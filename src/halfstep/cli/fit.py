@@ -98,13 +98,13 @@ def fit(
         out,
         options.model(),
         output,
-        valid,
-        test,
-        refit,
-        history,
-        seconds_of(budget),
-        report,
-        named,
+        given_valid=valid,
+        test=test,
+        refit=refit,
+        history=history,
+        budget=seconds_of(budget),
+        report=report,
+        titles=named,
     )
     job.check()
     ratings = (reading or ReadingOptions()).read(table)

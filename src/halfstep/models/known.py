@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Any
 
 import numpy as np
@@ -26,7 +27,7 @@ _TAKE_RATINGS = (
 )
 
 
-class Known(Parameters):
+class Known(Parameters, ABC):
     """How ids find their rows, and the rows their ratings; for models with factors and without.
 
     Attributes
@@ -42,13 +43,13 @@ class Known(Parameters):
     data_summary_: dict[str, Any]
     n_features_in_: int
 
+    @abstractmethod
     def _ids(self, side: Side) -> IdMap:
         """The ids of the rows of one side."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _predict_rows(self, user_index: Array, item_index: Array, backend: str | Backend) -> Array:
         """Predicted ratings of pairs of row numbers; −1 is unknown."""
-        raise NotImplementedError
 
     def _rows_asked(
         self, asked: Any, ids: IdMap, side: str, must_be_known: bool

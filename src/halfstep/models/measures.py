@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import Any
 
 import numpy as np
@@ -20,11 +21,11 @@ __all__ = ["Measures"]
 class Measures(Known):
     """`rmse`, `mae` and `score`, made from `predict`."""
 
+    @abstractmethod
     def predict(
         self, users: Any, items: Any = None, *, unknown: Unknown = "bias", clip: bool = False
     ) -> Any:
         """Predicted ratings of pairs of users and items."""
-        raise NotImplementedError
 
     def rmse(self, X: Any, y: Any = None, *, clip: bool = False) -> float:
         """Root mean squared error on `Ratings` or (X, y); unknown ids fall back to the biases."""

@@ -26,7 +26,7 @@ from halfstep.errors import ModelFileError, shown
 from halfstep.factors import Factors
 from halfstep.files import read_tensors, write_tensors
 from halfstep.models import calibration
-from halfstep.models.explicit import check_reg
+from halfstep.models.explicit import ExplicitMF, check_reg
 from halfstep.objectives import SquaredError
 from halfstep.selection.result import Selection
 from halfstep.solvers import solver_from_dict, solver_to_dict
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 __all__ = ["load", "save_model"]
 
 FORMAT = 1
+_CLASSES = {"ExplicitMF": ExplicitMF}
 _DAMAGE = (  # what reading a document of the wrong form can raise
     ArithmeticError,
     AttributeError,
@@ -132,7 +133,7 @@ def load(path: str | Path, *, mmap: bool = False) -> FactorModel:
             f"has format {shown(version)}, and this halfstep reads format {FORMAT}",
             "update halfstep, or save the model again with this version",
         )
-    model_class = _classes().get(kind) if isinstance(kind, str) else None
+    model_class = _CLASSES.get(kind) if isinstance(kind, str) else None
     if model_class is None:
         raise _wrong(path, f"holds a model of the unknown class {shown(kind)}")
     try:
@@ -143,14 +144,8 @@ def load(path: str | Path, *, mmap: bool = False) -> FactorModel:
         raise _wrong(path, f"is damaged ({type(error).__name__}: {error})") from None
 
 
-def _classes() -> dict[str, Any]:
-    from halfstep.models.explicit import ExplicitMF
-
-    return {"ExplicitMF": ExplicitMF}
-
-
 def _restore(
-    model_class: Any,
+    model_class: type[ExplicitMF],
     document: dict[str, Any],
     arrays: dict[str, Array],
     path: str | Path,
@@ -160,8 +155,8 @@ def _restore(
     params["solver"] = solver_from_dict(params["solver"])
     if isinstance(params.get("reg"), list):
         params["reg"] = tuple(params["reg"])
-    model: FactorModel = model_class(**params)
-    given = model._check()  # type: ignore[attr-defined]
+    model = model_class(**params)
+    given = model._check()
     # a file that does not say what they are was written before they could be chosen
     reg = given.reg
     if "reg" in document or reg is None:
@@ -221,11 +216,11 @@ def _restore(
     return model
 
 
-def _exact_users(model: FactorModel, document: dict[str, Any]) -> bool:
+def _exact_users(model: ExplicitMF, document: dict[str, Any]) -> bool:
     """What the file says; one that says nothing, what the solver says of itself."""
     if "exact_users" in document:
         return bool(document["exact_users"])
-    return bool(model._solver(model.rank_, complete=False).ends_with_users)  # type: ignore[attr-defined]
+    return model._solver(model.rank_, complete=False).ends_with_users
 
 
 def _history(

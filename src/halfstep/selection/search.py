@@ -103,7 +103,7 @@ class Surface:
 def explore(
     surface: Surface, wanted: Range, levels: dict[Scaling, float], unit: float = 1.0
 ) -> list[Ladder]:
-    """Try settings until nothing is to be gained; `surface.trials` holds what was found.
+    """Try settings until nothing is to be gained; the ladders hold the best of each rank.
 
     `levels` is the λ of each scaling above which all factors are 0, `unit` the spread of the ratings
     (any of their order will do).
@@ -247,30 +247,22 @@ def _line(error: Callable[[float], float], start: float, step: float, down: bool
         if not points[there] < points[here]:
             break
         here = there
-    vertex, gain = _vertex(points, here, step)
+    vertex, gain = _vertex(points, here)
     if gain > _GAIN * points[here]:
         points[vertex] = error(vertex)
     return min(points, key=lambda x: points[x])
 
 
-def _vertex(points: dict[float, float], here: float, step: float) -> tuple[float, float]:
+def _vertex(points: dict[float, float], here: float) -> tuple[float, float]:
     """Where the parabola through the lowest point and its neighbours is lowest, and how much lower."""
-    near = sorted(points, key=lambda x: abs(x - here))[:3]
-    if len(near) < 3 or not all(math.isfinite(points[x]) for x in near):
+    near = sorted(sorted(points, key=lambda x: abs(x - here))[:3])
+    if not all(math.isfinite(points[x]) for x in near):
         return here, 0.0
-    (a, b, c) = sorted(near)
-    fa, fb, fc = points[a], points[b], points[c]
-    bend = (fa - fb) * (c - b) + (fc - fb) * (b - a)
+    a, b, c = near
+    left, right = (points[b] - points[a]) / (b - a), (points[c] - points[b]) / (c - b)
+    bend = (right - left) / (c - a)  # Newton's divided differences
     if not bend > 0:
         return here, 0.0
-    vertex = b - 0.5 * ((b - a) ** 2 * (fb - fc) - (b - c) ** 2 * (fb - fa)) / (
-        (b - a) * (fb - fc) - (b - c) * (fb - fa)
-    )
-    vertex = min(max(vertex, a), c)
-    # the parabola's value there, by Lagrange
-    value = (
-        fa * (vertex - b) * (vertex - c) / ((a - b) * (a - c))
-        + fb * (vertex - a) * (vertex - c) / ((b - a) * (b - c))
-        + fc * (vertex - a) * (vertex - b) / ((c - a) * (c - b))
-    )
+    vertex = min(max(0.5 * (a + b - left / bend), a), c)
+    value = points[a] + left * (vertex - a) + bend * (vertex - a) * (vertex - b)
     return vertex, points[here] - value

@@ -79,7 +79,6 @@ class Trials:
         """`before` are trials on fewer users, whose factors of the items are where these begin."""
         self.model, self.parts, self.backend = model, parts, backend
         self.clock, self.told = clock, told
-        self.all: list[Trial] = []
         self._known: dict[Setting, Trial] = {}
         self._near: list[_Done] = []
         if before is not None:
@@ -150,7 +149,6 @@ class Trials:
             rmse, standard_error = total.rmse, total.standard_error
         ratings, seconds = len(self.parts[0].train), self.clock.seconds - begun
         trial = Trial(*setting, sweeps, rmse, standard_error, ratings, seconds, final)
-        self.all.append(trial)
         self.told(trial)
         return trial
 
@@ -167,7 +165,10 @@ class Trials:
         objective = model._objective(part.train, reg, scaling)
         if start is not None and start.rank > rank:
             start = start.narrowed(rank, nonnegative=objective.nonnegative)
-        first = model._start(part.train, objective, rank, start)
+        if start is not None and start.rank == rank and not behind:
+            first = start.copy()
+        else:
+            first = model._start(part.train, objective, rank, start)
         problem = Problem.of(part.train, objective, rank, first.dtype)
         if start is not None and behind:
             fresh = first.user_factors[:, start.rank :].copy()  # the items know nothing of these
