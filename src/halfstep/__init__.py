@@ -45,7 +45,7 @@ if TYPE_CHECKING:
         split_users,
     )
     from halfstep.factors import Factors
-    from halfstep.models import ExplicitMF
+    from halfstep.models import BayesianMF, ExplicitMF
     from halfstep.models.saving import load
     from halfstep.selection.result import Selection
     from halfstep.selection.select import select
@@ -55,6 +55,7 @@ if TYPE_CHECKING:
 
 _HOME = {
     "ALS": "solvers",
+    "BayesianMF": "models",
     "Biases": "baselines",
     "CG": "solvers",
     "Certificate": "diagnostics",
@@ -108,6 +109,7 @@ __all__ = [
     "GD",
     "LBFGS",
     "SGD",
+    "BayesianMF",
     "Biases",
     "Certificate",
     "Cholesky",

@@ -29,6 +29,7 @@ __all__ = [
     "SingularSystem",
     "__version__",
     "available_isas",
+    "draw_rows",
     "factorize",
     "get_num_threads",
     "gradient",
@@ -115,6 +116,22 @@ def sgd_epoch(
 
     Rows are (factors, bias, share, sums); sums are rows × 2.
     """
+
+def draw_rows(
+    indptr: _I64,
+    indices: _U32,
+    values: _F32,
+    weights: _F32 | None,
+    fixed: npt.NDArray[_T],
+    offset: npt.NDArray[_T] | None,
+    terms: tuple[float, float, float, float],
+    prior: npt.NDArray[_T],
+    linear: npt.NDArray[_T],
+    noise: tuple[int, int],
+    out: npt.NDArray[_T],
+    out_bias: npt.NDArray[_T] | None,
+) -> None:
+    """Every row's solution, drawn (see `backends.base.Backend.draw_rows`); `noise` is (seed, step)."""
 
 def row_variances(
     indptr: _I64,

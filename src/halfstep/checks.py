@@ -8,7 +8,15 @@ import numpy as np
 
 from halfstep.errors import ParameterError
 
-__all__ = ["check_choice", "check_integer", "check_number", "is_integer", "is_number"]
+__all__ = [
+    "check_choice",
+    "check_flag",
+    "check_integer",
+    "check_number",
+    "check_rank",
+    "is_integer",
+    "is_number",
+]
 
 
 def is_integer(value: Any) -> bool:
@@ -48,3 +56,16 @@ def check_choice(name: str, value: Any, choices: tuple[str, ...]) -> None:
     """One of these words."""
     if not isinstance(value, str) or value not in choices:
         raise ParameterError(name, value, "is not a choice", f"choose one of {', '.join(choices)}")
+
+
+def check_flag(name: str, value: Any) -> None:
+    """True or False."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise ParameterError(name, value, "must be True or False", f"try {name}=True")
+
+
+def check_rank(value: Any) -> None:
+    """K: an integer from 1 to 16384."""
+    check_integer("rank", value, 1)
+    if value > 1 << 14:
+        raise ParameterError("rank", value, "is above 16384", "choose a smaller rank")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 
 import numpy as np
 
-from halfstep.backends.base import CSR, Array, Backend, RowTerms
+from halfstep.backends.base import CSR, Array, Backend, Noise, RowTerms
 from halfstep.factors import Factors
 
 if TYPE_CHECKING:
@@ -44,14 +44,17 @@ class Reg:
 class RowProblem:
     """The arguments of `Backend.solve_rows` that do not change from sweep to sweep.
 
-    (P + Σ a f fᵀ + s_u diag(d)) x = q + Σ b f, with d = `ridge` and s = `scale`. With `nonnegative`, the
-    minimum of ½ xᵀ A x − hᵀ x (A and h the two sides of that system) over factors ≥ 0, the bias free.
+    (P + Σ a f fᵀ + s_u diag(d)) x = q + Σ b f, with d = `ridge`, s = `scale`, P = `prior` and q =
+    `linear`. With `nonnegative`, the minimum of ½ xᵀ A x − hᵀ x (A and h the two sides of that
+    system) over factors ≥ 0, the bias free.
     """
 
     terms: RowTerms
     ridge: Array
     scale: Array | None
     nonnegative: bool = False
+    prior: Array | None = None
+    linear: Array | None = None
 
     def solve(
         self,
@@ -76,13 +79,39 @@ class RowProblem:
             fixed[0],
             self.terms,
             offset=fixed[1],
-            prior=None,
-            linear=None,
+            prior=self.prior,
+            linear=self.linear,
             ridge=self.ridge,
             scale=self.scale,
             out=out[0],
             out_bias=out[1],
             method=method,
+        )
+
+    def draw(
+        self,
+        cells: CSR,
+        fixed: tuple[Array, Array | None],
+        out: tuple[Array, Array | None],
+        backend: Backend,
+        noise: Noise,
+    ) -> None:
+        """Draw every row of `cells` from N(A⁻¹ h, A⁻¹), its posterior where P and q are its prior's.
+
+        Raises `SingularSystemError` with the number of the row.
+        """
+        assert self.prior is not None
+        assert self.linear is not None
+        backend.draw_rows(
+            cells,
+            fixed[0],
+            self.terms,
+            offset=fixed[1],
+            prior=self.prior,
+            linear=self.linear,
+            noise=noise,
+            out=out[0],
+            out_bias=out[1],
         )
 
 

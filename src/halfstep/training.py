@@ -17,7 +17,7 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from time import perf_counter
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -29,7 +29,7 @@ from halfstep.factors import Factors
 from halfstep.objectives import Value
 from halfstep.solvers.base import Problem, Solver
 
-__all__ = ["Callback", "Outcome", "Stopping", "Trace", "TraceRow", "Validation", "train"]
+__all__ = ["Callback", "HeldOut", "Outcome", "Stopping", "Trace", "TraceRow", "Validation", "train"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +114,13 @@ class Validation:
         return root_mean_squared_error(self.ratings.astype(np.float64), fitted, self.weights)
 
 
+class HeldOut(Protocol):
+    """What measures a fit beside J."""
+
+    def rmse(self, factors: Factors, backend: Backend) -> float:
+        """Root mean squared error of the factors of a sweep."""
+
+
 @dataclass(slots=True)
 class Outcome:
     """What a fit ends with: the factors of `best_sweep`, and those of the last sweep."""
@@ -151,7 +158,7 @@ def train(
     start: Factors,
     *,
     stopping: Stopping,
-    validation: Validation | None = None,
+    validation: HeldOut | None = None,
     callbacks: Sequence[Callback] = (),
     listeners: Iterable[Listener] = (),
     measured: bool = True,

@@ -81,6 +81,40 @@ pub fn solve<S: Simd>(
 ) -> Result<S::Elem, Unsolved> {
     let corner = factor(s, layout, g, corner, workspace)?;
     let beta = corner.map_or(S::Elem::ZERO, |corner| corner.rho / corner.sigma);
+    substitute_back(s, layout, g, beta, workspace)
+}
+
+/// The same, and x and β drawn: N(A⁻¹ h, A⁻¹), A and h the whole of the system. `normals`: independent standard
+/// normal numbers, one for each x and then one for β.
+#[inline(always)]
+pub fn draw<S: Simd>(
+    s: S,
+    layout: Layout,
+    g: &mut [S::Elem],
+    corner: Option<Corner<S::Elem>>,
+    normals: &[S::Elem],
+    workspace: &mut Workspace<S::Elem>,
+) -> Result<S::Elem, Unsolved> {
+    let corner = factor(s, layout, g, corner, workspace)?;
+    let Layout { rank, stride, .. } = layout;
+    for (i, (&normal, &pivot)) in normals.iter().zip(&workspace.pivots[..rank]).enumerate() {
+        g[i * stride + rank] += normal / pivot.sqrt();
+    }
+    let beta = corner.map_or(S::Elem::ZERO, |Corner { sigma, rho }| {
+        rho / sigma + normals[rank] / sigma.sqrt()
+    });
+    substitute_back(s, layout, g, beta, workspace)
+}
+
+/// x = W⁻¹ (y − β v) into `workspace.x`, and β.
+#[inline(always)]
+fn substitute_back<S: Simd>(
+    s: S,
+    layout: Layout,
+    g: &[S::Elem],
+    beta: S::Elem,
+    workspace: &mut Workspace<S::Elem>,
+) -> Result<S::Elem, Unsolved> {
     BackSubstitution { layout, g, beta, inside: &workspace.inside, x: &mut workspace.x }.run(s);
     let finite = beta.is_finite() && workspace.x[..layout.rank].iter().all(|x| x.is_finite());
     if finite { Ok(beta) } else { Err(Unsolved) }

@@ -7,6 +7,8 @@
 //! | `accumulate.rs` | sums over cells: Σ a f fᵀ, Σ b f |
 //! | `split.rs` | the same for sums too long for one thread |
 //! | `cholesky.rs` | A = WᵀDW and the solves, with checked pivots |
+//! | `draw.rs` | every row's solution, drawn |
+//! | `random.rs` | random numbers by counter |
 //! | `each_row.rs` | all rows, by a solver of one |
 //! | `dual.rs` | the systems of rows with few cells |
 //! | `full.rs` | the systems of rows that observe every column |
@@ -38,6 +40,7 @@ mod cells;
 mod cg;
 mod cholesky;
 mod csr;
+mod draw;
 mod dual;
 mod each_row;
 mod error;
@@ -49,6 +52,7 @@ mod ids;
 mod nonnegative;
 mod packed;
 mod parallel;
+mod random;
 mod rows;
 mod score;
 mod sgd;
@@ -63,6 +67,7 @@ mod variance;
 pub use cells::Cells;
 pub use cg::{Cg, solve_rows_cg};
 pub use csr::{Sorted, Transposed, sort_pairs, transpose};
+pub use draw::draw_rows;
 pub use error::{Error, Result};
 pub use gradient::gradient;
 pub use gram::gram;
@@ -70,6 +75,7 @@ pub use grid::{Grid, Parts};
 pub use ids::{Factorized, Integer, factorize};
 pub use nonnegative::solve_rows_nonnegative;
 pub use parallel::Run;
+pub use random::Noise;
 pub use rows::{RowProblem, Terms, solve_rows};
 pub use score::{Model, predict, squared_error};
 pub use sgd::{Rows, Step, sgd_epoch};

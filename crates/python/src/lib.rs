@@ -4,6 +4,7 @@
 
 mod args;
 mod door;
+mod draws;
 
 use halfstep_kernels::{
     self as kernels, Cells, Cg, Element, Isa, Lists, Model, Parts, Questions, Ranking, RowProblem, Rows,
@@ -729,6 +730,7 @@ fn _native(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_function(wrap_pyfunction!(transpose, m)?)?;
     m.add_function(wrap_pyfunction!(gram, m)?)?;
     m.add_function(wrap_pyfunction!(solve_rows, m)?)?;
+    m.add_function(wrap_pyfunction!(draws::draw_rows, m)?)?;
     m.add_class::<Grid>()?;
     m.add_function(wrap_pyfunction!(sgd_epoch, m)?)?;
     m.add_function(wrap_pyfunction!(row_variances, m)?)?;

@@ -15,7 +15,7 @@ import numpy.typing as npt
 if TYPE_CHECKING:
     from halfstep.solvers.linear import Linear
 
-__all__ = ["CSR", "Array", "Backend", "Parts", "RowTerms", "StepRows", "StepTerms"]
+__all__ = ["CSR", "Array", "Backend", "Noise", "Parts", "RowTerms", "StepRows", "StepTerms"]
 
 Array = npt.NDArray[Any]
 
@@ -66,6 +66,19 @@ class RowTerms:
     a1: float
     b0: float
     b1: float
+
+
+@dataclass(frozen=True, slots=True)
+class Noise:
+    """The random numbers of one step of a chain: row u has its own, whoever asks and in whatever order.
+
+    Word k of row u is that of Philox4x32-10 with the counter (k div 4, u mod 2³², u div 2³², `step`) and
+    the key `seed` (64 bits; `step` has 32); the normal number is Φ⁻¹((word + ½) / 2³²). Source: Salmon,
+    Moraes, Dror and Shaw (2011), «Parallel random numbers: as easy as 1, 2, 3».
+    """
+
+    seed: int
+    step: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +163,29 @@ class Backend(Protocol):
         zero. `method` says how: None and `Cholesky()` solve exactly; `NonNegative()` finds the
         minimum of ½ xᵀ A x − hᵀ x over factors ≥ 0 (the bias, where there is one, is free), A and h
         the two sides of the system; for the others `out` and `out_bias` hold the start on entry.
+
+        Raises `SingularSystemError` naming the row.
+        """
+
+    def draw_rows(
+        self,
+        cells: CSR,
+        fixed: Array,
+        terms: RowTerms,
+        *,
+        offset: Array | None,
+        prior: Array,
+        linear: Array,
+        noise: Noise,
+        out: Array,
+        out_bias: Array | None,
+    ) -> None:
+        """Draw every row's x ~ N(A⁻¹ h, A⁻¹), A = P + Σ a f fᵀ and h = q + Σ b f as in `solve_rows`.
+
+        With A = Lᵀ L, L upper triangular, x = A⁻¹ h + L⁻¹ ε, the bias the last unknown where there
+        is one; ε of row u are the normal numbers that `noise` has for u. `prior` is P and `linear`
+        is q (one row for all, or one each): of a row with the prior N(m, P⁻¹), q = P m. A row
+        without cells is drawn from its prior.
 
         Raises `SingularSystemError` naming the row.
         """

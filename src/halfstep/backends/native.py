@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from halfstep import _native
-from halfstep.backends.base import CSR, Array, Parts, RowTerms, StepRows, StepTerms
+from halfstep.backends.base import CSR, Array, Noise, Parts, RowTerms, StepRows, StepTerms
 from halfstep.errors import SingularSystemError
 from halfstep.solvers.linear import CG, Linear, NonNegative, Subspace
 
@@ -63,6 +63,37 @@ class NativeBackend:
                 out,
                 out_bias,
                 _described(method),
+            )
+        except _native.SingularSystem as error:
+            raise SingularSystemError(str(error.args[0]), row=int(error.args[1])) from None
+
+    def draw_rows(
+        self,
+        cells: CSR,
+        fixed: Array,
+        terms: RowTerms,
+        *,
+        offset: Array | None,
+        prior: Array,
+        linear: Array,
+        noise: Noise,
+        out: Array,
+        out_bias: Array | None,
+    ) -> None:
+        try:
+            _native.draw_rows(
+                cells.indptr,
+                cells.indices,
+                cells.values,
+                cells.weights,
+                fixed,
+                offset,
+                (terms.a0, terms.a1, terms.b0, terms.b1),
+                prior,
+                linear,
+                (noise.seed, noise.step),
+                out,
+                out_bias,
             )
         except _native.SingularSystem as error:
             raise SingularSystemError(str(error.args[0]), row=int(error.args[1])) from None

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from halfstep.backends.base import CSR, Array, Parts, RowTerms, StepRows, StepTerms
+from halfstep.backends.base import CSR, Array, Noise, Parts, RowTerms, StepRows, StepTerms
+from halfstep.backends.philox import normals
 from halfstep.errors import SingularSystemError
 from halfstep.solvers.linear import CG, Linear, NonNegative, Subspace
 
@@ -48,34 +49,16 @@ class NumpyBackend:
         out_bias: Array | None,
         method: Linear | None = None,
     ) -> None:
-        F = fixed.astype(np.float64)
-        if out_bias is not None:
-            F = np.column_stack([F, np.ones(len(F))])
-        offsets = np.zeros(len(F)) if offset is None else offset.astype(np.float64)
-        d = ridge.astype(np.float64)
-        size = len(d)
-        P = np.zeros((size, size)) if prior is None else prior.astype(np.float64)
         epsilon = float(np.finfo(out.dtype).eps)
-
+        size = len(ridge)
+        rows = _Systems(
+            cells, fixed, terms, offset, prior, linear, ridge, scale, out_bias is not None
+        )
         for u in range(cells.n_rows):
-            row = slice(int(cells.indptr[u]), int(cells.indptr[u + 1]))
-            i = cells.indices[row]
-            if linear is None:
-                if len(i) == 0:  # nothing is known of this row
-                    _store(np.zeros(size), u, out, out_bias)
-                    continue
-                q = np.zeros(size)
-            else:
-                q = linear[u if len(linear) > 1 else 0].astype(np.float64)
-            v = cells.values[row].astype(np.float64)
-            c = np.ones(len(v)) if cells.weights is None else cells.weights[row].astype(np.float64)
-            a = c * (terms.a0 + terms.a1 * v)
-            b = c * (terms.b0 + terms.b1 * v) - a * offsets[i]
-            s = 1.0 if scale is None else float(scale[u])
-
-            f = F[i]
-            A = P + (f.T * a) @ f + s * np.diag(d)
-            h = q + f.T @ b
+            if linear is None and cells.indptr[u] == cells.indptr[u + 1]:
+                _store(np.zeros(size), u, out, out_bias)  # nothing is known of this row
+                continue
+            A, h = rows.of(u)
             if isinstance(method, CG):
                 x = _conjugate_gradients(A, h, _start(u, out, out_bias), method, epsilon)
             elif isinstance(method, Subspace):
@@ -86,6 +69,33 @@ class NumpyBackend:
                 x = _solve(A, h, size * epsilon)
             if x is None:
                 raise SingularSystemError(f"row {u} has no unique solution", row=u)
+            _store(x, u, out, out_bias)
+
+    def draw_rows(
+        self,
+        cells: CSR,
+        fixed: Array,
+        terms: RowTerms,
+        *,
+        offset: Array | None,
+        prior: Array,
+        linear: Array,
+        noise: Noise,
+        out: Array,
+        out_bias: Array | None,
+    ) -> None:
+        size = len(prior)
+        none = np.zeros(size)
+        rows = _Systems(
+            cells, fixed, terms, offset, prior, linear, none, None, out_bias is not None
+        )
+        for u in range(cells.n_rows):
+            A, h = rows.of(u)
+            try:
+                L = np.linalg.cholesky(A, upper=True)
+            except np.linalg.LinAlgError:
+                raise SingularSystemError(f"row {u} has no unique solution", row=u) from None
+            x = np.linalg.solve(A, h) + np.linalg.solve(L, normals(noise, u, size))
             _store(x, u, out, out_bias)
 
     def sgd_grid(self, cells: CSR, users: Parts, items: Parts) -> SGDGrid:
@@ -401,6 +411,44 @@ def _by_blocks(A: Array, h: Array, x: Array, block: int, K: int, epsilon: float)
             return None
         x[own] += step
     return x
+
+
+@dataclass(frozen=True, slots=True)
+class _Systems:
+    """The systems A x = h of all rows; the arguments are those of `solve_rows`."""
+
+    cells: CSR
+    fixed: Array
+    terms: RowTerms
+    offset: Array | None
+    prior: Array | None
+    linear: Array | None
+    ridge: Array
+    scale: Array | None
+    biased: bool
+
+    def of(self, u: int) -> tuple[Array, Array]:
+        """A = P + Σ a f fᵀ + s diag(d) and h = q + Σ b f of row u, float64."""
+        cells, terms, size = self.cells, self.terms, len(self.ridge)
+        row = slice(int(cells.indptr[u]), int(cells.indptr[u + 1]))
+        i = cells.indices[row]
+        v = cells.values[row].astype(np.float64)
+        c = np.ones(len(v)) if cells.weights is None else cells.weights[row].astype(np.float64)
+        a = c * (terms.a0 + terms.a1 * v)
+        b = c * (terms.b0 + terms.b1 * v)
+        if self.offset is not None:
+            b -= a * self.offset[i].astype(np.float64)
+        f = self.fixed[i].astype(np.float64)
+        if self.biased:
+            f = np.column_stack([f, np.ones(len(f))])
+        s = 1.0 if self.scale is None else float(self.scale[u])
+        A = (f.T * a) @ f + s * np.diag(self.ridge.astype(np.float64))
+        if self.prior is not None:
+            A += self.prior.astype(np.float64)
+        q = np.zeros(size)
+        if self.linear is not None:
+            q += self.linear[u if len(self.linear) > 1 else 0].astype(np.float64)
+        return A, q + f.T @ b
 
 
 def _start(u: int, out: Array, out_bias: Array | None) -> Array:

@@ -1,10 +1,19 @@
 """Models: the constructor stores, `fit` learns, the rest answers."""
 
 from halfstep.models.base import FactorModel
+from halfstep.models.bayesian import BayesianMF
 from halfstep.models.explanation import Explanation
 from halfstep.models.explicit import ExplicitMF
 from halfstep.models.foldin import FoldedIn
 from halfstep.models.influence import Influence
 from halfstep.models.ranked import Ranked
 
-__all__ = ["Explanation", "ExplicitMF", "FactorModel", "FoldedIn", "Influence", "Ranked"]
+__all__ = [
+    "BayesianMF",
+    "Explanation",
+    "ExplicitMF",
+    "FactorModel",
+    "FoldedIn",
+    "Influence",
+    "Ranked",
+]

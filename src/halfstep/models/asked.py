@@ -8,12 +8,13 @@ from typing import Any, Literal
 
 import numpy as np
 
-from halfstep.backends.base import Array
+from halfstep.backends.base import Array, Backend
 from halfstep.checks import check_choice, check_integer
 from halfstep.data.ids import require_known
 from halfstep.data.pairs import split_pairs
 from halfstep.data.ratings import Ratings
 from halfstep.errors import DataError
+from halfstep.factors import Factors
 from halfstep.models.filters import item_mask, rows_of_mapping, union_of_rows
 from halfstep.models.known import Known
 
@@ -139,3 +140,15 @@ class AskedLists:
         if candidates is not None:
             only = rows_of_mapping("candidates", candidates, asked, items, True)
         return cls(rows, asked, min(n, len(items)), excluded, only, allowed)
+
+    def best(self, queries: Array, factors: Factors, backend: Backend) -> tuple[Array, Array]:
+        """(index, score) of the items of the highest q·z_i + b_i, for one row q of `queries` a user."""
+        return backend.topk(
+            queries,
+            factors.item_factors,
+            factors.item_bias,
+            self.n,
+            exclude=self.excluded,
+            candidates=self.only,
+            allow=self.allowed,
+        )

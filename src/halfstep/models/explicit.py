@@ -11,12 +11,13 @@ import numpy.typing as npt
 
 from halfstep.backends import get_backend
 from halfstep.backends.base import Backend
-from halfstep.checks import check_choice, check_integer, is_number
+from halfstep.checks import check_choice, check_flag, check_integer, check_rank, is_number
 from halfstep.data.pairs import as_ratings
 from halfstep.data.ratings import Ratings
 from halfstep.errors import ParameterError
 from halfstep.factors import Factors
 from halfstep.models.base import FactorModel
+from halfstep.models.fitting import held_out_of, listeners_of, warm_start
 from halfstep.models.growth import FIRST_RANK, Stage, grow
 from halfstep.objectives import Reg, SquaredError
 from halfstep.selection.budget import Clock, seconds_of
@@ -200,7 +201,7 @@ class ExplicitMF(FactorModel):
         stages: list[Stage] = []
         stopping = replace(settings.stopping, deadline=clock.deadline)
         try:
-            with _listeners(progress, stopping.max_iter) as listeners:
+            with listeners_of(progress, stopping.max_iter) as listeners:
                 if settings.rank == "grow":
                     outcome = grow(
                         ratings,
@@ -300,22 +301,17 @@ class ExplicitMF(FactorModel):
                 "rank", rank, "is not a rank", 'pass an integer, rank="auto" or rank="grow"'
             )
         whole = 1 if isinstance(rank, str) else rank
-        check_integer("rank", whole, 1)
         check_integer("max_iter", self.max_iter, 1)
         check_integer("patience", self.patience, 1)
         check_integer("seed", self.seed, 0)
-        if whole > 1 << 14:
-            raise ParameterError("rank", whole, "is above 16384", "choose a smaller rank")
+        check_rank(whole)
         for name, choices in (
             ("reg_scaling", ("auto", "count", "none")),
             ("dtype", ("float32", "float64")),
         ):
             check_choice(name, getattr(self, name), choices)
         for name in ("biases", "center", "nonnegative"):
-            if not isinstance(getattr(self, name), (bool, np.bool_)):
-                raise ParameterError(
-                    name, getattr(self, name), "must be True or False", f"try {name}=True"
-                )
+            check_flag(name, getattr(self, name))
         if rank == "grow" and self.nonnegative:
             raise ParameterError(
                 "nonnegative",
@@ -365,24 +361,7 @@ class ExplicitMF(FactorModel):
 
     def _warm(self, init: FactorModel | None, rank: int) -> Factors | None:
         """The factors of `init`, of which there must be no more than K."""
-        if init is None:
-            return None
-        if not isinstance(init, FactorModel):
-            raise ParameterError(
-                "init", type(init).__name__, "must be a fitted model", "pass a model or None"
-            )
-        init._check_fitted()
-        lowest = min(f.min() for f in (init.factors_.user_factors, init.factors_.item_factors))
-        if self.nonnegative and lowest < 0:
-            raise ParameterError(
-                "init",
-                f"a model with a factor of {lowest:.3g}",
-                "must have no factor below 0, as this model must not",
-                "fit it with nonnegative=True",
-            )
-        if init.rank_ > rank:
-            return init.factors_.narrowed(rank, nonnegative=bool(self.nonnegative))
-        return init.factors_
+        return warm_start(init, rank, nonnegative=bool(self.nonnegative))
 
     def _select(
         self,
@@ -453,33 +432,3 @@ def check_reg(reg: Any) -> Reg:
             "try reg=0.1",
         )
     return Reg(*(float(v) for v in values))
-
-
-def held_out_of(validation: Any) -> Ratings:
-    """Validation ratings, from whatever `fit` takes for them."""
-    if isinstance(validation, tuple) and len(validation) == 2:
-        part = as_ratings(*validation)
-    elif isinstance(validation, Ratings) or hasattr(validation, "columns"):
-        part = as_ratings(validation)
-    else:
-        raise ParameterError(
-            "validation",
-            type(validation).__name__,
-            "must be Ratings, a table with a rating column, or a pair (X, y)",
-            "hold a part out with split_random",
-        )
-    if not len(part):
-        raise ParameterError("validation", part, "holds no ratings", "hold out a larger part")
-    return part
-
-
-def _listeners(progress: bool | Listener, max_iter: int) -> Any:
-    from contextlib import nullcontext
-
-    if isinstance(progress, Listener):
-        return nullcontext([progress])
-    if not progress:
-        return nullcontext([])
-    from halfstep.progress import fit_progress
-
-    return fit_progress(max_iter)

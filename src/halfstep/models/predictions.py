@@ -6,7 +6,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from halfstep.backends.base import Backend
+from halfstep.backends.base import Array, Backend
 from halfstep.errors import ParameterError
 from halfstep.models.asked import AskedPairs, Unknown
 from halfstep.models.fitted import Fitted
@@ -69,13 +69,23 @@ class Predictions(Measures, Fitted):
         fitted = self._predict_rows(*pairs, backend)
         answers = [fitted]
         if interval is not None:
-            answers += interval_of(self, *pairs, fitted, interval, backend)
+            answers += self._interval(*pairs, fitted, interval, backend)
         if clip:
             for answer in answers:
                 np.clip(answer, *self.scale_, out=answer)
         if std:
-            answers.append(std_of(self, *pairs, backend))
+            answers.append(self._std(*pairs, backend))
         return asked.answer(answers)
+
+    def _std(self, users: Array, items: Array, backend: str | Backend) -> Array:
+        """The standard deviation of ratings around r̂."""
+        return std_of(self, users, items, backend)
+
+    def _interval(
+        self, users: Array, items: Array, fitted: Array, level: float, backend: str | Backend
+    ) -> tuple[Array, Array]:
+        """The ends of intervals around r̂."""
+        return interval_of(self, users, items, fitted, level, backend)
 
     def calibrate(
         self,

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 
 from halfstep.backends import get_backend
-from halfstep.backends.base import Backend
+from halfstep.backends.base import Array, Backend
 from halfstep.checks import check_choice, check_integer, is_number
 from halfstep.data.ratings import Ratings
 from halfstep.errors import ParameterError
@@ -16,6 +16,7 @@ from halfstep.models.asked import AskedLists
 from halfstep.models.fitted import Fitted
 from halfstep.models.ranked import Ranked
 from halfstep.models.strategies import best_by_ucb, sampled_users
+from halfstep.models.uncertainty import noise_variance, unsureness
 from halfstep.objectives import Side
 
 __all__ = ["Rankings"]
@@ -107,27 +108,32 @@ class Rankings(Fitted):
             filters = (lists.excluded, lists.only, lists.allowed)
             index, scores = best_by_ucb(self, rows, lists.n, float(kappa), filters, backend)
             return Ranked.of(lists.asked, index, scores, f.item_ids, names)
-        base = np.full(len(rows), f.mean, dtype=f.dtype)
         if strategy == "thompson":
-            queries, bias = sampled_users(self, rows, int(seed), backend)
-            if bias is not None:
-                base += bias
-        else:
-            known = rows >= 0
-            queries = f.user_factors[np.where(known, rows, 0)]
-            queries[~known] = 0
-            if f.user_bias is not None:
-                base[known] += f.user_bias[rows[known]]
-        index, scores = get_backend(backend, dtype=f.dtype).topk(
-            queries,
-            f.item_factors,
-            f.item_bias,
-            lists.n,
-            exclude=lists.excluded,
-            candidates=lists.only,
-            allow=lists.allowed,
-        )
+            index, scores = self._thompson(lists, int(seed), backend)
+            return Ranked.of(lists.asked, index, scores, f.item_ids, names)
+        known = rows >= 0
+        queries = f.user_factors[np.where(known, rows, 0)]
+        queries[~known] = 0
+        base = np.full(len(rows), f.mean, dtype=f.dtype)
+        if f.user_bias is not None:
+            base[known] += f.user_bias[rows[known]]
+        index, scores = lists.best(queries, f, get_backend(backend, dtype=f.dtype))
         return Ranked.of(lists.asked, index, scores + base[:, None], f.item_ids, names)
+
+    def _thompson(
+        self, lists: AskedLists, seed: int, backend: str | Backend
+    ) -> tuple[Array, Array]:
+        """(index, score) of the best items of users who are drawn at random."""
+        f = self.factors_
+        queries, bias = sampled_users(self, lists.rows, seed, backend)
+        index, scores = lists.best(queries, f, get_backend(backend, dtype=f.dtype))
+        base = np.full(len(queries), f.mean, dtype=f.dtype)
+        return index, scores + (base if bias is None else base + bias)[:, None]
+
+    def _mean_std(self, users: Array, items: Array, why: str, backend: str | Backend) -> Array:
+        """The standard deviation of r̂ itself, float64."""
+        sigma = noise_variance(self, why, backend)
+        return np.sqrt(sigma * unsureness(self, users, items, why, backend))
 
     def similar_items(
         self, items: Any, n: int = 10, *, backend: str | Backend = "native"

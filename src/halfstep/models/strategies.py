@@ -23,12 +23,12 @@ from halfstep.models.uncertainty import (
     noise_variance,
     problem_of,
     rows_or_empty,
-    unsureness,
     who,
 )
 
 if TYPE_CHECKING:
     from halfstep.models.fitted import Fitted
+    from halfstep.models.rankings import Rankings
 
 __all__ = ["best_by_ucb", "sampled_users"]
 
@@ -91,7 +91,7 @@ def sampled_users(
 
 
 def best_by_ucb(
-    model: Fitted,
+    model: Rankings,
     rows: Array,
     n: int,
     kappa: float,
@@ -107,7 +107,6 @@ def best_by_ucb(
     why = 'strategy="ucb"'
     exclude, candidates, allow = lists
     items = len(model.factors_.item_ids)
-    sigma = float(np.sqrt(noise_variance(model, why, backend)))
     index = np.full((len(rows), n), -1, dtype=np.int64)
     score = np.full((len(rows), n), np.nan, dtype=model.factors_.dtype)
     every = np.arange(items, dtype=np.int64)
@@ -116,7 +115,7 @@ def best_by_ucb(
         batch = rows[first : first + together]
         users, pairs = np.repeat(batch, items), np.tile(every, len(batch))
         bound = model._predict_rows(users, pairs, backend).astype(np.float64)
-        bound += kappa * sigma * np.sqrt(unsureness(model, users, pairs, why, backend))
+        bound += kappa * model._mean_std(users, pairs, why, backend)
         for place, bounds in enumerate(bound.reshape(len(batch), items), start=first):
             left = np.ones(items, dtype=bool) if allow is None else allow.copy()
             if candidates is not None:

@@ -115,7 +115,8 @@ def select(
     >>> found = hs.select(ratings)
     >>> model = hs.ExplicitMF(**found.parameters).fit(ratings)
     """
-    from halfstep.models.explicit import ExplicitMF, held_out_of
+    from halfstep.models.explicit import ExplicitMF
+    from halfstep.models.fitting import held_out_of
 
     if model is None:
         model = ExplicitMF(rank="auto", reg="auto")

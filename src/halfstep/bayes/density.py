@@ -1,0 +1,103 @@
+"""The density that the sampler explores, given the priors of the rows: an objective like any other."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from halfstep.backends.base import CSR, Array, Backend, RowTerms
+from halfstep.bayes.priors import RowPrior
+from halfstep.factors import Factors
+from halfstep.objectives import RowProblem, Side, Value, row_weights
+
+__all__ = ["PosteriorDensity", "stacked"]
+
+
+@dataclass(slots=True)
+class PosteriorDensity:
+    """J = −log p(r, W, Z, b | α, priors), up to a constant.
+
+        r_ui ~ N(μ + b_u + b_i + w_u·z_i, 1 / (α c_ui)),   y_u ~ N(m, Λ⁻¹) for both sides
+        J = ½ α Σ_Ω c (r − r̂)² − ½ Σ_Ω c · log α + ½ Σ_u (y_u − m_u)ᵀ Λ (y_u − m_u) − ½ Σ_u log |Λ| + …
+
+    (c weighs as so many equal ratings would.) α and the priors are those of the moment: the sampler puts
+    new ones in their place. A row of either side is a row problem with P = Λ and q = Λ m.
+    """
+
+    mean: float
+    users: RowPrior
+    items: RowPrior
+    alpha: float
+    biases: bool
+    squares: float = math.nan
+    """Σ c (r − r̂)² where J was worked out last."""
+
+    @property
+    def nonnegative(self) -> bool:
+        """Factors are of any sign."""
+        return False
+
+    def prior(self, side: Side) -> RowPrior:
+        """That of the rows of a side."""
+        return self.users if side == "user" else self.items
+
+    def row_problem(self, side: Side, cells: CSR, rank: int, dtype: str) -> RowProblem:
+        prior = self.prior(side)
+        return RowProblem(
+            RowTerms(a0=self.alpha, a1=0.0, b0=-self.alpha * self.mean, b1=self.alpha),
+            np.zeros(rank + self.biases, dtype=dtype),
+            None,
+            prior=prior.precision.astype(dtype),
+            linear=prior.linear(dtype),
+        )
+
+    def gradient(
+        self, by_user: CSR, by_item: CSR, factors: Factors, backend: Backend, out: Factors
+    ) -> Value:
+        """Write ∂J / ∂(W, Z, b) into the arrays of `out`: α E Z + Λ (y − m) for the users, E = c
+        (r̂ − r).
+        """
+        f = factors
+        for prior, cells, rows, fixed, grad in (
+            (self.items, by_item, f.item_side, f.user_side, out.item_side),
+            (self.users, by_user, f.user_side, f.item_side, out.user_side),
+        ):
+            (X, bias), (F, offset), (g, g_bias) = rows, fixed, grad
+            backend.gradient(cells, X, F, bias, offset, self.mean, out=g, out_bias=g_bias)
+            pull = self._gaps(prior, rows) @ prior.precision
+            g *= self.alpha
+            g += pull[:, : f.rank].astype(g.dtype)
+            if g_bias is not None:
+                g_bias *= self.alpha
+                g_bias += pull[:, f.rank].astype(g.dtype)
+        return self.value(by_user, by_item, f, backend)
+
+    @staticmethod
+    def _gaps(prior: RowPrior, rows: tuple[Array, Array | None]) -> Array:
+        """y − m − Aᵀ x of every row."""
+        means = prior.mean if prior.shift is None else prior.mean + prior.shift
+        found: Array = stacked(*rows) - means
+        return found
+
+    def value(self, by_user: CSR, by_item: CSR, factors: Factors, backend: Backend) -> Value:
+        f = factors
+        self.squares = backend.squared_error(
+            by_user, f.user_factors, f.item_factors, f.user_bias, f.item_bias, self.mean
+        )
+        count = float(np.add.reduce(row_weights(by_user)))
+        total = 0.5 * self.alpha * self.squares - 0.5 * count * math.log(self.alpha)
+        for prior, cells, rows in (
+            (self.users, by_user, f.user_side),
+            (self.items, by_item, f.item_side),
+        ):
+            gaps = self._gaps(prior, rows)[np.diff(cells.indptr) > 0]
+            total += 0.5 * float(np.einsum("ud,ud->", gaps, gaps @ prior.precision))
+            total -= 0.5 * len(gaps) * prior.log_determinant
+        return Value(total, math.sqrt(self.squares / max(count, 1e-300)))
+
+
+def stacked(factors: Array, bias: Array | None) -> Array:
+    """y = (w, b) of every row."""
+    return factors if bias is None else np.column_stack([factors, bias])

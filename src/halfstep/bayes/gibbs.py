@@ -1,0 +1,118 @@
+"""Gibbs sampling: every unknown drawn in turn given all others.
+
+    α | everything                              a Gamma distribution
+    (m, Λ) of the items | Z, b_i                Normal-Wishart (`priors.py`)
+    every item (z_i, b_i) | W, b_u, α, m, Λ     a row problem, noise added (`Backend.draw_rows`)
+    the same for the users
+
+A sweep is a sweep of ALS with noise: the rows are those of the same kernel. Salakhutdinov and Mnih
+(2008), algorithm 1, with α drawn too and biases as one more entry of each row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import numpy as np
+
+from halfstep.backends.base import Backend, Noise
+from halfstep.bayes.density import PosteriorDensity, stacked
+from halfstep.bayes.priors import NormalWishart, RowPrior, draw_prior
+from halfstep.errors import SingularSystemError
+from halfstep.factors import Factors
+from halfstep.objectives import Side, row_weights
+from halfstep.solvers.base import Problem, Sweep
+
+__all__ = ["Gibbs"]
+
+ALPHA_SHAPE, ALPHA_RATE = 1.0, 1.0
+"""Of the Gamma distribution that α has before the ratings are seen."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gibbs:
+    """The sampler of one chain; `seed` chooses its random numbers, `on_draw` is told of every draw."""
+
+    seed: int
+    on_draw: Callable[[Factors, PosteriorDensity], None] = lambda factors, density: None
+    hyper: NormalWishart = field(default_factory=NormalWishart)
+
+    name: ClassVar[str] = "gibbs"
+    descends: ClassVar[bool] = False
+    ends_with_users: ClassVar[bool] = False
+
+    def begin(self, problem: Problem, start: Factors, backend: Backend) -> Sweep:
+        density = problem.objective
+        assert isinstance(density, PosteriorDensity)
+        density.value(problem.ratings.by_user, problem.ratings.by_item, start, backend)
+        numbers, rows = np.random.SeedSequence(self.seed).spawn(2)
+        chain = _Chain(
+            problem,
+            density,
+            backend,
+            self.hyper,
+            self.on_draw,
+            np.random.Generator(np.random.Philox(numbers)),
+            int(rows.generate_state(1, np.uint64)[0]),
+        )
+        return chain.sweep
+
+
+@dataclass(slots=True)
+class _Chain:
+    """What the sweeps of one chain share."""
+
+    problem: Problem
+    density: PosteriorDensity
+    backend: Backend
+    hyper: NormalWishart
+    on_draw: Callable[[Factors, PosteriorDensity], None]
+    random: np.random.Generator
+    seed: int
+    step: int = 0
+
+    def sweep(self, current: Factors, out: Factors) -> Iterator[str]:
+        self._draw_alpha()
+        self._draw_side("item", current, current, out)
+        yield "items"
+        self._draw_side("user", out, current, out)
+        yield "users"
+        self.on_draw(out, self.density)
+        yield "keep"
+
+    def _draw_alpha(self) -> None:
+        """α ~ Gamma(a₀ + ½ Σ c, rate b₀ + ½ Σ c (r − r̂)²)."""
+        count = float(np.add.reduce(row_weights(self.problem.ratings.by_user)))
+        rate = ALPHA_RATE + 0.5 * self.density.squares
+        self.density.alpha = self.random.gamma(ALPHA_SHAPE + 0.5 * count) / rate
+
+    def _draw_side(self, side: Side, others: Factors, current: Factors, out: Factors) -> None:
+        """The prior of a side given its rows in `current`, then its rows given those of `others`."""
+        ratings, density = self.problem.ratings, self.density
+        user = side == "user"
+        cells = ratings.by_user if user else ratings.by_item
+        rows = stacked(*(current.user_side if user else current.item_side))
+        known = np.diff(cells.indptr) > 0  # a row without ratings says nothing
+        mean, precision = draw_prior(rows[known], self.hyper, self.random, self.backend)
+        prior = RowPrior.of(mean, precision, None, known)
+        if user:
+            density.users = prior
+        else:
+            density.items = prior
+        problem = density.row_problem(side, cells, out.rank, out.dtype)
+        fixed = others.item_side if user else others.user_side
+        into = out.user_side if user else out.item_side
+        try:
+            problem.draw(cells, fixed, into, self.backend, Noise(self.seed, self.step))
+        except SingularSystemError as error:
+            ids = ratings.users if user else ratings.items
+            row = error.row or 0
+            raise SingularSystemError(
+                f"the system of {side} {ids.id_at(row)!r} has no unique solution in {out.dtype}"
+                + ("; pass dtype='float64'" if out.dtype == "float32" else "; lower rank"),
+                side=side,
+                row=row,
+            ) from None
+        self.step += 1

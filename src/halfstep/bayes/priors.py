@@ -1,0 +1,98 @@
+"""The prior of the rows of a side, and how it is drawn given the rows.
+
+    y_u ~ N(m, Λ⁻¹)        y = (w, b), the factors of a row and its bias; D = K + 1 entries
+    m | Λ ~ N(0, (β₀ Λ)⁻¹),   Λ ~ Wishart(W₀, ν₀)
+
+with β₀ = 1, ν₀ = D and W₀ = I, so that nothing is left to tune. Salakhutdinov and Mnih (2008), «Bayesian
+Probabilistic Matrix Factorization using Markov Chain Monte Carlo», eq. 5 to 7 and 14.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from halfstep.backends.base import Array, Backend
+
+__all__ = ["NormalWishart", "RowPrior", "draw_prior"]
+
+
+@dataclass(frozen=True, slots=True)
+class NormalWishart:
+    """β₀, ν₀ − D and the diagonal of W₀⁻¹."""
+
+    strength: float = 1.0
+    freedom: float = 0.0
+    scale: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class RowPrior:
+    """m (D,) and Λ (D, D) of one side, float64.
+
+    `shift` (rows, D) or None is Aᵀ x of every row, and `typical` (D,) the mean of m + Aᵀ x over the rows
+    that have ratings: what is expected of a row that nothing is known of.
+    """
+
+    mean: Array
+    precision: Array
+    shift: Array | None
+    typical: Array
+
+    @classmethod
+    def of(cls, mean: Array, precision: Array, shift: Array | None, known: Array) -> RowPrior:
+        """With the typical row of those that are `known` (a mask)."""
+        typical = mean
+        if shift is not None and known.any():
+            typical = mean + np.add.reduce(shift[known], axis=0) / np.count_nonzero(known)
+        return cls(mean, precision, shift, typical)
+
+    def means(self, rows: Array) -> Array:
+        """m + Aᵀ x of these rows."""
+        if self.shift is None:
+            return np.broadcast_to(self.mean, (len(rows), len(self.mean)))
+        found: Array = self.mean + self.shift[rows]
+        return found
+
+    def linear(self, dtype: str) -> Array:
+        """Λ (m + Aᵀ x): one row for all, or one each."""
+        means = self.mean[None] if self.shift is None else self.mean + self.shift
+        found: Array = np.ascontiguousarray((means @ self.precision).astype(dtype))
+        return found
+
+    @property
+    def log_determinant(self) -> float:
+        """log |Λ|."""
+        return float(2 * np.add.reduce(np.log(np.diag(np.linalg.cholesky(self.precision)))))
+
+
+def draw_prior(
+    rows: Array, hyper: NormalWishart, random: np.random.Generator, backend: Backend
+) -> tuple[Array, Array]:
+    """m and Λ drawn given the rows y (N, D), less their shifts.
+
+    Λ ~ Wishart(W, ν₀ + N),   W⁻¹ = W₀⁻¹ + Σ (y − ȳ)(y − ȳ)ᵀ + β₀ N / (β₀ + N) ȳ ȳᵀ
+    m ~ N(N ȳ / (β₀ + N), ((β₀ + N) Λ)⁻¹)
+    """
+    N, D = rows.shape
+    mean = np.add.reduce(rows, axis=0, dtype=np.float64) / max(N, 1)
+    scatter = backend.gram((rows - mean).astype(rows.dtype)).astype(np.float64)
+    strength = hyper.strength + N
+    inverse = scatter + (hyper.strength * N / strength) * np.outer(mean, mean)
+    inverse[np.diag_indices(D)] += hyper.scale
+    precision = _wishart(inverse, D + hyper.freedom + N, random)
+    L = np.linalg.cholesky(strength * precision)
+    centre = N / strength * mean
+    return centre + np.linalg.solve(L.T, random.standard_normal(D)), precision
+
+
+def _wishart(inverse_scale: Array, freedom: float, random: np.random.Generator) -> Array:
+    """Λ ~ Wishart(W, ν) given W⁻¹, by Bartlett's decomposition: Λ = (C T)(C T)ᵀ with C Cᵀ = W."""
+    D = len(inverse_scale)
+    T = np.tril(random.standard_normal((D, D)), -1)
+    T[np.diag_indices(D)] = np.sqrt(random.chisquare(freedom - np.arange(D)))
+    # W⁻¹ = L Lᵀ, so C = L⁻ᵀ
+    root = np.linalg.solve(np.linalg.cholesky(inverse_scale).T, T)
+    found: Array = root @ root.T
+    return found
