@@ -35,6 +35,7 @@ __all__ = [
     "gradient",
     "gram",
     "isa",
+    "multiply",
     "predict",
     "row_variances",
     "set_num_threads",
@@ -130,8 +131,18 @@ def draw_rows(
     noise: tuple[int, int],
     out: npt.NDArray[_T],
     out_bias: npt.NDArray[_T] | None,
+    mean: tuple[npt.NDArray[_T], npt.NDArray[_T] | None] | None,
 ) -> None:
     """Every row's solution, drawn (see `backends.base.Backend.draw_rows`); `noise` is (seed, step)."""
+
+def multiply(
+    indptr: _I64,
+    indices: _U32,
+    values: _F32,
+    fixed: npt.NDArray[_T],
+    out: npt.NDArray[_T],
+) -> None:
+    """C F (rows × K) for sparse C and F (columns × K)."""
 
 def row_variances(
     indptr: _I64,

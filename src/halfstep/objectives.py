@@ -95,8 +95,11 @@ class RowProblem:
         out: tuple[Array, Array | None],
         backend: Backend,
         noise: Noise,
+        mean: tuple[Array, Array | None] | None = None,
     ) -> None:
         """Draw every row of `cells` from N(A⁻¹ h, A⁻¹), its posterior where P and q are its prior's.
+
+        `mean`, arrays like those of `out`, is given A⁻¹ h.
 
         Raises `SingularSystemError` with the number of the row.
         """
@@ -112,6 +115,7 @@ class RowProblem:
             noise=noise,
             out=out[0],
             out_bias=out[1],
+            mean=mean,
         )
 
 

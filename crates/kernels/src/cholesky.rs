@@ -80,12 +80,24 @@ pub fn solve<S: Simd>(
     workspace: &mut Workspace<S::Elem>,
 ) -> Result<S::Elem, Unsolved> {
     let corner = factor(s, layout, g, corner, workspace)?;
+    mean(s, layout, g, corner, workspace)
+}
+
+/// The solution of a system that is factored, into `workspace.x`, and β.
+#[inline(always)]
+pub fn mean<S: Simd>(
+    s: S,
+    layout: Layout,
+    g: &[S::Elem],
+    corner: Option<Corner<S::Elem>>,
+    workspace: &mut Workspace<S::Elem>,
+) -> Result<S::Elem, Unsolved> {
     let beta = corner.map_or(S::Elem::ZERO, |corner| corner.rho / corner.sigma);
     substitute_back(s, layout, g, beta, workspace)
 }
 
-/// The same, and x and β drawn: N(A⁻¹ h, A⁻¹), A and h the whole of the system. `normals`: independent standard
-/// normal numbers, one for each x and then one for β.
+/// The same drawn from N(A⁻¹ h, A⁻¹), A and h the whole of the system. `normals`: independent standard normal
+/// numbers, one for each x and then one for β. The system is then no more.
 #[inline(always)]
 pub fn draw<S: Simd>(
     s: S,
@@ -95,14 +107,12 @@ pub fn draw<S: Simd>(
     normals: &[S::Elem],
     workspace: &mut Workspace<S::Elem>,
 ) -> Result<S::Elem, Unsolved> {
-    let corner = factor(s, layout, g, corner, workspace)?;
     let Layout { rank, stride, .. } = layout;
     for (i, (&normal, &pivot)) in normals.iter().zip(&workspace.pivots[..rank]).enumerate() {
         g[i * stride + rank] += normal / pivot.sqrt();
     }
-    let beta = corner.map_or(S::Elem::ZERO, |Corner { sigma, rho }| {
-        rho / sigma + normals[rank] / sigma.sqrt()
-    });
+    let beta =
+        corner.map_or(S::Elem::ZERO, |Corner { sigma, rho }| rho / sigma + normals[rank] / sigma.sqrt());
     substitute_back(s, layout, g, beta, workspace)
 }
 

@@ -18,6 +18,7 @@
 //! | `subspace.rs` | every row's system by blocks of unknowns |
 //! | `variance.rs` | fᵀ A⁻¹ f of every row: how sure it is |
 //! | `gram.rs` | Fᵀ diag(s) F |
+//! | `multiply.rs` | C F for sparse C |
 //! | `sgd.rs` | an epoch of stochastic gradient descent |
 //! | `grid.rs` | the order in which it visits the cells |
 //! | `score.rs` | predictions and their squared error |
@@ -49,6 +50,7 @@ mod gradient;
 mod gram;
 mod grid;
 mod ids;
+mod multiply;
 mod nonnegative;
 mod packed;
 mod parallel;
@@ -73,6 +75,7 @@ pub use gradient::gradient;
 pub use gram::gram;
 pub use grid::{Grid, Parts};
 pub use ids::{Factorized, Integer, factorize};
+pub use multiply::multiply;
 pub use nonnegative::solve_rows_nonnegative;
 pub use parallel::Run;
 pub use random::Noise;

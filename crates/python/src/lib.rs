@@ -731,6 +731,7 @@ fn _native(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_function(wrap_pyfunction!(gram, m)?)?;
     m.add_function(wrap_pyfunction!(solve_rows, m)?)?;
     m.add_function(wrap_pyfunction!(draws::draw_rows, m)?)?;
+    m.add_function(wrap_pyfunction!(draws::multiply, m)?)?;
     m.add_class::<Grid>()?;
     m.add_function(wrap_pyfunction!(sgd_epoch, m)?)?;
     m.add_function(wrap_pyfunction!(row_variances, m)?)?;

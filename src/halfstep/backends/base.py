@@ -139,6 +139,9 @@ class Backend(Protocol):
     def gram(self, factors: Array, scale: Array | None = None) -> Array:
         """Fᵀ diag(scale) F, shape (K, K)."""
 
+    def multiply(self, cells: CSR, factors: Array) -> Array:
+        """C F for the sparse C of `cells` (weights play no part) and F (columns × K): rows × K."""
+
     def solve_rows(
         self,
         cells: CSR,
@@ -179,13 +182,15 @@ class Backend(Protocol):
         noise: Noise,
         out: Array,
         out_bias: Array | None,
+        mean: tuple[Array, Array | None] | None = None,
     ) -> None:
         """Draw every row's x ~ N(A⁻¹ h, A⁻¹), A = P + Σ a f fᵀ and h = q + Σ b f as in `solve_rows`.
 
         With A = Lᵀ L, L upper triangular, x = A⁻¹ h + L⁻¹ ε, the bias the last unknown where there
         is one; ε of row u are the normal numbers that `noise` has for u. `prior` is P and `linear`
         is q (one row for all, or one each): of a row with the prior N(m, P⁻¹), q = P m. A row
-        without cells is drawn from its prior.
+        without cells is drawn from its prior. `mean`, arrays like `out` and
+        `out_bias`, is given A⁻¹ h.
 
         Raises `SingularSystemError` naming the row.
         """

@@ -32,6 +32,11 @@ class NativeBackend:
         _native.gram(factors, scale, out)
         return out
 
+    def multiply(self, cells: CSR, factors: Array) -> Array:
+        out = np.empty((cells.n_rows, factors.shape[1]), dtype=factors.dtype)
+        _native.multiply(cells.indptr, cells.indices, cells.values, factors, out)
+        return out
+
     def solve_rows(
         self,
         cells: CSR,
@@ -79,6 +84,7 @@ class NativeBackend:
         noise: Noise,
         out: Array,
         out_bias: Array | None,
+        mean: tuple[Array, Array | None] | None = None,
     ) -> None:
         try:
             _native.draw_rows(
@@ -94,6 +100,7 @@ class NativeBackend:
                 (noise.seed, noise.step),
                 out,
                 out_bias,
+                mean,
             )
         except _native.SingularSystem as error:
             raise SingularSystemError(str(error.args[0]), row=int(error.args[1])) from None

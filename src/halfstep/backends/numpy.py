@@ -34,6 +34,13 @@ class NumpyBackend:
         G: Array = (F.T * s) @ F
         return G.astype(factors.dtype)
 
+    def multiply(self, cells: CSR, factors: Array) -> Array:
+        C = np.zeros((cells.n_rows, len(factors)))
+        rows = np.repeat(np.arange(cells.n_rows), np.diff(cells.indptr))
+        np.add.at(C, (rows, cells.indices), cells.values.astype(np.float64))
+        product: Array = C @ factors.astype(np.float64)
+        return product.astype(factors.dtype)
+
     def solve_rows(
         self,
         cells: CSR,
@@ -83,6 +90,7 @@ class NumpyBackend:
         noise: Noise,
         out: Array,
         out_bias: Array | None,
+        mean: tuple[Array, Array | None] | None = None,
     ) -> None:
         size = len(prior)
         none = np.zeros(size)
@@ -95,8 +103,10 @@ class NumpyBackend:
                 L = np.linalg.cholesky(A, upper=True)
             except np.linalg.LinAlgError:
                 raise SingularSystemError(f"row {u} has no unique solution", row=u) from None
-            x = np.linalg.solve(A, h) + np.linalg.solve(L, normals(noise, u, size))
-            _store(x, u, out, out_bias)
+            x = np.linalg.solve(A, h)
+            if mean is not None:
+                _store(x, u, *mean)
+            _store(x + np.linalg.solve(L, normals(noise, u, size)), u, out, out_bias)
 
     def sgd_grid(self, cells: CSR, users: Parts, items: Parts) -> SGDGrid:
         B = len(users.cuts) - 1

@@ -24,14 +24,20 @@ _ROWS = 1 << 16
 
 
 class MeanProduct:
-    """Adds up products of factors of K columns, keeping R."""
+    """Adds up products of factors of K columns, keeping R.
+
+    `counts`: how many ratings every row of the two sides has. The singular values are those of M with
+    every entry times the root of its row's and of its column's count (1 where there is none), so that
+    least is cut off where predictions are asked.
+    """
 
     def __init__(
-        self, rows: tuple[int, int], rank: int, kept: int, dtype: str, backend: Backend
+        self, counts: tuple[Array, Array], rank: int, kept: int, dtype: str, backend: Backend
     ) -> None:
         self.rank, self.kept, self.backend = rank, kept, backend
+        self.weights = tuple(np.maximum(count, 1).astype(np.float64) for count in counts)
         width = kept + _TOGETHER * rank
-        self.sides = tuple(np.zeros((n, width), dtype=dtype) for n in rows)
+        self.sides = tuple(np.zeros((len(count), width), dtype=dtype) for count in counts)
         self.width = 0
         self.count = 0
 
@@ -58,7 +64,10 @@ class MeanProduct:
         """The product of all columns by its R largest singular values."""
         if self.width <= self.kept:
             return
-        roots = [_root(self._gram(side[:, : self.width])) for side in self.sides]
+        roots = [
+            _root(self._gram(side[:, : self.width], weights))
+            for side, weights in zip(self.sides, self.weights, strict=True)
+        ]
         (R_u, back_u), (R_v, back_v) = roots
         left, values, right = np.linalg.svd(R_u @ R_v.T)
         kept = min(self.kept, len(values))
@@ -71,10 +80,11 @@ class MeanProduct:
                 side[part, :kept] = side[part, : self.width] @ turn
         self.width = kept
 
-    def _gram(self, side: Array) -> Array:
+    def _gram(self, side: Array, weights: Array) -> Array:
         total = np.zeros((side.shape[1],) * 2)
         for first in range(0, len(side), _ROWS):
-            total += self.backend.gram(side[first : first + _ROWS].astype(np.float64))
+            part = slice(first, first + _ROWS)
+            total += self.backend.gram(side[part].astype(np.float64), weights[part])
         return total
 
 

@@ -12,32 +12,34 @@ A sweep is a sweep of ALS with noise: the rows are those of the same kernel. Sal
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 
-from halfstep.backends.base import Backend, Noise
+from halfstep.backends.base import Array, Backend, Noise
 from halfstep.bayes.density import PosteriorDensity, stacked
-from halfstep.bayes.priors import NormalWishart, RowPrior, draw_prior
+from halfstep.bayes.priors import RowPrior, draw_prior, smallest_scatter
 from halfstep.errors import SingularSystemError
-from halfstep.factors import Factors
+from halfstep.factors import Factors, deviation
 from halfstep.objectives import Side, row_weights
 from halfstep.solvers.base import Problem, Sweep
 
 __all__ = ["Gibbs"]
 
-ALPHA_SHAPE, ALPHA_RATE = 1.0, 1.0
-"""Of the Gamma distribution that α has before the ratings are seen."""
+OnDraw = Callable[[Factors, PosteriorDensity, tuple[Array, Array | None]], None]
 
 
 @dataclass(frozen=True, slots=True)
 class Gibbs:
-    """The sampler of one chain; `seed` chooses its random numbers, `on_draw` is told of every draw."""
+    """The sampler of one chain: `seed` chooses its random numbers.
+
+    `on_draw` is told of every draw: the factors, the density with its priors, and the means of the
+    users given all else.
+    """
 
     seed: int
-    on_draw: Callable[[Factors, PosteriorDensity], None] = lambda factors, density: None
-    hyper: NormalWishart = field(default_factory=NormalWishart)
+    on_draw: OnDraw
 
     name: ClassVar[str] = "gibbs"
     descends: ClassVar[bool] = False
@@ -48,11 +50,13 @@ class Gibbs:
         assert isinstance(density, PosteriorDensity)
         density.value(problem.ratings.by_user, problem.ratings.by_item, start, backend)
         numbers, rows = np.random.SeedSequence(self.seed).spawn(2)
+        bias = start.user_bias
         chain = _Chain(
             problem,
             density,
             backend,
-            self.hyper,
+            deviation(problem.ratings.by_user, start.mean),
+            (np.empty_like(start.user_factors), None if bias is None else np.empty_like(bias)),
             self.on_draw,
             np.random.Generator(np.random.Philox(numbers)),
             int(rows.generate_state(1, np.uint64)[0]),
@@ -67,8 +71,9 @@ class _Chain:
     problem: Problem
     density: PosteriorDensity
     backend: Backend
-    hyper: NormalWishart
-    on_draw: Callable[[Factors, PosteriorDensity], None]
+    spread: float
+    means: tuple[Array, Array | None]
+    on_draw: OnDraw
     random: np.random.Generator
     seed: int
     step: int = 0
@@ -79,14 +84,14 @@ class _Chain:
         yield "items"
         self._draw_side("user", out, current, out)
         yield "users"
-        self.on_draw(out, self.density)
+        self.on_draw(out, self.density, self.means)
         yield "keep"
 
     def _draw_alpha(self) -> None:
-        """α ~ Gamma(a₀ + ½ Σ c, rate b₀ + ½ Σ c (r − r̂)²)."""
+        """α ~ Gamma(½ + ½ Σ c, rate ½ s² + ½ Σ c (r − r̂)²)."""
         count = float(np.add.reduce(row_weights(self.problem.ratings.by_user)))
-        rate = ALPHA_RATE + 0.5 * self.density.squares
-        self.density.alpha = self.random.gamma(ALPHA_SHAPE + 0.5 * count) / rate
+        rate = 0.5 * self.spread**2 + 0.5 * self.density.squares
+        self.density.alpha = self.random.gamma(0.5 + 0.5 * count) / rate
 
     def _draw_side(self, side: Side, others: Factors, current: Factors, out: Factors) -> None:
         """The prior of a side given its rows in `current`, then its rows given those of `others`."""
@@ -95,7 +100,8 @@ class _Chain:
         cells = ratings.by_user if user else ratings.by_item
         rows = stacked(*(current.user_side if user else current.item_side))
         known = np.diff(cells.indptr) > 0  # a row without ratings says nothing
-        mean, precision = draw_prior(rows[known], self.hyper, self.random, self.backend)
+        smallest = smallest_scatter(out.rank, density.biases, self.spread)
+        mean, precision = draw_prior(rows[known], smallest, self.random, self.backend)
         prior = RowPrior.of(mean, precision, None, known)
         if user:
             density.users = prior
@@ -105,7 +111,14 @@ class _Chain:
         fixed = others.item_side if user else others.user_side
         into = out.user_side if user else out.item_side
         try:
-            problem.draw(cells, fixed, into, self.backend, Noise(self.seed, self.step))
+            problem.draw(
+                cells,
+                fixed,
+                into,
+                self.backend,
+                Noise(self.seed, self.step),
+                self.means if user else None,
+            )
         except SingularSystemError as error:
             ids = ratings.users if user else ratings.items
             row = error.row or 0

@@ -70,10 +70,12 @@ def fitted(f: Factors, users: Array, items: Array, backend: Backend) -> Array:
 class Posterior:
     """Takes in the draws of a chain, or of several one after the other.
 
-    `known` says which users and items have ratings; every `every`-th draw is kept.
+    `counts` says how many ratings users and items have; every `every`-th draw is kept. To the mean a
+    draw contributes its items and, in place of its users, their mean given these items: the same
+    expectation with less noise (Rao and Blackwell).
     """
 
-    known: tuple[Array, Array]
+    counts: tuple[Array, Array]
     every: int
     random: np.random.Generator
     draws: list[Draw] = field(default_factory=list)
@@ -85,13 +87,17 @@ class Posterior:
     def begin(self, start: Factors, mean_rank: int, backend: Backend) -> None:
         """Make the room that the mean needs."""
         sizes = len(start.user_factors), len(start.item_factors)
-        self._products = MeanProduct(sizes, start.rank, mean_rank, start.dtype, backend)
+        self._products = MeanProduct(self.counts, start.rank, mean_rank, start.dtype, backend)
         self._biases = np.zeros(sizes[0]), np.zeros(sizes[1])
 
-    def add(self, factors: Factors, density: PosteriorDensity) -> None:
-        """One more draw."""
+    def add(
+        self, factors: Factors, density: PosteriorDensity, users: tuple[Array, Array | None]
+    ) -> None:
+        """One more draw, and the means of its users."""
         assert self._products is not None
-        mean, sides, biases = _centred(factors, density.users, density.items, self.known)
+        expected = replace(factors, user_factors=users[0], user_bias=users[1])
+        known = self.counts[0] > 0, self.counts[1] > 0
+        mean, sides, biases = _centred(expected, density.users, density.items, known)
         self._products.add(*sides)
         self._mean += mean
         for total, bias in zip(self._biases, biases, strict=True):

@@ -3,7 +3,10 @@
     y_u ~ N(m, Λ⁻¹)        y = (w, b), the factors of a row and its bias; D = K + 1 entries
     m | Λ ~ N(0, (β₀ Λ)⁻¹),   Λ ~ Wishart(W₀, ν₀)
 
-with β₀ = 1, ν₀ = D and W₀ = I, so that nothing is left to tune. Salakhutdinov and Mnih (2008), «Bayesian
+with β₀ = 1, ν₀ = D and W₀⁻¹ = 0.01 diag(s, …, s, s²), s the standard deviation of the ratings: w·z has
+the unit of a rating and so has b, so that ratings in another unit give the same model. The prior of a
+covariance Λ⁻¹ is thus weak and small: with W₀ = I, directions that the ratings do not need would be kept
+too long, and more so the more there are. Salakhutdinov and Mnih (2008), «Bayesian
 Probabilistic Matrix Factorization using Markov Chain Monte Carlo», eq. 5 to 7 and 14.
 """
 
@@ -15,16 +18,17 @@ import numpy as np
 
 from halfstep.backends.base import Array, Backend
 
-__all__ = ["NormalWishart", "RowPrior", "draw_prior"]
+__all__ = ["RowPrior", "draw_prior", "smallest_scatter"]
 
 
-@dataclass(frozen=True, slots=True)
-class NormalWishart:
-    """β₀, ν₀ − D and the diagonal of W₀⁻¹."""
+_STRENGTH = 1.0
+"""β₀."""
+_SMALL = 0.01
 
-    strength: float = 1.0
-    freedom: float = 0.0
-    scale: float = 1.0
+
+def smallest_scatter(rank: int, biased: bool, spread: float) -> Array:
+    """The diagonal of W₀⁻¹, for ratings of the standard deviation `spread`."""
+    return _SMALL * np.array([spread] * rank + [spread**2] * biased)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,9 +72,9 @@ class RowPrior:
 
 
 def draw_prior(
-    rows: Array, hyper: NormalWishart, random: np.random.Generator, backend: Backend
+    rows: Array, smallest: Array, random: np.random.Generator, backend: Backend
 ) -> tuple[Array, Array]:
-    """m and Λ drawn given the rows y (N, D), less their shifts.
+    """m and Λ drawn given the rows y (N, D), less their shifts; `smallest` is the diagonal of W₀⁻¹.
 
     Λ ~ Wishart(W, ν₀ + N),   W⁻¹ = W₀⁻¹ + Σ (y − ȳ)(y − ȳ)ᵀ + β₀ N / (β₀ + N) ȳ ȳᵀ
     m ~ N(N ȳ / (β₀ + N), ((β₀ + N) Λ)⁻¹)
@@ -78,10 +82,10 @@ def draw_prior(
     N, D = rows.shape
     mean = np.add.reduce(rows, axis=0, dtype=np.float64) / max(N, 1)
     scatter = backend.gram((rows - mean).astype(rows.dtype)).astype(np.float64)
-    strength = hyper.strength + N
-    inverse = scatter + (hyper.strength * N / strength) * np.outer(mean, mean)
-    inverse[np.diag_indices(D)] += hyper.scale
-    precision = _wishart(inverse, D + hyper.freedom + N, random)
+    strength = _STRENGTH + N
+    inverse = scatter + (_STRENGTH * N / strength) * np.outer(mean, mean)
+    inverse[np.diag_indices(D)] += smallest
+    precision = _wishart(inverse, D + N, random)
     L = np.linalg.cholesky(strength * precision)
     centre = N / strength * mean
     return centre + np.linalg.solve(L.T, random.standard_normal(D)), precision

@@ -102,9 +102,9 @@ class Chains:
             plan.chains + 2, np.uint64
         )
         total = plan.chains * plan.samples
-        known = [np.diff(cells.indptr) > 0 for cells in (ratings.by_user, ratings.by_item)]
+        counts = np.diff(ratings.by_user.indptr), np.diff(ratings.by_item.indptr)
         self.posterior = Posterior(
-            (known[0], known[1]),
+            counts,
             max(1, total // min(plan.keep, total)),
             np.random.Generator(np.random.Philox(kept)),
         )
@@ -112,8 +112,8 @@ class Chains:
         self.trace: list[TraceRow] = []
         picked = np.random.Generator(np.random.Philox(pairs))
         self._pairs = (
-            picked.choice(np.flatnonzero(known[0]), _FOLLOWED),
-            picked.choice(np.flatnonzero(known[1]), _FOLLOWED),
+            picked.choice(np.flatnonzero(counts[0]), _FOLLOWED),
+            picked.choice(np.flatnonzero(counts[1]), _FOLLOWED),
         )
         self._followed: list[tuple[float, Array]] = []
         self._objectives: list[float] = []
@@ -131,11 +131,13 @@ class Chains:
         for chain, seed in enumerate(self._seeds):
             drawn = 0
 
-            def on_draw(factors: Factors, density: PosteriorDensity) -> None:
+            def on_draw(
+                factors: Factors, density: PosteriorDensity, users: tuple[Array, Array | None]
+            ) -> None:
                 nonlocal drawn
                 drawn += 1
                 if drawn > plan.burn_in:
-                    self.posterior.add(factors, density)
+                    self.posterior.add(factors, density, users)
                     self._follow(factors, density.alpha)
 
             def on_sweep(row: TraceRow, before: int = chain * sweeps) -> None:

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from halfstep.backends.base import Array, Backend
+from halfstep.backends.base import CSR, Array, Backend
 from halfstep.checks import check_choice, check_integer
 from halfstep.data.ids import require_known
 from halfstep.data.pairs import split_pairs
@@ -141,6 +141,15 @@ class AskedLists:
             only = rows_of_mapping("candidates", candidates, asked, items, True)
         return cls(rows, asked, min(n, len(items)), excluded, only, allowed)
 
+    def part(self, places: Array) -> AskedLists:
+        """The same for some of the users: those at these places."""
+        excluded, only = (
+            None if lists is None else _some(lists, places) for lists in (self.excluded, self.only)
+        )
+        return AskedLists(
+            self.rows[places], self.asked[places], self.n, excluded, only, self.allowed
+        )
+
     def best(self, queries: Array, factors: Factors, backend: Backend) -> tuple[Array, Array]:
         """(index, score) of the items of the highest q·z_i + b_i, for one row q of `queries` a user."""
         return backend.topk(
@@ -152,3 +161,12 @@ class AskedLists:
             candidates=self.only,
             allow=self.allowed,
         )
+
+
+def _some(lists: tuple[Array, Array], places: Array) -> tuple[Array, Array]:
+    """Some of the lists (offsets, items)."""
+    from halfstep.data.ratings import take_rows
+
+    indptr, indices = lists
+    found = take_rows(CSR(indptr, indices, indices), places)
+    return found.indptr, found.indices

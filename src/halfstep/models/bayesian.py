@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal, Self
+from typing import Any, Literal, NoReturn, Self
 
 import numpy as np
 import numpy.typing as npt
 
 from halfstep.backends import get_backend
-from halfstep.backends.base import Array, Backend
+from halfstep.backends.base import CSR, Array, Backend
+from halfstep.bayes.choices import best_by_draws
+from halfstep.bayes.folding import FoldedDraws, folded, merged
 from halfstep.bayes.posterior import Draw
 from halfstep.bayes.predictive import NoiseShape, noise_variance, variance
 from halfstep.bayes.sampling import Chains, Plan, Record
 from halfstep.checks import check_choice, check_flag, check_integer, check_rank
+from halfstep.data.ids import IdMap
 from halfstep.data.pairs import as_ratings
 from halfstep.data.ratings import Ratings
+from halfstep.errors import ParameterError
 from halfstep.factors import Factors
+from halfstep.models.asked import AskedLists
 from halfstep.models.base import FactorModel
+from halfstep.models.explanation import contributions
 from halfstep.models.fitting import held_out_of, listeners_of, warm_start
-from halfstep.objectives import Reg, SquaredError
+from halfstep.models.foldin import FoldedIn
+from halfstep.objectives import Reg, Side, SquaredError
 from halfstep.solvers import ALS, Problem
 from halfstep.training import (
     Callback,
@@ -45,14 +52,15 @@ class BayesianMF(FactorModel):
 
         r_ui ~ N(μ + b_u + b_i + w_u·z_i, 1 / (α c_ui))
         y_u = (w_u, b_u) ~ N(m_U, Λ_U⁻¹),   y_i = (z_i, b_i) ~ N(m_I, Λ_I⁻¹)
-        m | Λ ~ N(0, Λ⁻¹),   Λ ~ Wishart(I, K + 1) for each side,   α ~ Gamma(1, 1)
+        m | Λ ~ N(0, Λ⁻¹),   Λ ~ Wishart(W₀, K + 1) for each side,   α ~ Gamma(½, ½ s²)
 
-    so that the strength of the regularization, separate for users, items and every direction, is
-    learned with the factors, and a rank that is too large does not overfit. All of it is drawn by
-    Gibbs sampling, and predictions are means over the draws. `ExplicitMF` with plain λ is the
-    maximum a posteriori estimate of the same model with fixed m = 0 and Λ = α λ I (probabilistic
-    matrix factorization). Sources: Salakhutdinov and Mnih (2007; 2008, «Bayesian Probabilistic
-    Matrix Factorization using Markov Chain Monte Carlo»).
+    (s the standard deviation of the ratings, W₀ as in `bayes/priors.py`), so that the strength of
+    the regularization, separate for users, items and every direction, is learned with the factors,
+    and a rank that is too large does not overfit. All of it is drawn by Gibbs sampling, and
+    predictions are means over the draws. `ExplicitMF` with plain λ is the maximum a posteriori
+    estimate of the same model with fixed m = 0 and Λ = α λ I (probabilistic matrix factorization).
+    Sources: Salakhutdinov and Mnih (2007; 2008, «Bayesian Probabilistic Matrix Factorization using
+    Markov Chain Monte Carlo»).
 
     Parameters
     ----------
@@ -275,6 +283,76 @@ class BayesianMF(FactorModel):
         return (fitted + std * lower).astype(fitted.dtype), (fitted + std * upper).astype(
             fitted.dtype
         )
+
+    def _thompson(
+        self, lists: AskedLists, seed: int, backend: str | Backend
+    ) -> tuple[Array, Array]:
+        return best_by_draws(self.draws_, lists, seed, self._backend(backend))
+
+    # ------------------------------------------------------------------ single rows
+
+    def _folded(self, side: Side, ids: IdMap, cells: CSR, backend: Backend) -> FoldedDraws:
+        seed = int(
+            np.random.SeedSequence(self._fitted_params["seed"], spawn_key=(1,)).generate_state(1)[0]
+        )
+        return folded(side, ids, cells, self.factors_, self.draws_, seed, backend)
+
+    def with_rows(self, folded: FoldedIn) -> Self:
+        """A model in which these users (items) are added, or replaced where it knew them.
+
+        `folded` is of `fold_in` of this model: its rows are added to the mean and to every kept draw.
+
+        Raises
+        ------
+        NotFittedError
+        ParameterError
+            The rows were folded into another model.
+        """
+        self._check_fitted()
+        if not isinstance(folded, FoldedDraws) or len(folded.draws) != len(self.draws_):
+            raise ParameterError(
+                "folded",
+                folded,
+                "does not hold the draws of this model",
+                "pass what fold_in returns",
+            )
+        fresh = super().with_rows(folded)
+        fresh.draws_ = tuple(
+            merged(draw, self.factors_, folded, number) for number, draw in enumerate(self.draws_)
+        )
+        return fresh
+
+    def _contributions(self, cells: CSR, item: int) -> tuple[float, Array]:
+        """The means of those in every kept draw."""
+        baseline, shares = 0.0, np.zeros(cells.nnz)
+        for draw in self.draws_:
+            f = draw.factors
+            problem = draw.density().row_problem("user", cells, f.rank, "float64")
+            own, parts = contributions(cells, problem, f, item)
+            baseline += own / len(self.draws_)
+            shares += parts / len(self.draws_)
+        return baseline, shares
+
+    def calibrate(self, *args: Any, **kwargs: Any) -> NoReturn:
+        """Not needed: intervals are those of the posterior distribution."""
+        self._refuse("calibrate", "its intervals need none", "ask predict(interval=0.9)")
+
+    def influence(self, *args: Any, **kwargs: Any) -> NoReturn:
+        """Not to be had: factors are no solutions of one row's system."""
+        self._refuse(
+            "influence", "its factors solve no one system", "ask an ExplicitMF, or explain"
+        )
+
+    def certificate(self, *args: Any, **kwargs: Any) -> NoReturn:
+        """Not to be had: nothing is minimized."""
+        self._refuse("certificate", "it minimizes nothing", "ask chain_summary")
+
+    def effective_parameters(self, *args: Any, **kwargs: Any) -> NoReturn:
+        """Not to be had: no one set of factors is fitted."""
+        self._refuse("effective_parameters", "it fits no one set of factors", "ask an ExplicitMF")
+
+    def _refuse(self, what: str, why: str, remedy: str) -> NoReturn:
+        raise ParameterError("model", type(self).__name__, f"has no {what}: {why}", remedy)
 
     def _backend(self, backend: str | Backend) -> Backend:
         return get_backend(backend, dtype=self.factors_.dtype)

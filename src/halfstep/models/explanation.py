@@ -72,9 +72,9 @@ def contributions(
 ) -> tuple[float, Array]:
     """(baseline, one contribution per cell) for one user's cells, in float64.
 
-    `row` is a CSR of a single row and `problem` its row problem (terms, ridge and scale).
+    `row` is a CSR of a single row and `problem` its row problem. What its prior says is in the baseline.
     """
-    if not row.nnz:  # x = 0
+    if not row.nnz and problem.linear is None:  # x = 0
         bias_of = factors.item_bias
         return factors.mean + (0.0 if bias_of is None else float(bias_of[item])), np.empty(0)
     Z = factors.item_factors.astype(np.float64)[np.append(row.indices.astype(np.int64), item)]
@@ -89,6 +89,8 @@ def contributions(
     b = c * (problem.terms.b0 + problem.terms.b1 * v) - a * bias[:-1]
     s = 1.0 if problem.scale is None else float(problem.scale[0])
     A = (f.T * a) @ f + s * np.diag(problem.ridge.astype(np.float64))
+    if problem.prior is not None:
+        A += problem.prior.astype(np.float64)
     own = np.arange(len(A))
     if problem.nonnegative:
         x = solve_nonnegative(A, f.T @ b, factors.rank, 0.0)
@@ -100,4 +102,7 @@ def contributions(
         raise SingularSystemError(
             "the user's system has no unique solution; raise reg", side="user"
         ) from None
-    return factors.mean + float(bias[-1]), b * (f @ direction)
+    baseline = factors.mean + float(bias[-1])
+    if problem.linear is not None:
+        baseline += float(problem.linear[0].astype(np.float64) @ direction)
+    return baseline, b * (f @ direction)

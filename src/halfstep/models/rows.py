@@ -7,9 +7,9 @@ from typing import Any, Literal, Self
 import numpy as np
 
 from halfstep.backends import get_backend
-from halfstep.backends.base import Backend
+from halfstep.backends.base import CSR, Array, Backend
 from halfstep.checks import check_choice
-from halfstep.data.ids import require_known
+from halfstep.data.ids import IdMap, require_known
 from halfstep.data.pairs import as_ratings
 from halfstep.data.ratings import Ratings, take_rows
 from halfstep.errors import ParameterError
@@ -59,14 +59,11 @@ class Rows(Fitted):
         ratings = as_ratings(X, y)
         cells = self._translate(ratings, side, unknown)
         ids = ratings.users if side == "user" else ratings.items
-        return FoldedIn.solve(
-            side,
-            ids,
-            cells,
-            self.factors_,
-            self.objective_,
-            get_backend(backend, dtype=self.factors_.dtype),
-        )
+        return self._folded(side, ids, cells, get_backend(backend, dtype=self.factors_.dtype))
+
+    def _folded(self, side: Side, ids: IdMap, cells: CSR, backend: Backend) -> FoldedIn:
+        """The rows of `cells`, whose columns are row numbers of the model."""
+        return FoldedIn.solve(side, ids, cells, self.factors_, self.objective_, backend)
 
     def with_rows(self, folded: FoldedIn) -> Self:
         """A model in which these users (items) are added, or replaced where it knew them.
@@ -108,8 +105,7 @@ class Rows(Fitted):
             user_row = ratings.users.lookup([user], "user")
             require_known(user_row, [user], "user")
             cells = take_rows(cells, user_row)
-        problem = self.objective_.row_problem("user", cells, f.rank, "float64")
-        baseline, shares = contributions(cells, problem, f, int(item_row[0]))
+        baseline, shares = self._contributions(cells, int(item_row[0]))
         order = np.argsort(-shares, kind="stable")
         return Explanation(
             user=user,
@@ -121,6 +117,12 @@ class Rows(Fitted):
             contributions=shares[order],
             exact=self._exact_users and ratings is None,
         )
+
+    def _contributions(self, cells: CSR, item: int) -> tuple[float, Array]:
+        """(baseline, one share per cell) of a user's score of an item."""
+        f = self.factors_
+        problem = self.objective_.row_problem("user", cells, f.rank, "float64")
+        return contributions(cells, problem, f, item)
 
     def influence(
         self, user: Any = None, *, item: Any = None, ratings: Ratings | None = None

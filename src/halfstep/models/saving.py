@@ -20,16 +20,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from halfstep.backends.base import CSR, Array
-from halfstep.checks import check_choice
 from halfstep.data.ids import IdMap
 from halfstep.errors import ModelFileError, shown
-from halfstep.factors import Factors
 from halfstep.files import read_tensors, write_tensors
 from halfstep.models import calibration
-from halfstep.models.explicit import ExplicitMF, check_reg
-from halfstep.objectives import SquaredError
+from halfstep.models.forms import BayesianForm, ExplicitForm, Form, ModelFile, wrong
 from halfstep.selection.result import Selection
-from halfstep.solvers import solver_from_dict, solver_to_dict
 from halfstep.training import Trace, TraceRow
 
 if TYPE_CHECKING:
@@ -38,7 +34,7 @@ if TYPE_CHECKING:
 __all__ = ["load", "save_model"]
 
 FORMAT = 1
-_CLASSES = {"ExplicitMF": ExplicitMF}
+_FORMS: dict[str, Form] = {"ExplicitMF": ExplicitForm(), "BayesianMF": BayesianForm()}
 _DAMAGE = (  # what reading a document of the wrong form can raise
     ArithmeticError,
     AttributeError,
@@ -76,25 +72,21 @@ def save_model(model: FactorModel, path: str | Path, *, history: bool) -> Path:
     if len(rows) > _MOST_TRACE_ROWS:  # evenly thinned, the last one kept
         picked = np.unique(np.linspace(0, len(rows) - 1, _MOST_TRACE_ROWS).astype(int))
         rows = Trace(rows[i] for i in picked)
-    params = dict(model._fitted_params)
-    params["solver"] = solver_to_dict(params["solver"])
-    objective = model.objective_
-    assert isinstance(objective, SquaredError)
     document = {
         "format": FORMAT,
         "class": type(model).__name__,
-        "params": {name: _plain(value) for name, value in params.items()},
         "mean": f.mean,
         "scale": list(model.scale_),
         "n_iter": model.n_iter_,
         "best_iter": model.best_iter_,
         "stopped": model.stopped_,
-        "reg": [objective.reg.user, objective.reg.item, objective.reg.bias],
-        "reg_scaling": objective.reg_scaling,
         "exact_users": model._exact_users,
         "trace": rows.to_dict(),
         "data": model.data_summary_,
     }
+    own, arrays = _FORMS[type(model).__name__].parts(model)
+    document |= own
+    tensors |= arrays
     if model.selection_ is not None:
         document["selection"] = model.selection_.as_dict()
     if model.calibration_ is not None:
@@ -125,7 +117,7 @@ def load(path: str | Path, *, mmap: bool = False) -> FactorModel:
         document = json.loads(metadata["halfstep"])
         version, kind = document["format"], document["class"]
     except (KeyError, TypeError, ValueError, RecursionError):
-        raise _wrong(path, "is a safetensors file, but not a halfstep model") from None
+        raise wrong(path, "is a safetensors file, but not a halfstep model") from None
     if version != FORMAT:
         raise ModelFileError(
             "path",
@@ -133,77 +125,37 @@ def load(path: str | Path, *, mmap: bool = False) -> FactorModel:
             f"has format {shown(version)}, and this halfstep reads format {FORMAT}",
             "update halfstep, or save the model again with this version",
         )
-    model_class = _CLASSES.get(kind) if isinstance(kind, str) else None
-    if model_class is None:
-        raise _wrong(path, f"holds a model of the unknown class {shown(kind)}")
+    form = _FORMS.get(kind) if isinstance(kind, str) else None
+    if form is None:
+        raise wrong(path, f"holds a model of the unknown class {shown(kind)}")
     try:
-        return _restore(model_class, document, arrays, path, check_values=not mmap)
+        return _restore(form, document, arrays, path, check_values=not mmap)
     except ModelFileError:
         raise
     except _DAMAGE as error:
-        raise _wrong(path, f"is damaged ({type(error).__name__}: {error})") from None
+        raise wrong(path, f"is damaged ({type(error).__name__}: {error})") from None
 
 
 def _restore(
-    model_class: type[ExplicitMF],
+    form: Form,
     document: dict[str, Any],
     arrays: dict[str, Array],
     path: str | Path,
     check_values: bool,
 ) -> FactorModel:
-    params = dict(document["params"])
-    params["solver"] = solver_from_dict(params["solver"])
-    if isinstance(params.get("reg"), list):
-        params["reg"] = tuple(params["reg"])
-    model = model_class(**params)
-    given = model._check()
-    # a file that does not say what they are was written before they could be chosen
-    reg = given.reg
-    if "reg" in document or reg is None:
-        reg = check_reg(document["reg"])
-    scaling = document.get("reg_scaling", given.reg_scaling)
-    check_choice("reg_scaling", scaling, ("count", "none"))
-    user_ids = _ids_from_arrays("user_ids", arrays, path)
-    item_ids = _ids_from_arrays("item_ids", arrays, path)
-    m, n, K = len(user_ids), len(item_ids), params["rank"]
-    if isinstance(K, str):
-        K = max(arrays["user_factors"].shape[1], 1)
-    expected: dict[str, tuple[int, ...]] = {"user_factors": (m, K), "item_factors": (n, K)}
-    if params["biases"]:
-        expected |= {"user_bias": (m,), "item_bias": (n,)}
-    for name, shape in expected.items():
-        array = arrays[name]
-        if array.shape != shape or array.dtype != np.dtype(params["dtype"]):
-            raise _wrong(
-                path,
-                f"has {name} of shape {array.shape} and {array.dtype.name}, "
-                f"expected {shape} and {params['dtype']}",
-            )
-        if check_values and not np.isfinite(array).all():
-            raise _wrong(path, f"has values in {name} that are not finite")
-        signed = not params["nonnegative"] or name.endswith("_bias")
-        if check_values and not signed and array.min(initial=0.0) < 0:
-            raise _wrong(path, f"has values in {name} below 0, and is a non-negative model")
     mean = float(document["mean"])
     low, high = (float(v) for v in document["scale"])
     if not all(math.isfinite(v) for v in (mean, low, high)) or low > high:
-        raise _wrong(path, "has a mean or scale that makes no sense")
+        raise wrong(path, "has a mean or scale that makes no sense")
+    file = ModelFile(path, document, arrays, check_values)
+    ids = _ids_from_arrays("user_ids", arrays, path), _ids_from_arrays("item_ids", arrays, path)
+    model = form.restored(file, mean, *ids)
     model._fitted_params = model.get_params()
-    model.factors_ = Factors(
-        arrays["user_factors"],
-        arrays["item_factors"],
-        arrays["user_bias"] if params["biases"] else None,
-        arrays["item_bias"] if params["biases"] else None,
-        mean,
-        user_ids,
-        item_ids,
-    )
-    model.history_ = _history(arrays, m, n, path, check_values)
+    model.history_ = _history(arrays, len(ids[0]), len(ids[1]), path, check_values)
     model.trace_ = _trace(document["trace"])
     model.n_iter_, model.best_iter_ = int(document["n_iter"]), int(document["best_iter"])
     model.stopped_ = str(document["stopped"])
     model.scale_ = (low, high)
-    model.objective_ = SquaredError(mean, reg, scaling, params["biases"], params["nonnegative"])
     model.data_summary_ = dict(document["data"])
     model.selection_ = None
     if "selection" in document:
@@ -212,15 +164,7 @@ def _restore(
     if "calibration" in document:
         model.calibration_ = calibration.from_arrays(arrays, document["calibration"])
     model.n_features_in_ = 2
-    model._exact_users = _exact_users(model, document)
     return model
-
-
-def _exact_users(model: ExplicitMF, document: dict[str, Any]) -> bool:
-    """What the file says; one that says nothing, what the solver says of itself."""
-    if "exact_users" in document:
-        return bool(document["exact_users"])
-    return model._solver(model.rank_, complete=False).ends_with_users
 
 
 def _history(
@@ -245,18 +189,18 @@ def _history(
         or (np.diff(indptr) < 0).any()
         or any(getattr(cells, name).shape != (indptr[-1],) for name in expected if name != "indptr")
     ):
-        raise _wrong(path, "has a history that does not fit its users")
+        raise wrong(path, "has a history that does not fit its users")
     if check_values and len(cells.indices):
         inside_row = np.ones(len(cells.indices), dtype=bool)
         inside_row[indptr[:-1][np.diff(indptr) > 0]] = False
         steps = np.diff(cells.indices.astype(np.int64), prepend=-1)
         if int(cells.indices.max()) >= n or (steps[inside_row] <= 0).any():
-            raise _wrong(path, "has a history with items out of range or out of order")
+            raise wrong(path, "has a history with items out of range or out of order")
         weights = cells.weights
         if not np.isfinite(cells.values).all() or (
             weights is not None and not (np.isfinite(weights) & (weights > 0)).all()
         ):
-            raise _wrong(path, "has ratings or weights in its history that make no sense")
+            raise wrong(path, "has ratings or weights in its history that make no sense")
     return cells
 
 
@@ -292,7 +236,7 @@ def _ids_from_arrays(name: str, arrays: dict[str, Array], path: str | Path) -> I
     if name in arrays:
         values = arrays[name]
         if values.dtype != np.int64 or values.ndim != 1:
-            raise _wrong(path, f"has {name} that are not 64-bit integers")
+            raise wrong(path, f"has {name} that are not 64-bit integers")
     else:
         text, offsets = arrays[f"{name}.bytes"].tobytes(), arrays[f"{name}.offsets"]
         if (
@@ -301,14 +245,14 @@ def _ids_from_arrays(name: str, arrays: dict[str, Array], path: str | Path) -> I
             or offsets[-1] != len(text)
             or (np.diff(offsets) < 0).any()
         ):
-            raise _wrong(path, f"has {name} whose offsets do not fit")
+            raise wrong(path, f"has {name} whose offsets do not fit")
         bounds = offsets.tolist()
         listed = [text[a:b].decode("utf-8") for a, b in pairwise(bounds)]
         values = np.array(listed, dtype=np.dtypes.StringDType())
         if any(a >= b for a, b in pairwise(listed)):
-            raise _wrong(path, f"has {name} that are not sorted")
+            raise wrong(path, f"has {name} that are not sorted")
     if values.dtype.kind == "i" and not (values[1:] > values[:-1]).all():
-        raise _wrong(path, f"has {name} that are not sorted")
+        raise wrong(path, f"has {name} that are not sorted")
     return IdMap(values)
 
 
@@ -318,7 +262,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, (tuple, list, np.ndarray)):
         return [_plain(v) for v in value]
     return value
-
-
-def _wrong(path: str | Path, rule: str) -> ModelFileError:
-    return ModelFileError("path", str(path), rule, "save the model again or restore a copy")

@@ -1,0 +1,120 @@
+"""The kept draws of a Bayesian model as the arrays of its file, and back.
+
+`draws.user_factors` (S, m + 1, K), `draws.item_factors`, `draws.user_bias` (S, m + 1),
+`draws.item_bias`: the last row of each is a row that nothing is known of. `draws.alpha` (S),
+`draws.prior_mean` (float64): μ; `draws.user_mean` (S, D), `draws.user_precision` (S, D, D),
+`draws.user_typical` (S, D) and the same of the items: the priors. `noise.quantiles`;
+`record.sigma`, `record.objective` (chains, samples), `record.predictions` (chains, samples, pairs),
+`record.users`, `record.items`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from halfstep.backends.base import Array
+from halfstep.bayes.posterior import Draw
+from halfstep.bayes.predictive import NoiseShape
+from halfstep.bayes.priors import RowPrior
+from halfstep.bayes.sampling import Record
+from halfstep.factors import Factors
+from halfstep.models.forms import ModelFile, wrong
+
+if TYPE_CHECKING:
+    from halfstep.models.bayesian import BayesianMF
+
+__all__ = ["restore", "to_arrays"]
+
+
+def to_arrays(model: BayesianMF) -> dict[str, Array]:
+    """All of them, by name."""
+    draws, record = model.draws_, model.record_
+    first = draws[0].factors
+    arrays = {
+        "draws.user_factors": np.stack([draw.factors.user_factors for draw in draws]),
+        "draws.item_factors": np.stack([draw.factors.item_factors for draw in draws]),
+        "draws.alpha": np.array([draw.alpha for draw in draws]),
+        "draws.center": np.array([first.mean]),
+        "noise.quantiles": model.noise_shape_.quantiles,
+        "record.sigma": record.sigma,
+        "record.objective": record.objective,
+        "record.predictions": record.predictions,
+        "record.users": record.users,
+        "record.items": record.items,
+    }
+    for side in ("user", "item"):
+        biases = [getattr(draw.factors, f"{side}_bias") for draw in draws]
+        if biases[0] is not None:
+            arrays[f"draws.{side}_bias"] = np.stack(biases)
+        priors = [draw.users if side == "user" else draw.items for draw in draws]
+        for name in ("mean", "precision", "typical"):
+            arrays[f"draws.{side}_{name}"] = np.stack([getattr(prior, name) for prior in priors])
+    return arrays
+
+
+def restore(model: BayesianMF, file: ModelFile) -> None:
+    """The draws and all else that is the Bayesian model's own.
+
+    Raises `ModelFileError`.
+    """
+    f = model.factors_
+    m, n = len(f.user_ids), len(f.item_ids)
+    K, dtype, biased = int(model.rank), str(model.dtype), bool(model.biases)
+    D, S = K + biased, len(file.arrays["draws.alpha"])
+    if S < 1:
+        raise wrong(file.path, "has no draws")
+    users = file.array("draws.user_factors", (S, m + 1, K), dtype)
+    items = file.array("draws.item_factors", (S, n + 1, K), dtype)
+    biases = None
+    if biased:
+        biases = (
+            file.array("draws.user_bias", (S, m + 1), dtype),
+            file.array("draws.item_bias", (S, n + 1), dtype),
+        )
+    alpha = file.array("draws.alpha", (S,), "float64", least=np.finfo(np.float64).tiny)
+    mean = float(file.array("draws.center", (1,), "float64")[0])
+    priors = {
+        (side, name): file.array(f"draws.{side}_{name}", shape, "float64")
+        for side in ("user", "item")
+        for name, shape in (("mean", (S, D)), ("precision", (S, D, D)), ("typical", (S, D)))
+    }
+
+    def prior(side: str, s: int) -> RowPrior:
+        mean, precision, typical = (
+            priors[side, name][s] for name in ("mean", "precision", "typical")
+        )
+        return RowPrior(mean, precision, None, typical)
+
+    model.draws_ = tuple(
+        Draw(
+            Factors(
+                users[s],
+                items[s],
+                None if biases is None else biases[0][s],
+                None if biases is None else biases[1][s],
+                mean,
+                f.user_ids,
+                f.item_ids,
+            ),
+            prior("user", s),
+            prior("item", s),
+            float(alpha[s]),
+        )
+        for s in range(S)
+    )
+    quantiles = file.array("noise.quantiles", file.arrays["noise.quantiles"].shape, "float64")
+    if quantiles.ndim != 1 or not len(quantiles) or (np.diff(quantiles) < 0).any():
+        raise wrong(file.path, "has quantiles of the noise that do not ascend")
+    model.noise_shape_ = NoiseShape(quantiles)
+    chains, samples = file.arrays["record.sigma"].shape
+    pairs = len(file.arrays["record.users"])
+    model.record_ = Record(
+        file.array("record.sigma", (chains, samples), "float64"),
+        file.array("record.objective", (chains, samples), "float64"),
+        file.array("record.predictions", (chains, samples, pairs), "float64"),
+        file.array("record.users", (pairs,), "int64", least=0),
+        file.array("record.items", (pairs,), "int64", least=0),
+    )
+    model.objective_ = model.draws_[-1].density()
