@@ -45,6 +45,7 @@ if TYPE_CHECKING:
         split_users,
     )
     from halfstep.factors import Factors
+    from halfstep.features import Features
     from halfstep.models import ExplicitMF
     from halfstep.models.saving import load
     from halfstep.selection.result import Selection
@@ -62,6 +63,7 @@ _HOME = {
     "EASE": "baselines",
     "ExplicitMF": "models",
     "Factors": "factors",
+    "Features": "features",
     "GD": "solvers",
     "GlobalMean": "baselines",
     "HalfstepError": "errors",
@@ -113,6 +115,7 @@ __all__ = [
     "Cholesky",
     "ExplicitMF",
     "Factors",
+    "Features",
     "GlobalMean",
     "HalfstepError",
     "ItemKNN",
