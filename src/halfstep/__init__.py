@@ -45,7 +45,7 @@ if TYPE_CHECKING:
         split_users,
     )
     from halfstep.factors import Factors
-    from halfstep.features import Features
+    from halfstep.features import Features, read_features
     from halfstep.models import ExplicitMF
     from halfstep.models.saving import load
     from halfstep.selection.result import Selection
@@ -87,6 +87,7 @@ _HOME = {
     "kfold_cold": "evaluation",
     "kfold_users": "evaluation",
     "load": "models.saving",
+    "read_features": "features",
     "read_ratings": "data.read",
     "read_titles": "data.titles",
     "select": "selection.select",
@@ -137,6 +138,7 @@ __all__ = [
     "kfold_cold",
     "kfold_users",
     "load",
+    "read_features",
     "read_ratings",
     "read_titles",
     "rolling_origin",

@@ -27,6 +27,7 @@ __all__ = [
     "choose_id",
     "describe",
     "encode_masked",
+    "is_id_name",
     "known_role",
 ]
 
@@ -194,8 +195,10 @@ def choose_id(
     `given` by name or position; else a column with a usual name of a user or an item (of `side`, where
     it is known), or `id`; without a header the first column.
     """
-    if names is not None and _are_positions(names):
+    if names and _are_positions(names):
         names = None
+    if not count:
+        raise ReadError("table", table, "has no columns", "pass one of ids and one of features")
     if given is not None:
         if isinstance(given, bool):
             raise ReadError(
@@ -208,7 +211,7 @@ def choose_id(
     found = {role: _by_known_name(role, names, set(), "id") for role in roles}
     known = [position for position in found.values() if position is not None]
     if not known:
-        known = [k for k, name in enumerate(names) if _plain(name) == "id"]
+        known = [k for k, name in enumerate(names) if is_id_name(name)]
     if len(known) == 1:
         return known[0]
     if known:
@@ -216,6 +219,11 @@ def choose_id(
     else:
         rule = f"no column of {table} is known to name its rows: {_listed(names, count)}"
     raise ReadError("id", None, rule, "pass id= with the name or position of that column")
+
+
+def is_id_name(name: str) -> bool:
+    """Whether a column of this name usually holds the ids of users or of items."""
+    return known_role(name) in ("user", "item") or _plain(name) == "id"
 
 
 def _are_positions(names: Sequence[str]) -> bool:

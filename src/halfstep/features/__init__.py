@@ -10,5 +10,14 @@ table (DataFrame, file, dict)   tables.py, read.py
 from halfstep.features.blocks import Group, hstack, implicit_features
 from halfstep.features.encoding import Encoding
 from halfstep.features.features import Features, as_features
+from halfstep.features.read import read_features
 
-__all__ = ["Encoding", "Features", "Group", "as_features", "hstack", "implicit_features"]
+__all__ = [
+    "Encoding",
+    "Features",
+    "Group",
+    "as_features",
+    "hstack",
+    "implicit_features",
+    "read_features",
+]

@@ -177,7 +177,12 @@ def lists_of(name: str, rows: list[Any]) -> Lists:
     flat = np.fromiter(chained, dtype=object, count=int(counts.sum()))
     if any(type(value) is bool for value in flat):
         flat = np.array([str(v) if type(v) is bool else v for v in flat], dtype=object)
-    encoded = encode(flat, name)
+    try:
+        encoded = encode(flat, name)
+    except DataError as error:
+        raise DataError(
+            name, error.value, "is in a list, and lists hold text, or integers", "convert them"
+        ) from None
     there = encoded.codes != MISSING
     row = np.repeat(np.arange(len(rows)), counts)[there]
     n = max(len(encoded.ids), 1)
@@ -195,6 +200,8 @@ def column_of(name: str, values: Any) -> Column:
 
     Raises `DataError` where it holds no numbers, text or lists, or several of them.
     """
+    if isinstance(values, (str, bytes)) or not hasattr(values, "__len__"):
+        raise DataError(name, values, "must be a column", "pass one value a row")
     mask: Array | None = None
     if isinstance(values, np.ma.MaskedArray):
         mask, values = np.ma.getmaskarray(values), values.data

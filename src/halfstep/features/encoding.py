@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +19,7 @@ from halfstep.features.encoders import (
     learn,
     natural_kind,
 )
-from halfstep.features.tables import Table, is_table, read_table
+from halfstep.features.tables import Request, Table, is_table, read_table
 
 if TYPE_CHECKING:
     from halfstep.features.features import Features
@@ -77,23 +77,19 @@ class Encoding:
         kinds: Mapping[str, str] | None = None,
     ) -> Encoding:
         """Learn how the columns of a table are encoded; arguments as in `Features.from_table`."""
-        return cls.of(read_table(table, id), kinds)
+        return cls.of(read_table(table, Request(id, wanted=not_skipped(kinds))), kinds)
 
     @classmethod
     def of(cls, table: Table, kinds: Mapping[str, str] | None = None) -> Encoding:
-        """Learn it of a table whose columns have been read."""
+        """Learn it of a table whose columns have been read, those of kind "skip" or not."""
         wanted = _checked_kinds(kinds, table)
         encoders: list[Encoder | Matrix] = []
-        dropped: dict[str, str] = {}
+        dropped = dict.fromkeys(table.unread, "skipped")
         for name, column in table.columns.items():
-            kind = wanted.get(name)
-            if kind is None:
-                kind = natural_kind(column)
-                if kind == "skip":
-                    dropped[name] = "nearly every row has a value of its own"
-            elif kind == "skip":
-                dropped[name] = "skipped"
+            kind = wanted.get(name) or natural_kind(column)
             if kind == "skip":
+                own = "nearly every row has a value of its own"
+                dropped[name] = "skipped" if name in wanted else own
                 continue
             learned = learn(column, kind)
             if isinstance(learned, str):
@@ -187,9 +183,12 @@ class Encoding:
                     "pass a matrix of that width",
                 )
             return Features(found.ids, found.cells, self)
-        if id is None and self.id in _names_of(value):
-            id = self.id
-        return self.encode_table(read_table(value, id))
+        return self.encode_table(read_table(value, self.request(id)))
+
+    def request(self, id: str | int | None = None, side: str | None = None) -> Request:
+        """What a table is asked for: the columns that this was learned from."""
+        names = {encoder.name for encoder in self.encoders}
+        return Request(id, side, names.__contains__, self.id)
 
     def encode_table(self, table: Table) -> Features:
         """`encode` of a table whose columns have been read."""
@@ -246,16 +245,22 @@ class Encoding:
         return cls(encoders, id, dict(dropped))
 
 
-def _checked_kinds(kinds: Mapping[str, str] | None, table: Table) -> Mapping[str, str]:
-    if kinds is None:
-        return {}
-    if not isinstance(kinds, Mapping):
+def not_skipped(kinds: Mapping[str, str] | None) -> Callable[[str], bool]:
+    """Whether a column is to be read; one that is skipped may hold what it likes."""
+    if kinds is not None and not isinstance(kinds, Mapping):
         raise ParameterError(
             "kinds", kinds, "must say the kind by column", 'try kinds={"zip": "categorical"}'
         )
+    skipped = {name for name, kind in (kinds or {}).items() if kind == "skip"}
+    return lambda name: name not in skipped
+
+
+def _checked_kinds(kinds: Mapping[str, str] | None, table: Table) -> Mapping[str, str]:
+    if kinds is None:
+        return {}
     for name, kind in kinds.items():
-        if name not in table.columns:
-            told = ", ".join(map(repr, list(table.columns)[:30]))
+        if name not in table.columns and name not in table.unread:
+            told = ", ".join(map(repr, [*table.columns, *table.unread][:30]))
             raise ParameterError(
                 "kinds", name, "is not a column of features of this table", f"choose from {told}"
             )
@@ -268,7 +273,7 @@ def _checked_kinds(kinds: Mapping[str, str] | None, table: Table) -> Mapping[str
 
 def _column(table: Table, name: str) -> Column:
     if name not in table.columns:
-        told = ", ".join(map(repr, list(table.columns)[:30]))
+        told = ", ".join(map(repr, [table.id, *table.columns, *table.unread][:30]))
         raise DataError(
             "features",
             name,
@@ -276,9 +281,3 @@ def _column(table: Table, name: str) -> Column:
             "pass a table with the same columns",
         )
     return table.columns[name]
-
-
-def _names_of(value: Any) -> list[str]:
-    names = list(value) if isinstance(value, Mapping) else list(getattr(value, "columns", ()))
-    index = getattr(getattr(value, "index", None), "name", None)
-    return [str(name) for name in ([*names, index] if index is not None else names)]

@@ -14,8 +14,8 @@ from halfstep.data.ratings import take_rows
 from halfstep.errors import DataError
 from halfstep.features.blocks import Group
 from halfstep.features.encoders import Matrix
-from halfstep.features.encoding import Encoding
-from halfstep.features.tables import is_table, read_table, rows_in_order
+from halfstep.features.encoding import Encoding, not_skipped
+from halfstep.features.tables import Request, is_table, read_table, rows_in_order
 
 __all__ = ["Features", "as_features"]
 
@@ -86,7 +86,7 @@ class Features:
         ParameterError
             A kind that there is not.
         """
-        found = read_table(table, id)
+        found = read_table(table, Request(id, wanted=not_skipped(kinds)))
         return Encoding.of(found, kinds).encode_table(found)
 
     @classmethod
@@ -242,7 +242,7 @@ def as_features(
         if not is_table(matrix):
             return Features.from_arrays(ids, matrix)
     elif is_table(value):
-        table = read_table(value, None, side)
+        table = read_table(value, Request(side=side))
         return Encoding.of(table).encode_table(table)
     raise DataError(
         name,

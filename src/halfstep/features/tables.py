@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -19,18 +19,47 @@ if TYPE_CHECKING:
 
     from halfstep.data.fetch import Relation
 
-__all__ = ["Table", "is_table", "read_relation", "read_table", "rows_in_order"]
+__all__ = ["Request", "Table", "is_table", "read_relation", "read_table", "rows_in_order"]
 
 Array = npt.NDArray[Any]
 
 
 @dataclass(frozen=True, slots=True)
+class Request:
+    """What is asked of a table.
+
+    The column of ids (None: `usual` where there is one of that name, else it is found), whose ids they
+    are, where that is known, and which of the other columns (None: all).
+    """
+
+    id: str | int | None = None
+    side: str | None = None
+    wanted: Callable[[str], bool] | None = None
+    usual: str | None = None
+
+    def find(self, names: Sequence[str] | None, count: int, table: str) -> tuple[int, list[int]]:
+        """The positions of the ids and of the wanted columns."""
+        given = self.id
+        if given is None and names is not None and self.usual in names:
+            given = self.usual
+        position = choose_id(names, count, given, table, self.side)
+        others = [k for k in range(count) if k != position]
+        if names is not None and self.wanted is not None:
+            others = [k for k in others if self.wanted(names[k])]
+        return position, others
+
+
+@dataclass(frozen=True, slots=True)
 class Table:
-    """The columns of a table, by name, its rows in the order of their ids; `id` names the id column."""
+    """The columns of a table, by name, its rows in the order of their ids.
+
+    `id` names the column of ids; `unread` are the columns that nobody wanted.
+    """
 
     ids: IdMap
     columns: Mapping[str, Column]
-    id: str | None
+    id: str
+    unread: tuple[str, ...]
 
 
 def is_table(value: Any) -> bool:
@@ -42,16 +71,10 @@ def is_table(value: Any) -> bool:
     )
 
 
-def read_table(value: Any, id: str | int | None = None, side: str | None = None) -> Table:
+def read_table(value: Any, request: Request) -> Table:
     """The columns of a DataFrame, an Arrow object or a dict of columns.
 
-    Parameters
-    ----------
-    id : name or position of the column of ids, optional
-        Default: found by its usual names (`data.columns.choose_id`); the index of a pandas DataFrame
-        counts as a column where it has a name.
-    side : {"user", "item"}, optional
-        Whose ids are looked for.
+    The named index of a pandas DataFrame counts as a column.
 
     Raises
     ------
@@ -61,7 +84,7 @@ def read_table(value: Any, id: str | int | None = None, side: str | None = None)
         An id that stands in two rows.
     """
     if isinstance(value, Mapping):
-        return _from_dict(value, id, side)
+        return _from_dict(value, request)
     import narwhals as nw
 
     from halfstep.data.tables import collected
@@ -74,7 +97,7 @@ def read_table(value: Any, id: str | int | None = None, side: str | None = None)
     ):
         frame = collected(frame, description)
     if isinstance(frame, nw.DataFrame):
-        return _from_frame(frame, description, id, side)
+        return _from_frame(frame, description, request)
     if not hasattr(native, "__arrow_c_stream__"):
         raise DataError(
             "table",
@@ -82,26 +105,19 @@ def read_table(value: Any, id: str | int | None = None, side: str | None = None)
             "is not a DataFrame, an Arrow table or a dict of columns",
             "use Features.from_scipy or Features.from_arrays for a matrix",
         )
-    return _from_arrow(native, description, id, side)
+    return _from_arrow(native, description, request)
 
 
-def _from_dict(value: Mapping[Any, Any], id: str | int | None, side: str | None) -> Table:
+def _from_dict(value: Mapping[Any, Any], request: Request) -> Table:
     names = [str(name) for name in value]
-    position = choose_id(names, len(names), id, "the dict", side)
+    position, others = request.find(names, len(names), "the dict")
     given = list(value.values())
     ids = given[position]
     encoded = encode_masked(ids, "id") if isinstance(ids, np.ndarray) else encode(ids, "id")
-    columns = [
-        column_of(name, column)
-        for k, (name, column) in enumerate(zip(names, given, strict=True))
-        if k != position
-    ]
-    return _table(encoded, columns, names[position])
+    return _table(encoded, [column_of(names[k], given[k]) for k in others], names, position)
 
 
-def _from_frame(
-    frame: nw.DataFrame[Any], description: str, id: str | int | None, side: str | None
-) -> Table:
+def _from_frame(frame: nw.DataFrame[Any], description: str, request: Request) -> Table:
     import narwhals as nw
 
     from halfstep.data.tables import ids_of
@@ -111,9 +127,9 @@ def _from_frame(
     if frame.implementation.is_pandas_like() and getattr(index, "name", None) is not None:
         frame = nw.from_native(native.reset_index(), eager_only=True)
     names = [str(name) for name in frame.columns]
-    position = choose_id(names, len(names), id, f"the {description}", side)
-    columns = [_of_series(name, frame[:, k]) for k, name in enumerate(names) if k != position]
-    return _table(ids_of(frame[:, position], "id"), columns, names[position])
+    position, others = request.find(names, len(names), f"the {description}")
+    columns = [_of_series(names[k], frame[:, k]) for k in others]
+    return _table(ids_of(frame[:, position], "id"), columns, names, position)
 
 
 def _of_series(name: str, series: nw.Series[Any]) -> Column:
@@ -151,7 +167,7 @@ def _wrong_type(name: str, type_: object) -> DataError:
     )
 
 
-def _from_arrow(table: Any, description: str, id: str | int | None, side: str | None) -> Table:
+def _from_arrow(table: Any, description: str, request: Request) -> Table:
     import duckdb
 
     from halfstep.data.duck import connected
@@ -164,7 +180,7 @@ def _from_arrow(table: Any, description: str, id: str | int | None, side: str | 
             connection.register("arrow_stream", stream)
             # A stream need not come twice
             connection.execute("CREATE TEMP TABLE kept AS SELECT * FROM arrow_stream")
-            return read_relation(declared(connection, "kept", f"the {description}"), id, side)
+            return read_relation(declared(connection, "kept", f"the {description}"), request)
         except duckdb.Error as error:
             first = str(error).partition(": ")[2].split("\n")[0]
             raise DataError(
@@ -172,7 +188,7 @@ def _from_arrow(table: Any, description: str, id: str | int | None, side: str | 
             ) from None
 
 
-def _table(ids: Encoded, columns: list[Column], id: str | None) -> Table:
+def _table(ids: Encoded, columns: list[Column], listed: Sequence[str], position: int) -> Table:
     """A table of columns whose lengths, ids and names are checked here."""
     count = len(ids.codes)
     for column in columns:
@@ -189,7 +205,9 @@ def _table(ids: Encoded, columns: list[Column], id: str | None) -> Table:
         repeated = next(name for name in names if names.count(name) > 1)
         raise DataError("table", repeated, "is the name of several columns", "rename them")
     order = rows_in_order(ids)
-    return Table(ids.ids, {column.name: column.take(order) for column in columns}, id)
+    unread = tuple(name for k, name in enumerate(listed) if k != position and name not in names)
+    taken = {column.name: column.take(order) for column in columns}
+    return Table(ids.ids, taken, listed[position], unread)
 
 
 def _length(column: Column) -> int:
@@ -227,14 +245,13 @@ _NOTHING = ("", "na", "n/a", "nan", "null", "none", "?", "-", "\\n")
 """What stands for a missing number in a file of text."""
 
 
-def read_relation(table: Relation, id: str | int | None = None, side: str | None = None) -> Table:
+def read_relation(table: Relation, request: Request) -> Table:
     """The columns of something that DuckDB can select from; as `read_table`."""
     count = len(table.columns)
     names = [f"column {k}" for k in range(count)] if table.names is None else list(table.names)
-    position = choose_id(table.names, count, id, table.description, side)
+    position, others = request.find(table.names, count, table.description)
     ids = _ids_of_relation(table, position)
-    columns = [_of_relation(table, k, names[k]) for k in range(count) if k != position]
-    return _table(ids, columns, names[position])
+    return _table(ids, [_of_relation(table, k, names[k]) for k in others], names, position)
 
 
 def _ids_of_relation(table: Relation, position: int) -> Encoded:
