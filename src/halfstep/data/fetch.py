@@ -30,7 +30,7 @@ from halfstep.data.ids import MISSING, TEXT, Encoded, IdMap
 from halfstep.data.report import Source
 from halfstep.errors import DataError
 
-__all__ = ["Column", "Relation", "canonical", "fetch", "not_canonical", "number"]
+__all__ = ["ISO", "Column", "Relation", "canonical", "fetch", "not_canonical", "number"]
 
 Array = npt.NDArray[Any]
 
@@ -44,7 +44,7 @@ _TEXTS = ("VARCHAR", "ENUM", "UUID")
 _TIMES = ("DATE", "TIMESTAMP")
 
 _FLOAT_EXACT = 2.0**53
-_ISO = r"^\s*\d{4}-\d{1,2}-\d{1,2}([ T].*)?$"
+ISO = r"^\s*\d{4}-\d{1,2}-\d{1,2}([ T].*)?$"
 
 
 @dataclass(frozen=True, slots=True)
@@ -383,7 +383,7 @@ def _times(table: Relation, column: Column, values: Array) -> Array | None:
     if column.kind in ("loose", "text") and isinstance(values, np.ma.MaskedArray):
         x = column.text
         parsed = f"try_cast({x} AS TIMESTAMP WITH TIME ZONE)"
-        iso = rf"regexp_matches({x}, '{_ISO}') AND isfinite({parsed})"
+        iso = rf"regexp_matches({x}, '{ISO}') AND isfinite({parsed})"
         present = f"nullif({x}, '') IS NOT NULL"
         counts = table.counts(
             {

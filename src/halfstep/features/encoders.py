@@ -312,6 +312,6 @@ def _entry(document: Any, key: str, *types: type) -> Any:
 
 def _names(document: Any, key: str) -> tuple[str, ...]:
     names = _entry(document, key, list)
-    if not all(type(name) is str for name in names) or len(set(names)) < len(names):
+    if not (names and all(type(name) is str for name in names) and len(set(names)) == len(names)):
         raise damaged(f"{key!r} are not distinct texts")
     return tuple(names)

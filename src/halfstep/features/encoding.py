@@ -12,8 +12,10 @@ from halfstep.features.blocks import Group, hstack
 from halfstep.features.columns import Column
 from halfstep.features.encoders import (
     KINDS,
+    Categorical,
     Encoder,
     Matrix,
+    Multi,
     damaged,
     encoder_from_document,
     learn,
@@ -188,7 +190,9 @@ class Encoding:
     def request(self, id: str | int | None = None, side: str | None = None) -> Request:
         """What a table is asked for: the columns that this was learned from."""
         names = {encoder.name for encoder in self.encoders}
-        return Request(id, side, names.__contains__, self.id)
+        levels = (encoder for encoder in self.encoders if isinstance(encoder, Categorical | Multi))
+        texts = frozenset(encoder.name for encoder in levels)
+        return Request(id, side, names.__contains__, self.id, texts)
 
     def encode_table(self, table: Table) -> Features:
         """`encode` of a table whose columns have been read."""

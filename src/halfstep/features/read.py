@@ -34,10 +34,10 @@ def read_features(
 ) -> Features:
     """Read features of users or of items from CSV, TSV, Parquet, JSON lines or MovieLens' own files.
 
-    A file of text has no types: a column is numeric if each of its values is a number, where empty, NA,
-    NaN, null, none, ? and - are missing; one «007» makes all of it text. `u.user`, `u.item`, `users.dat`
-    and `movies.dat` are known by name and shape; of a film they give the genres and the year in its
-    title.
+    A file of text has no types: a column is numeric if each of its values is a number or an ISO date,
+    where empty, NA, NaN, null, none, ? and - are missing; one «007» makes all of it text, of which only
+    an empty value is missing. `u.user`, `u.item`, `users.dat` and `movies.dat` are known by name and
+    shape; of a film they give the genres and the year in its title.
 
     Parameters
     ----------
@@ -82,7 +82,10 @@ def read_features(
         )
 
     def ask(kinds: Mapping[str, str]) -> Request:
-        return like.request(id, side) if like else Request(id, side, not_skipped(kinds))
+        if like is not None:
+            return like.request(id, side)
+        texts = frozenset(name for name, kind in kinds.items() if kind in ("categorical", "multi"))
+        return Request(id, side, not_skipped(kinds), texts=texts)
 
     given = dict(kinds or {})
     with connected() as (connection, folder):

@@ -17,6 +17,7 @@ from halfstep.features.columns import Column, Levels, Lists, Numbers, column_of,
 if TYPE_CHECKING:
     import narwhals as nw
 
+    from halfstep.data.fetch import Column as Sql
     from halfstep.data.fetch import Relation
 
 __all__ = ["Request", "Table", "is_table", "read_relation", "read_table", "rows_in_order"]
@@ -29,13 +30,15 @@ class Request:
     """What is asked of a table.
 
     The column of ids (None: `usual` where there is one of that name, else it is found), whose ids they
-    are, where that is known, and which of the other columns (None: all).
+    are, where that is known, which of the other columns (None: all), and those whose values stay the
+    text that they are in a file, though they spell numbers.
     """
 
     id: str | int | None = None
     side: str | None = None
     wanted: Callable[[str], bool] | None = None
     usual: str | None = None
+    texts: frozenset[str] = frozenset()
 
     def find(self, names: Sequence[str] | None, count: int, table: str) -> tuple[int, list[int]]:
         """The positions of the ids and of the wanted columns."""
@@ -86,12 +89,16 @@ def read_table(value: Any, request: Request) -> Table:
     if isinstance(value, Mapping):
         return _from_dict(value, request)
     import narwhals as nw
+    from narwhals.exceptions import DuplicateError
 
     from halfstep.data.tables import collected
 
     native = nw.to_native(value, pass_through=True)
     description = f"{type(native).__module__.split('.')[0].lstrip('_')} {type(native).__name__}"
-    frame = nw.from_native(native, pass_through=True)
+    try:
+        frame = nw.from_native(native, pass_through=True)
+    except DuplicateError:  # the columns of pyarrow are not names
+        raise _repeated(list(getattr(native, "column_names", native.columns))) from None
     if isinstance(frame, nw.LazyFrame) and (
         frame.implementation.is_polars() or not hasattr(native, "__arrow_c_stream__")
     ):
@@ -202,12 +209,16 @@ def _table(ids: Encoded, columns: list[Column], listed: Sequence[str], position:
             )
     names = [column.name for column in columns]
     if len(set(names)) < len(names):
-        repeated = next(name for name in names if names.count(name) > 1)
-        raise DataError("table", repeated, "is the name of several columns", "rename them")
+        raise _repeated(names)
     order = rows_in_order(ids)
     unread = tuple(name for k, name in enumerate(listed) if k != position and name not in names)
     taken = {column.name: column.take(order) for column in columns}
     return Table(ids.ids, taken, listed[position], unread)
+
+
+def _repeated(names: Sequence[Any]) -> DataError:
+    repeated = next(name for name in names if names.count(name) > 1)
+    return DataError("table", repeated, "is the name of several columns", "rename them")
 
 
 def _length(column: Column) -> int:
@@ -251,7 +262,8 @@ def read_relation(table: Relation, request: Request) -> Table:
     names = [f"column {k}" for k in range(count)] if table.names is None else list(table.names)
     position, others = request.find(table.names, count, table.description)
     ids = _ids_of_relation(table, position)
-    return _table(ids, [_of_relation(table, k, names[k]) for k in others], names, position)
+    columns = [_of_relation(table, k, names[k], names[k] in request.texts) for k in others]
+    return _table(ids, columns, names, position)
 
 
 def _ids_of_relation(table: Relation, position: int) -> Encoded:
@@ -275,11 +287,10 @@ def _ids_of_relation(table: Relation, position: int) -> Encoded:
     return encode_masked(values, "id")
 
 
-def _of_relation(table: Relation, position: int, name: str) -> Column:
-    from halfstep.data.fetch import number
-
+def _of_relation(table: Relation, position: int, name: str, as_text: bool) -> Column:
     column = table.columns[position]
     x = column.text
+    text = f"nullif({x}, '')"
     if column.type == "JSON":
         kinds = table.select({"x": f"DISTINCT json_type({column.sql})"})["x"]
         found = set(np.ma.compressed(np.ma.asarray(kinds))) - {"NULL"}
@@ -287,19 +298,13 @@ def _of_relation(table: Relation, position: int, name: str) -> Column:
             return _selected_lists(table, name, f"from_json({column.sql}, '[\"VARCHAR\"]')")
         if found == {"BOOLEAN"}:
             return column_of(name, table.select({"x": f"({x})::BOOLEAN"})["x"])
-        if found <= {"VARCHAR"}:
-            return column_of(name, table.select({"x": f"nullif({x}, '')"})["x"])
+        if found & {"ARRAY", "OBJECT", "BOOLEAN"}:
+            raise _wrong_type(name, " and ".join(sorted(found)))
+        if found == {"VARCHAR"}:
+            return column_of(name, table.select({"x": text})["x"])
     if column.kind == "loose":
-        nothing = ", ".join(f"'{word}'" for word in _NOTHING)
-        there = f"lower(trim(coalesce({x}, ''))) NOT IN ({nothing})"
-        # One «007» makes all of the column text, as it does with ids
-        odd = (
-            f"WHERE {there} AND (({number(column)}) IS NULL OR regexp_matches({x}, '^\\s*-?0\\d'))"
-        )
-        if not table.counts({"odd": odd})["odd"]:
-            value = f"CASE WHEN {there} THEN {number(column)} END"
-            return column_of(name, table.select({"x": value})["x"])
-        return column_of(name, table.select({"x": f"nullif({x}, '')"})["x"])
+        value = None if as_text else _spelled(table, column)
+        return column_of(name, table.select({"x": value or text})["x"])
     if column.kind in ("integer", "boolean"):
         huge = "HUGEINT" in column.type.upper()
         return column_of(name, table.select({"x": f"{column.sql}{'::DOUBLE' * huge}"})["x"])
@@ -309,10 +314,48 @@ def _of_relation(table: Relation, position: int, name: str) -> Column:
         seconds = f"epoch_us({column.sql}::TIMESTAMP WITH TIME ZONE) / 1e6"
         return column_of(name, table.select({"x": seconds})["x"])
     if column.kind == "text":
-        return column_of(name, table.select({"x": f"nullif({x}, '')"})["x"])
+        return column_of(name, table.select({"x": text})["x"])
     if column.type.endswith("]"):
         return _selected_lists(table, name, f"{column.sql}::VARCHAR[]")
     raise _wrong_type(name, column.type)
+
+
+def _spelled(table: Relation, column: Sql) -> str | None:
+    """The number that every value of a column of a text file spells; None where one spells none.
+
+    A number, a number with a decimal comma, or an ISO date (seconds since 1970). One «007» makes all of
+    the column text, as it does with ids.
+    """
+    from halfstep.data.fetch import ISO, number
+
+    x = column.text
+    nothing = ", ".join(f"'{word}'" for word in _NOTHING)
+    there = f"lower(trim(coalesce({x}, ''))) NOT IN ({nothing})"
+    plain = rf"NOT regexp_matches({x}, '^\s*[+-]?0\d')"
+    moment = f"try_cast({x} AS TIMESTAMP WITH TIME ZONE)"
+    ways = {
+        "number": (f"({number(column)}) IS NOT NULL AND {plain}", number(column)),
+        "iso": (
+            f"regexp_matches({x}, '{ISO}') AND isfinite({moment})",
+            f"epoch_us({moment}) / 1e6",
+        ),
+    }
+    if table.decimal_comma:
+        ways["comma"] = (
+            rf"regexp_full_match({x}, '\s*[+-]?\d+(,\d+)?\s*') AND {plain}",
+            f"try_cast(replace({x}, ',', '.') AS DOUBLE)",
+        )
+    asked = {
+        name: f"WHERE {there} AND NOT coalesce({condition}, false)"
+        for name, (condition, _) in ways.items()
+    }
+    # «1,000» throughout may as well be thousands
+    asked["thousands"] = rf"WHERE contains({x}, ',') AND NOT regexp_matches({x}, ',\d\d\d\s*$')"
+    odd = table.counts(asked)
+    for name, (_, value) in ways.items():
+        if not odd[name] and (name != "comma" or odd["thousands"]):
+            return f"CASE WHEN {there} THEN {value} END"
+    return None
 
 
 def _selected_lists(table: Relation, name: str, sql: str) -> Lists:
