@@ -1,6 +1,8 @@
 """What is learned of a table, against scikit-learn's encoders, and its document."""
 
 import copy
+import datetime
+import decimal
 import json
 
 import duckdb
@@ -73,6 +75,14 @@ class TestNumeric:
         days = np.array(["2020-01-01", "2020-01-03", "NaT"], dtype="datetime64[D]")
         found = Features.from_table({"user": [1, 2, 3], "born": days})
         np.testing.assert_allclose(dense(found), [[-1, 0], [1, 0], [0, 1]], rtol=1e-6)
+        listed = [
+            datetime.date(2020, 1, 1),
+            datetime.datetime(2020, 1, 3, tzinfo=datetime.UTC),
+            None,
+        ]
+        again = Features.from_table({"user": [1, 2, 3], "born": listed})
+        assert again.encoding == found.encoding
+        np.testing.assert_array_equal(dense(again), dense(found))
 
     def test_text_that_spells_numbers_when_asked(self):
         found = Features.from_table(
@@ -189,6 +199,57 @@ class TestTables:
         assert found.ids == expected.ids
         np.testing.assert_array_equal(dense(found), dense(expected))
 
+    def test_types_of_pandas(self):
+        frame = pd.DataFrame(
+            {
+                "user": pd.array([1, 2, 3], dtype="Int64"),
+                "flag": pd.array([True, None, False], dtype="boolean"),
+                "whole": pd.array([1, None, 3], dtype="Int64"),
+                "code": pd.Categorical([3, 1, 3]),
+                "text": pd.array(["a", None, "b"], dtype="string"),
+                "moment": pd.to_datetime(["2020-01-01", "2021-01-01", None], utc=True),
+                "exact": [decimal.Decimal(1), None, decimal.Decimal("2.5")],
+                "large": np.array([2**64 - 1, 1, 5], dtype=np.uint64),
+            }
+        )
+        expected = [
+            *("flag=False", "flag=True", "flag is missing", "whole", "whole is missing"),
+            *("code=1", "code=3", "text=a", "text=b", "text is missing"),
+            *("moment", "moment is missing", "exact", "exact is missing", "large"),
+        ]
+        found = Features.from_table(frame)
+        assert found.column_names() == expected
+        other = Features.from_table(frame.convert_dtypes(dtype_backend="pyarrow"))
+        assert other.encoding == found.encoding
+        np.testing.assert_array_equal(dense(other), dense(found))
+        assert dense(found)[1].nonzero()[0].tolist() == [2, 4, 5, 9, 10, 13, 14]
+
+    def test_masked_arrays(self):
+        table = {
+            "user": np.array([1, 2, 3]),
+            "x": np.ma.array([1, 2, 3], mask=[0, 0, 1]),
+            "y": np.ma.array(["a", "b", "c"], mask=[0, 1, 0]),
+        }
+        np.testing.assert_allclose(
+            dense(Features.from_table(table)),
+            [[-1, 0, 1, 0, 0], [1, 0, 0, 0, 1], [0, 1, 0, 1, 0]],
+        )
+
+    def test_an_index_that_is_a_column_too(self):
+        frame = pd.DataFrame({"user": [5, 6], "x": [1, 2]}, index=pd.Index(["a", "b"], name="user"))
+        assert Features.from_table(frame).ids.values.tolist() == [5, 6]
+
+    def test_any_arrow_stream(self):
+        class Stream:
+            def __init__(self, table):
+                self.table = table
+
+            def __arrow_c_stream__(self, requested_schema=None):
+                return self.table.__arrow_c_stream__(requested_schema)
+
+        frame = pl.DataFrame(TABLE, strict=False).drop("nothing")
+        assert Features.from_table(Stream(frame)).encoding == Features.from_table(frame).encoding
+
     def test_the_order_of_the_rows_does_not_matter(self):
         rng = np.random.default_rng(0)
         table = {
@@ -294,11 +355,21 @@ class TestErrors:
                 "type of columns that cannot",
             ),
             ([1, 2], errors.DataError, "is not a DataFrame"),
+            ({"user": [1.5, 2], "a": [1, 2]}, errors.DataError, "id=1.5: is not a whole number"),
+            (pl.LazyFrame({"user": [1]}).select("no"), errors.DataError, "cannot be collected"),
         ],
     )
     def test_of_tables(self, table, error, message):
         with pytest.raises(error, match=message):
             Features.from_table(table)
+
+    @pytest.mark.parametrize(
+        ("id", "message"),
+        [(True, "the name or the position"), (4, "not a position"), ("x", "not a column")],
+    )
+    def test_of_ids(self, id, message):
+        with pytest.raises(errors.ReadError, match=message):
+            Features.from_table({"user": [1, 2], "age": [1, 2]}, id=id)
 
     @pytest.mark.parametrize(
         ("kinds", "error", "message"),

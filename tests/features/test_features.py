@@ -85,6 +85,8 @@ class TestMatrices:
             (lambda: Features.from_arrays([1, 1], [[1.0], [2.0]]), "id=1: stands in rows 1 and 2"),
             (lambda: Features.from_arrays([], np.empty((0, 3))), "holds no features"),
             (lambda: Features.from_scipy(sp.csr_array((3, 0))), "holds no features"),
+            (lambda: Features.from_scipy(sp.coo_array([1.0, 2.0])), "must be two-dimensional"),
+            (lambda: Features.from_scipy(sp.coo_array((1, 2**33))), "has 2³² columns or more"),
             (lambda: Features.from_scipy(np.ones((2, 2))), "must be a scipy sparse array"),
             (lambda: Features.from_arrays([1], [[1, 2]], columns=["a"]), "2 distinct names"),
             (lambda: Features.from_arrays([1], [[1, 2]], columns=["a", "a"]), "2 distinct names"),
@@ -101,6 +103,8 @@ class TestMatrices:
         with pytest.raises(errors.ReadError, match="could both name the rows"):
             as_features(table)
         assert as_features(table, side="item").ids.values.tolist() == [3, 4]
+        with pytest.raises(errors.ParameterError, match="side='both'"):
+            as_features(table, side="both")
         found = as_features(table, side="user")
         assert as_features(found) is found
 

@@ -10,6 +10,7 @@ Each can be looked at as another: numbers as levels (a zip code), text as number
 
 from __future__ import annotations
 
+import datetime
 import itertools
 from dataclasses import dataclass
 from typing import Any
@@ -274,6 +275,10 @@ def _of_objects(name: str, array: Array, mask: Array | None) -> Column:
         text = array.copy()
         text[absent] = None
         return Levels.of(name, encode(text, name))
+    if all(issubclass(kind, datetime.date) for kind in kinds):
+        seconds = np.full(len(listed), np.nan)
+        seconds[~absent] = [_moment(value) for value in present.tolist()]
+        return _floats(name, seconds, absent)
     boolean = all(issubclass(kind, (bool, np.bool_)) for kind in kinds)
     dtype: type = np.float64
     if boolean or all(issubclass(kind, (int, np.integer)) and kind is not bool for kind in kinds):
@@ -292,6 +297,13 @@ def _of_objects(name: str, array: Array, mask: Array | None) -> Column:
         values = np.zeros(len(listed))
         values[~absent] = present.astype(np.float64)
     return Numbers(name, values, _some(absent), boolean)
+
+
+def _moment(day: datetime.date) -> float:
+    """Seconds since 1970 (UTC) of a date or a timestamp."""
+    if not isinstance(day, datetime.datetime):
+        day = datetime.datetime.combine(day, datetime.time())
+    return (day if day.tzinfo else day.replace(tzinfo=datetime.UTC)).timestamp()
 
 
 def _all_numbers(kinds: set[type]) -> bool:

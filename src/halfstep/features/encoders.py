@@ -279,7 +279,7 @@ def encoder_from_document(document: Any) -> Encoder | Matrix:
     """The inverse of `to_document`; `ModelFileError` where the document is damaged."""
     kind, name = _entry(document, "kind", str), _entry(document, "name", str)
     if kind == "numeric":
-        mean, scale = (float(_entry(document, key, float, int)) for key in ("mean", "scale"))
+        mean, scale = (_entry(document, key, float) for key in ("mean", "scale"))
         if not (np.isfinite(mean) and np.isfinite(scale) and scale >= 0):
             raise damaged(f"column {name!r} has mean {mean} and scale {scale}")
         found: Encoder | Matrix = Numeric(name, mean, scale, _entry(document, "missing", bool))

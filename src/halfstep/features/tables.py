@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from halfstep.checks import check_choice
 from halfstep.data.columns import choose_id, encode_masked
 from halfstep.data.ids import MISSING, Encoded, IdMap, encode
 from halfstep.errors import DataError, DuplicatesError
@@ -42,6 +43,8 @@ class Request:
 
     def find(self, names: Sequence[str] | None, count: int, table: str) -> tuple[int, list[int]]:
         """The positions of the ids and of the wanted columns."""
+        if self.side is not None:
+            check_choice("side", self.side, ("user", "item"))
         given = self.id
         if given is None and names is not None and self.usual in names:
             given = self.usual
@@ -131,7 +134,8 @@ def _from_frame(frame: nw.DataFrame[Any], description: str, request: Request) ->
 
     native = nw.to_native(frame)
     index = getattr(native, "index", None)
-    if frame.implementation.is_pandas_like() and getattr(index, "name", None) is not None:
+    name = getattr(index, "name", None)
+    if frame.implementation.is_pandas_like() and name is not None and name not in native.columns:
         frame = nw.from_native(native.reset_index(), eager_only=True)
     names = [str(name) for name in frame.columns]
     position, others = request.find(names, len(names), f"the {description}")
@@ -170,7 +174,7 @@ def _wrong_type(name: str, type_: object) -> DataError:
         name,
         str(type_),
         "is a type of columns that cannot be features",
-        "convert the column to numbers, text or lists, or leave it out",
+        f'convert it to numbers, text or lists, or pass kinds={{{name!r}: "skip"}}',
     )
 
 
