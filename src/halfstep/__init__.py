@@ -46,6 +46,8 @@ if TYPE_CHECKING:
     )
     from halfstep.factors import Factors
     from halfstep.models import BayesianMF, ExplicitMF
+    from halfstep.features import Features, read_features
+    from halfstep.models import ExplicitMF
     from halfstep.models.saving import load
     from halfstep.selection.result import Selection
     from halfstep.selection.select import select
@@ -63,6 +65,7 @@ _HOME = {
     "EASE": "baselines",
     "ExplicitMF": "models",
     "Factors": "factors",
+    "Features": "features",
     "GD": "solvers",
     "GlobalMean": "baselines",
     "HalfstepError": "errors",
@@ -86,6 +89,7 @@ _HOME = {
     "kfold_cold": "evaluation",
     "kfold_users": "evaluation",
     "load": "models.saving",
+    "read_features": "features",
     "read_ratings": "data.read",
     "read_titles": "data.titles",
     "select": "selection.select",
@@ -115,6 +119,7 @@ __all__ = [
     "Cholesky",
     "ExplicitMF",
     "Factors",
+    "Features",
     "GlobalMean",
     "HalfstepError",
     "ItemKNN",
@@ -136,6 +141,7 @@ __all__ = [
     "kfold_cold",
     "kfold_users",
     "load",
+    "read_features",
     "read_ratings",
     "read_titles",
     "rolling_origin",

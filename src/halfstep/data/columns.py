@@ -24,8 +24,10 @@ __all__ = [
     "Extracted",
     "Given",
     "choose",
+    "choose_id",
     "describe",
     "encode_masked",
+    "is_id_name",
     "known_role",
 ]
 
@@ -34,6 +36,7 @@ Array = npt.NDArray[Any]
 ROLES = ("user", "item", "rating", "time", "weight")
 
 ARGUMENT = {
+    "id": "id",
     "user": "users",
     "item": "items",
     "rating": "ratings",
@@ -180,6 +183,49 @@ def choose(
     return chosen
 
 
+def choose_id(
+    names: Sequence[str] | None,
+    count: int,
+    given: str | int | None,
+    table: str,
+    side: str | None = None,
+) -> int:
+    """The position of the column that names the rows of a table of users or of items.
+
+    `given` by name or position; else a column with a usual name of a user or an item (of `side`, where
+    it is known), or `id`; without a header the first column.
+    """
+    if names and _are_positions(names):
+        names = None
+    if not count:
+        raise ReadError("table", table, "has no columns", "pass one of ids and one of features")
+    if given is not None:
+        if isinstance(given, bool):
+            raise ReadError(
+                "id", given, "must be the name or the position of a column", "pass id=<name>"
+            )
+        return _find("id", given, names, count)
+    if names is None:
+        return 0
+    roles = ("user", "item") if side is None else (side,)
+    found = {role: _by_known_name(role, names, set(), "id") for role in roles}
+    known = [position for position in found.values() if position is not None]
+    if not known:
+        known = [k for k, name in enumerate(names) if is_id_name(name)]
+    if len(known) == 1:
+        return known[0]
+    if known:
+        rule = f"columns {' and '.join(repr(names[k]) for k in known)} could both name the rows"
+    else:
+        rule = f"no column of {table} is known to name its rows: {_listed(names, count)}"
+    raise ReadError("id", None, rule, "pass id= with the name or position of that column")
+
+
+def is_id_name(name: str) -> bool:
+    """Whether a column of this name usually holds the ids of users or of items."""
+    return known_role(name) in ("user", "item") or _plain(name) == "id"
+
+
 def _are_positions(names: Sequence[str]) -> bool:
     """Whether the names only count: 0, 1, 2 or column_0, column_1 (arrays made into frames)."""
     return any(
@@ -235,7 +281,10 @@ def _find(role: str, wanted: str | int, names: Sequence[str] | None, count: int)
     return hits[0]
 
 
-def _by_known_name(role: str, names: Sequence[str], taken: set[int]) -> int | None:
+def _by_known_name(
+    role: str, names: Sequence[str], taken: set[int], argument: str | None = None
+) -> int | None:
+    argument = role if argument is None else argument
     plain = [_plain(name) for name in names]
     found: list[int] = []
     for line in _KNOWN[role]:
@@ -243,10 +292,10 @@ def _by_known_name(role: str, names: Sequence[str], taken: set[int]) -> int | No
             hits = [k for k, name in enumerate(plain) if name == known and k not in taken]
             if len(hits) > 1:
                 raise ReadError(
-                    role,
+                    argument,
                     None,
                     f"columns {' and '.join(repr(names[k]) for k in hits)} could both be it",
-                    f"pass {role}= with a name or position",
+                    f"pass {argument}= with a name or position",
                 )
             if hits:
                 found.append(hits[0])
@@ -259,10 +308,10 @@ def _by_known_name(role: str, names: Sequence[str], taken: set[int]) -> int | No
         ]
     if len(found) > 1:
         raise ReadError(
-            role,
+            argument,
             None,
             f"columns {' and '.join(repr(names[k]) for k in found)} could all be it",
-            f"pass {role}= with the name of one",
+            f"pass {argument}= with the name of one",
         )
     return found[0] if found else None
 

@@ -30,7 +30,7 @@ from halfstep.data.ids import MISSING, TEXT, Encoded, IdMap
 from halfstep.data.report import Source
 from halfstep.errors import DataError
 
-__all__ = ["Column", "Relation", "fetch"]
+__all__ = ["ISO", "Column", "Relation", "canonical", "fetch", "not_canonical", "number"]
 
 Array = npt.NDArray[Any]
 
@@ -44,7 +44,7 @@ _TEXTS = ("VARCHAR", "ENUM", "UUID")
 _TIMES = ("DATE", "TIMESTAMP")
 
 _FLOAT_EXACT = 2.0**53
-_ISO = r"^\s*\d{4}-\d{1,2}-\d{1,2}([ T].*)?$"
+ISO = r"^\s*\d{4}-\d{1,2}-\d{1,2}([ T].*)?$"
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,7 +198,7 @@ def _check_types(table: Relation, chosen: Choice, columns: Mapping[str, Column])
 # ------------------------------------------------------------------------------ ids
 
 
-def _canonical(column: Column, integer: str = "BIGINT") -> str:
+def canonical(column: Column, integer: str = "BIGINT") -> str:
     """The id as an integer where its text is that integer's own, else NULL."""
     x = column.raw
     if column.kind == "integer":
@@ -209,8 +209,9 @@ def _canonical(column: Column, integer: str = "BIGINT") -> str:
     )
 
 
-def _not_canonical(column: Column) -> str:
-    return f"nullif({column.text}, '') IS NOT NULL AND ({_canonical(column)}) IS NULL"
+def not_canonical(column: Column) -> str:
+    """Whether there is an id whose text is not that of an integer."""
+    return f"nullif({column.text}, '') IS NOT NULL AND ({canonical(column)}) IS NULL"
 
 
 def _probe(table: Relation, columns: Mapping[str, Column]) -> tuple[list[str], dict[str, str]]:
@@ -224,8 +225,8 @@ def _probe(table: Relation, columns: Mapping[str, Column]) -> tuple[list[str], d
     }
     if not whole:
         return texts, {}
-    asked = {f"{r}_{k}": _canonical(c, k) for r, c in whole.items() for k in _WHOLE}
-    asked |= {f"{r}_odd": _not_canonical(c) for r, c in whole.items() if c.kind == "loose"}
+    asked = {f"{r}_{k}": canonical(c, k) for r, c in whole.items() for k in _WHOLE}
+    asked |= {f"{r}_odd": not_canonical(c) for r, c in whole.items() if c.kind == "loose"}
     first = table.select(asked, "LIMIT 1000")
     texts += [role for role in sides if f"{role}_odd" in first and first[f"{role}_odd"].any()]
     fits = {
@@ -247,7 +248,7 @@ def _late_texts(
     }
     if not doubtful:
         return []
-    odd = table.counts({role: f"WHERE {_not_canonical(c)}" for role, c in doubtful.items()})
+    odd = table.counts({role: f"WHERE {not_canonical(c)}" for role, c in doubtful.items()})
     return [role for role in doubtful if odd[role]]
 
 
@@ -308,26 +309,27 @@ def _whole(values: Array, column: Column) -> Array:
 def _narrow(role: str, column: Column, integer: str | None) -> str:
     """What the optimistic pass asks for: NULL where it is too narrow."""
     if integer is not None:
-        return _canonical(column, integer)
+        return canonical(column, integer)
     if role == "rating":
-        return f"try_cast({_number(column)} AS FLOAT)"
+        return f"try_cast({number(column)} AS FLOAT)"
     return _wide(role, column)
 
 
 def _wide(role: str, column: Column) -> str:
     """The same without a limit: NULL where there is no number."""
     if role in ("user", "item"):
-        return f"{column.sql}::DOUBLE" if column.kind == "float" else _canonical(column)
+        return f"{column.sql}::DOUBLE" if column.kind == "float" else canonical(column)
     if column.kind == "time":
         return _seconds(column.sql)
-    return _number(column)
+    return number(column)
 
 
-def _number(column: Column) -> str:
+def number(column: Column) -> str:
+    """The value as a number, NULL where it is none."""
     if column.kind not in ("loose", "text"):
         return f"{column.sql}::DOUBLE"
     x = column.text
-    # DuckDB reads «1_000» as a number; and see `_canonical` for why this is not a bare TRY_CAST
+    # DuckDB reads «1_000» as a number; and see `canonical` for why this is not a bare TRY_CAST
     return f"CASE WHEN contains({x}, '_') THEN NULL ELSE try_cast({x} AS DOUBLE) END"
 
 
@@ -352,8 +354,8 @@ def _numbers(table: Relation, role: str, position: int, column: Column, values: 
         )
         all_commas = counts["commas"] and not counts["others"]
         if table.decimal_comma and all_commas and counts["thousands"] < counts["commas"]:
-            number = f"CASE WHEN {present} THEN try_cast(replace({x}, ',', '.') AS DOUBLE) END"
-            values = table.select({role: number})[role]
+            spelled = f"CASE WHEN {present} THEN try_cast(replace({x}, ',', '.') AS DOUBLE) END"
+            values = table.select({role: spelled})[role]
             table.notes.append(f"{ARGUMENT[role]} with a decimal comma")
         elif np.ma.getmaskarray(values).all():
             first = table.select({"x": x}, f"WHERE {present} LIMIT 1")["x"]
@@ -381,13 +383,13 @@ def _times(table: Relation, column: Column, values: Array) -> Array | None:
     if column.kind in ("loose", "text") and isinstance(values, np.ma.MaskedArray):
         x = column.text
         parsed = f"try_cast({x} AS TIMESTAMP WITH TIME ZONE)"
-        iso = rf"regexp_matches({x}, '{_ISO}') AND isfinite({parsed})"
+        iso = rf"regexp_matches({x}, '{ISO}') AND isfinite({parsed})"
         present = f"nullif({x}, '') IS NOT NULL"
         counts = table.counts(
             {
                 "present": f"WHERE {present}",
                 "iso": f"WHERE {iso}",
-                "numbers": f"WHERE ({_number(column)}) IS NOT NULL",
+                "numbers": f"WHERE ({number(column)}) IS NOT NULL",
             }
         )
         if counts["iso"] > counts["numbers"]:
@@ -411,6 +413,6 @@ def _times(table: Relation, column: Column, values: Array) -> Array | None:
     if not finite.all() or not (numbers == np.rint(numbers)).all():
         return numbers
     if len(numbers) and np.abs(numbers).max() > _FLOAT_EXACT and column.kind != "time":
-        exact = table.select({"time": _canonical(column)})["time"]  # nanoseconds
+        exact = table.select({"time": canonical(column)})["time"]  # nanoseconds
         return numbers if isinstance(exact, np.ma.MaskedArray) else exact
     return numbers.astype(np.int64)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from halfstep.data.ratings import Ratings
     from halfstep.data.text import Written
 
-__all__ = ["opened", "read_ratings"]
+__all__ = ["json_lines", "opened", "read_ratings"]
 
 _LIKE_A_TIME = 1e8  # seconds since 1970 are more, ratings less
 
@@ -204,14 +204,8 @@ def _from_text(
                 relation = from_query(connection, query, None, described, loose=True)
                 relation.notes[:0] = notes
             found = _extract(relation, given, hint)
-            if query is None and found.source.rows < table.least_rows:
-                raise ReadError(
-                    "path",
-                    described,
-                    f"{found.source.rows} rows were found where its first lines hold "
-                    f'{table.least_rows}: a quote (") is not closed, or the line ends are mixed',
-                    'mend the quotes (a quote inside a quoted field is written "")',
-                )
+            if query is None:
+                table.require_rows(found.source.rows)
             return found
         except duckdb.InterruptException:
             raise KeyboardInterrupt from None
@@ -239,19 +233,19 @@ def _from_typed(
             database = files[0].path if files else None
             return _extract(from_query(connection, query or "", database, described), given)
         open_table = open_parquet if files[0].kind == "parquet" else open_json
-        with read_errors("path", files[0].path), _json_lines(files):
+        with read_errors("path", files[0].path), json_lines(files):
             relation = open_table(connection, files, described)
         if query is not None:
             connection.execute(f"CREATE TEMP VIEW data AS SELECT * FROM {relation.sql}")
             notes = relation.notes
             relation = from_query(connection, query, None, described)
             relation.notes[:0] = notes
-        with _json_lines(files):
+        with json_lines(files):
             return _extract(relation, given)
 
 
 @contextmanager
-def _json_lines(files: list[File]) -> Iterator[None]:
+def json_lines(files: list[File]) -> Iterator[None]:
     """DuckDB's complaint about JSON, with the line that is wrong."""
     import duckdb
 

@@ -25,7 +25,7 @@ from halfstep.errors import DataError
 if TYPE_CHECKING:
     import narwhals as nw
 
-__all__ = ["extract"]
+__all__ = ["Stream", "collected", "extract", "floats_of", "ids_of", "moments_of", "text_of"]
 
 Array = npt.NDArray[Any]
 
@@ -51,7 +51,7 @@ def extract(
     if isinstance(frame, nw.LazyFrame) and (
         frame.implementation.is_polars() or not hasattr(table, "__arrow_c_stream__")
     ):
-        frame = _collected(frame, description)
+        frame = collected(frame, description)
         table = nw.to_native(frame)
     if isinstance(frame, nw.DataFrame):
         names = [str(name) for name in frame.columns]
@@ -71,7 +71,8 @@ def extract(
     return _from_arrow(table, given, description, isinstance(frame, nw.DataFrame))
 
 
-def _collected(frame: nw.LazyFrame[Any], description: str) -> nw.DataFrame[Any]:
+def collected(frame: nw.LazyFrame[Any], description: str) -> nw.DataFrame[Any]:
+    """The frame with its rows; `DataError` where its engine fails."""
     try:
         return frame.collect()
     except Exception as error:  # every engine raises its own
@@ -84,7 +85,7 @@ def _collected(frame: nw.LazyFrame[Any], description: str) -> nw.DataFrame[Any]:
 # -------------------------------------------------------------------- Arrow streams
 
 
-class _Stream:
+class Stream:
     """An Arrow stream and nothing else: DuckDB then needs no pyarrow to read it."""
 
     def __init__(self, table: Any) -> None:
@@ -102,7 +103,7 @@ def _from_arrow(table: Any, given: Given, description: str, repeatable: bool) ->
     from halfstep.data.sources import declared, described
 
     source = "arrow_stream"
-    stream = table if type(table).__module__.startswith("pyarrow") else _Stream(table)
+    stream = table if type(table).__module__.startswith("pyarrow") else Stream(table)
     with connected() as (connection, _):
         try:
             connection.register(source, stream)
@@ -134,8 +135,8 @@ def _from_series(series: Mapping[str, nw.Series[Any]], source: Source) -> Extrac
         if role in ("rating", "weight")
     }
     return Extracted(
-        _ids(series["user"], "user"),
-        _ids(series["item"], "item"),
+        ids_of(series["user"], "user"),
+        ids_of(series["item"], "item"),
         numbers.get("rating"),
         _times(series["time"], source) if "time" in series else None,
         numbers.get("weight"),
@@ -152,7 +153,8 @@ def _wrong_type(column: nw.Series[Any], role: str, rule: str) -> DataError:
     )
 
 
-def _ids(column: nw.Series[Any], role: str) -> Encoded:
+def ids_of(column: nw.Series[Any], role: str) -> Encoded:
+    """A column of ids encoded."""
     import narwhals as nw
 
     name, dtype = ARGUMENT[role], column.dtype
@@ -163,16 +165,23 @@ def _ids(column: nw.Series[Any], role: str) -> Encoded:
             return encode_masked(np.ma.MaskedArray(values, mask), name)
         return encode(np.asarray(column.to_numpy()), name)
     if dtype.is_float() or dtype.is_decimal():
-        return encode(_floats(column), name)
+        return encode(floats_of(column), name)
     if dtype in (nw.String, nw.Categorical, nw.Enum):
-        native = nw.to_native(column)
-        if hasattr(native, "factorize"):
-            codes, distinct = native.factorize()
-            return _recoded(np.asarray(codes), np.asarray(distinct, dtype=object), name)
-        return encode(column.to_numpy(), name)
+        return text_of(column, name)
     if dtype == nw.Object or dtype == nw.Unknown:
         return encode(np.asarray(column.to_numpy(), dtype=object), name)
     raise _wrong_type(column, role, "ids are integers or text")
+
+
+def text_of(column: nw.Series[Any], name: str) -> Encoded:
+    """A column of text encoded; by pandas' own hash table where it is one of pandas."""
+    import narwhals as nw
+
+    native = nw.to_native(column)
+    if hasattr(native, "factorize"):
+        codes, distinct = native.factorize()
+        return _recoded(np.asarray(codes), np.asarray(distinct, dtype=object), name)
+    return encode(column.to_numpy(), name)
 
 
 def _recoded(codes: Array, distinct: Array, name: str) -> Encoded:
@@ -182,7 +191,8 @@ def _recoded(codes: Array, distinct: Array, name: str) -> Encoded:
     return Encoded(ranked.ids, rank[codes])
 
 
-def _floats(column: nw.Series[Any]) -> Array:
+def floats_of(column: nw.Series[Any]) -> Array:
+    """A column of numbers as float64, NaN where one is missing."""
     import narwhals as nw
 
     whole = column.cast(nw.Float64).fill_null(float("nan"))
@@ -196,7 +206,7 @@ def _numbers(column: nw.Series[Any], role: str) -> Array:
     if (dtype.is_integer() or dtype.is_float()) and not column.null_count():
         return np.asarray(column.to_numpy())
     if dtype.is_numeric() or dtype == nw.Boolean:
-        return _floats(column)
+        return floats_of(column)
     if dtype == nw.Object or dtype == nw.Unknown:
         values = np.asarray(column.to_numpy(), dtype=object)
         if not any(isinstance(value, (str, bytes)) for value in values):
@@ -212,8 +222,7 @@ def _times(column: nw.Series[Any], source: Source) -> Array:
 
     dtype = column.dtype
     if dtype == nw.Datetime or dtype == nw.Date:
-        stamps = column.cast(nw.Datetime("us")) if dtype == nw.Date else column
-        seconds = _floats(stamps.dt.timestamp("us")) / 1e6
+        seconds = moments_of(column)
     elif dtype in (nw.String, nw.Object, nw.Unknown):
         seconds = _seconds_of(column)
     else:
@@ -221,6 +230,14 @@ def _times(column: nw.Series[Any], source: Source) -> Array:
     source.notes.append("time in seconds since 1970 (UTC)")
     finite = bool(np.isfinite(seconds).all())
     return seconds.astype(np.int64) if finite and (seconds == np.rint(seconds)).all() else seconds
+
+
+def moments_of(column: nw.Series[Any]) -> Array:
+    """Seconds since 1970 (UTC) of a column of dates or timestamps, NaN where one is missing."""
+    import narwhals as nw
+
+    stamps = column.cast(nw.Datetime("us")) if column.dtype == nw.Date else column
+    return floats_of(stamps.dt.timestamp("us")) / 1e6
 
 
 def _seconds_of(column: nw.Series[Any]) -> Array:

@@ -110,6 +110,17 @@ class TextTable:
         """The files hold at least so many rows."""
         return sum(part.dialect.rows for part in self.parts)
 
+    def require_rows(self, rows: int) -> None:
+        """Raise `ReadError` where fewer rows were read than the first lines of the files hold."""
+        if rows < self.least_rows:
+            raise ReadError(
+                "path",
+                self.description,
+                f"{rows} rows were found where its first lines hold "
+                f'{self.least_rows}: a quote (") is not closed, or the line ends are mixed',
+                'mend the quotes (a quote inside a quoted field is written "")',
+            )
+
     def originals(self) -> dict[str, str]:
         """The user's file of each file that DuckDB reads."""
         return {part.readable: part.file.path for part in self.parts}
