@@ -228,6 +228,21 @@ def test_unknown_ids_are_scored_too(calibrated):
     assert found["log_score"].value == pytest.approx(expected, rel=1e-5)
 
 
+def test_the_same_bits_for_any_number_of_threads(calibrated):
+    _, test, model = calibrated
+    before = hs.get_num_threads()
+    found = set()
+    try:
+        for threads in (1, 2, 3, 8):
+            hs.set_num_threads(threads)
+            told = hs.evaluate(model, test, NAMES, n_resamples=20)
+            table = hs.calibration_table(model, test, by="item ratings")
+            found.add((str(told.to_dict()), table.score.tobytes(), table.lower.tobytes()))
+    finally:
+        hs.set_num_threads(before)
+    assert len(found) == 1
+
+
 def test_what_the_names_refuse():
     test, model, _, _ = table_of(3, 4)
     for wrong in ("interval_coverage", "interval_width@0", "interval_score@100"):
