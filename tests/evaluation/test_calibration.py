@@ -302,6 +302,13 @@ def test_answers_that_are_none_are_refused():
             hs.evaluate(Ordinal(test, chances), test, "log_loss")
     with pytest.raises(DataError, match="not one probability of each value"):
         hs.evaluate(Ordinal(test, np.full((4, 5, 4), 0.25)), test, "log_loss")
+    fifths = np.full((4, 5, 5), 0.2)
+    with pytest.raises(DataError, match="do not ascend"):
+        hs.evaluate(Ordinal(test, fifths, values=(5, 4, 3, 2, 1)), test, "log_loss")
+    bare = Ordinal(test, fifths)
+    bare.predict_proba = lambda users, items: np.full((len(users), 5), 0.2)
+    with pytest.raises(DataError, match=r"does not return \(values, probabilities\)"):
+        hs.evaluate(bare, test, "log_loss")
 
 
 # ------------------------------------------------------------------------------- tables

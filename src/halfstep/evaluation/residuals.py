@@ -77,15 +77,26 @@ def chances_of(model: Any, test: Ratings) -> Array:
     r = test.by_user.values
     found, begin = [], 0
     for users, items in _pairs(test):
-        values, chances = model.predict_proba(users, items)
-        values = np.asarray(values, dtype=np.float64).astype(r.dtype)
-        chances = np.asarray(chances, dtype=np.float64)
+        answer = model.predict_proba(users, items)
+        if not isinstance(answer, tuple) or len(answer) != 2:
+            raise DataError(
+                "model",
+                answer,
+                "does not return (values, probabilities)",
+                "mend its predict_proba",
+            )
+        values, chances = (np.asarray(part, dtype=np.float64) for part in answer)
+        values = values.astype(r.dtype)
         if not values.size or chances.shape != (len(users), *values.shape):
             raise DataError(
                 "model",
                 f"values of shape {values.shape} with probabilities of shape {chances.shape}",
                 f"has not one probability of each value for each of {len(users)} pairs",
                 "mend its predict_proba",
+            )
+        if not (np.diff(values) > 0).all():
+            raise DataError(
+                "model", values, "has values that do not ascend", "mend its predict_proba"
             )
         total = np.add.reduce(chances, axis=1)
         if not ((chances >= 0).all() and np.allclose(total, 1.0, atol=1e-3)):
