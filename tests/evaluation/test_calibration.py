@@ -31,7 +31,7 @@ class Believing(Scripted):
     def predict(self, users, items, std=False, interval=None, clip=False):
         mean = self._at(self.scores, users, items)
         if clip:
-            mean = np.clip(mean, 1, 5)
+            mean = np.clip(mean, 2, 4)
         sd = self._at(self.deviations, users, items)
         if interval is not None:
             half = stats.norm.ppf(0.5 + interval / 2) * sd
@@ -135,7 +135,7 @@ def test_metrics_are_weighted_means_of_the_scores(weighted, clip):
     r = test.by_user.values.astype(float)
     mean, std = mean[u, i], std[u, i]
     if clip:
-        mean = np.clip(mean, 1, 5)
+        mean = np.clip(mean, 2, 4)
     half = stats.norm.ppf(0.95) * std
     quarter = stats.norm.ppf(0.75) * std
     miss = np.maximum(np.abs(r - mean) - half, 0)
