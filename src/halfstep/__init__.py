@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from halfstep.evaluation import (
         UserSplit,
         baseline_rmse,
+        calibration_table,
         check_split,
         compare,
         cross_validate,
@@ -79,6 +80,7 @@ _HOME = {
     "UserSplit": "evaluation",
     "available_backends": "backends",
     "baseline_rmse": "evaluation",
+    "calibration_table": "evaluation",
     "check_split": "evaluation",
     "compare": "evaluation",
     "cross_validate": "evaluation",
@@ -131,6 +133,7 @@ __all__ = [
     "__version__",
     "available_backends",
     "baseline_rmse",
+    "calibration_table",
     "check_split",
     "compare",
     "cross_validate",

@@ -12,13 +12,8 @@ from scripted import Scripted, ratings_of
 from sklearn.metrics import mean_absolute_error, r2_score, root_mean_squared_error
 
 import halfstep as hs
-from halfstep.errors import (
-    DataError,
-    HistoryRequiredError,
-    NotCalibratedError,
-    ParameterError,
-)
-from halfstep.evaluation import error_by_activity, error_by_popularity, interval_coverage
+from halfstep.errors import DataError, HistoryRequiredError, ParameterError
+from halfstep.evaluation import error_by_activity, error_by_popularity
 from halfstep.evaluation.breakdowns import quantile_groups
 
 NAMES = ["rmse", "mae", "r2", "user_rmse", "user_mae", "item_rmse", "item_mae"]
@@ -173,7 +168,7 @@ def test_figures_are_compared_as_objects(calibrated):
         lambda: hs.evaluate(model, test, "rmse", n_resamples=0),
         lambda: hs.evaluate(model, test, "rmse", n_resamples=0)["rmse"],
         lambda: error_by_activity(model, test),
-        lambda: interval_coverage(model, test, 0.5),
+        lambda: hs.calibration_table(model, test, 0.5),
     ):
         one, two = make(), make()
         assert one == one
@@ -212,46 +207,14 @@ def calibrated():
     return train, test, model
 
 
-def test_coverage_is_the_share_inside(calibrated):
-    train, test, model = calibrated
-    found = interval_coverage(model, test, (0.5, 0.9), bins=3)
-    users, items, r = test.to_arrays()
-    c = test.by_user.weights.astype(float)
-    popularity = np.diff(train.by_item.indptr)[train.items.lookup(items)]
-    for place, level in enumerate((0.5, 0.9)):
-        _, lower, upper = model.predict(users, items, interval=level)
-        inside, width = (lower <= r) & (r <= upper), upper.astype(float) - lower
-        assert found.coverage[place] == pytest.approx(np.average(inside, weights=c))
-        assert found.width[place] == pytest.approx(np.average(width, weights=c), rel=1e-6)
-        for g in range(3):
-            own = (found.lowest[g] <= popularity) & (popularity <= found.highest[g])
-            assert found.group_ratings[g] == own.sum()
-            for figures, values in ((found.group_coverage, inside), (found.group_width, width)):
-                expected = np.average(values[own], weights=c[own])
-                assert figures[place, g] == pytest.approx(expected, rel=1e-6)
-    assert abs(found.coverage[1] - 0.9) < 4 * math.sqrt(0.09 / len(test))
-    columns = pd.DataFrame(found.to_dict())
-    assert columns.level.tolist() == [0.5] * 4 + [0.9] * 4
-    assert columns.lowest.tolist() == [-1, *found.lowest] * 2
-    assert columns.coverage.tolist()[:4] == [found.coverage[0], *found.group_coverage[0]]
-    assert len(str(found).splitlines()) == 5
-
-
 def test_what_the_tables_refuse(calibrated, tmp_path):
     train, test, model = calibrated
-    for wrong in ((), (0.5, 1.0), ("half",), 95, None):
-        with pytest.raises(ParameterError, match="levels="):
-            interval_coverage(model, test, wrong)
     with pytest.raises(ParameterError, match="bins=0"):
         error_by_activity(model, test, bins=0)
     with pytest.raises(DataError, match="holds no ratings"):
         error_by_popularity(model, test.select(np.zeros(len(test), dtype=bool)))
     with pytest.raises(DataError, match="test="):
         error_by_popularity(model, None)
-    with pytest.raises(NotCalibratedError):
-        interval_coverage(hs.ExplicitMF(rank=1).fit(train), test)
-    with pytest.raises(ParameterError, match="a Biases has no intervals"):
-        interval_coverage(hs.Biases().fit(train), test)
     model.save(tmp_path / "m.safetensors", history=False)
     bare = hs.load(tmp_path / "m.safetensors")
     with pytest.raises(HistoryRequiredError, match="error_by_activity needs them"):

@@ -11,7 +11,16 @@ from halfstep.errors import InputError
 from halfstep.report import picture, write_report
 from halfstep.report.theme import ROLES
 
-SECTIONS = ["ratings", "training", "choice", "error", "predictions", "axes", "examples"]
+SECTIONS = [
+    "ratings",
+    "training",
+    "choice",
+    "error",
+    "predictions",
+    "certainty",
+    "axes",
+    "examples",
+]
 MOST = 3_000_000  # bytes
 
 

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import replace
+from statistics import NormalDist
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ import halfstep as hs
 from halfstep.errors import DataError, NotFittedError, ParameterError, UnknownIdError
 from halfstep.objectives import Reg
 from halfstep.report import write_report
+from halfstep.report.sections.certainty import tenths
 from halfstep.report.sections.choice import choice_section, surface_chart
 from halfstep.report.sections.ratings import _as_seconds, _spans
 from halfstep.report.theme import COLOURS
@@ -427,6 +429,83 @@ def test_a_calibrated_model_is_tested_with_its_own_calibration(write, made):
     model.calibrate(calibration)
     parts, _ = write(model, made.ratings, test=test)
     assert "Intervals that were asked to hold 90%" in parts["coverage"].sentence
+
+
+# --------------------------------------------------------------------------- how sure it is
+
+
+def test_what_is_believed_and_what_is_observed(write, made):
+    train, test = hs.split_random(made.ratings, test=0.3, seed=0)
+    model = hs.ExplicitMF(rank=3, reg=0.06).fit(train)
+    parts, _ = write(model, made.ratings, test=test)
+    users, items, r = test.to_arrays()
+    mean, std = (a.astype(float) for a in model.predict(users, items, std=True))
+    for side, rows, ids in (
+        ("user", train.by_user, train.users.lookup(users)),
+        ("item", train.by_item, train.items.lookup(items)),
+    ):
+        known = np.diff(rows.indptr)[ids]
+        sentence = parts[f"certainty-by-{side}"].sentence
+        said = re.findall(r"with ([\d,]+)(?: to ([\d,]+))?", sentence)
+        figures = re.findall(r"(?:off by|believes|it is) (\d[\d.]*\d)", sentence)
+        assert len(said) == 2
+        for group, (low, high) in enumerate(said):
+            own = (int(low) <= known) & (known <= int(high or low))
+            believed = np.sqrt(np.mean(std[own] ** 2))
+            observed = np.sqrt(np.mean((r[own] - mean[own]) ** 2))
+            assert figures[2 * group : 2 * group + 2] == [f"{believed:.3g}", f"{observed:.3g}"]
+
+
+def test_honest_forecasts_fill_every_tenth_alike():
+    rng = np.random.default_rng(0)
+    mean, std = rng.normal(3, 0.8, 100_000), rng.uniform(0.5, 1.5, 100_000)
+    real = mean + std * rng.normal(size=len(mean))
+    c = rng.uniform(0.5, 2, len(mean))
+    stars = np.clip(np.round(real), 1, 5)
+    for r, levels in ((real, np.unique(real)), (stars, np.arange(1.0, 6.0))):
+        shares = tenths(r, mean, std, c, levels)
+        assert shares.sum() == pytest.approx(1.0)
+        assert np.abs(shares - 0.1).max() < 0.006
+        bold = tenths(r, mean, std / 2, c, levels)
+        assert bold[0] + bold[-1] > 0.3
+        timid = tenths(r, mean, 2 * std, c, levels)
+        assert timid[4] + timid[5] > 0.25
+        high = tenths(r, mean + std, std, c, levels)
+        assert high[:5].sum() > 0.75
+
+
+def test_tenths_by_hand():
+    # the middle star is the normal distribution's middle third, and a bit
+    found = tenths(
+        np.array([2.0]), np.array([2.0]), np.array([0.5]), np.array([3.0]), np.array([1.0, 2, 3])
+    )
+    low = NormalDist().cdf(-1)
+    edges = np.clip((np.arange(11) / 10 - low) / (1 - 2 * low), 0, 1)
+    assert found == pytest.approx(np.diff(edges))
+    last = tenths(np.array([9.0]), np.array([0.0]), np.array([1.0]), np.ones(1), np.arange(99.0))
+    assert last.tolist() == [0] * 9 + [1]
+
+
+def test_a_row_without_a_variance_has_no_certainty(write):
+    users, items = np.repeat(np.arange(30), 8), np.tile(np.arange(8), 30)
+    rng = np.random.default_rng(0)
+    ratings = hs.Ratings.from_arrays(users, items, rng.normal(size=240))
+    test = hs.Ratings.from_arrays(
+        np.full(40, 99), np.arange(40) % 8 + 100 * (np.arange(40) // 8), np.ones(40)
+    )
+    model = hs.ExplicitMF(rank=2, reg=0.0, dtype="float64", max_iter=3).fit(ratings)
+    parts, _ = write(model, ratings, test=test)
+    assert "coverage" in left_out(parts)
+    assert "the variance of a row of few ratings is infinite" in parts["coverage"].why
+    assert "pit" not in parts
+
+
+def test_a_model_without_doubt_has_no_forecast(write):
+    users, items = np.repeat(np.arange(30), 8), np.tile(np.arange(8), 30)
+    ratings = hs.Ratings.from_arrays(users, items, np.full(240, 3.0))
+    parts, _ = write(hs.ExplicitMF(rank=1, dtype="float64").fit(ratings), ratings)
+    assert {"coverage", "pit"} <= left_out(parts)
+    assert "cannot be other than predicted" in parts["pit"].why
 
 
 # ------------------------------------------------------------------------------ bad input

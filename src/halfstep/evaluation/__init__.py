@@ -3,15 +3,15 @@
 from halfstep.evaluation.baselines import baseline_rmse
 from halfstep.evaluation.breakdowns import (
     ErrorTable,
-    IntervalCoverage,
     error_by_activity,
     error_by_popularity,
-    interval_coverage,
 )
+from halfstep.evaluation.calibration import CalibrationTable, calibration_table
 from halfstep.evaluation.comparison import Comparison, compare
 from halfstep.evaluation.cross_validation import CrossValidation, cross_validate
 from halfstep.evaluation.evaluation import Evaluation, evaluate
 from halfstep.evaluation.metrics import mean_absolute_error, r_squared, root_mean_squared_error
+from halfstep.evaluation.scores import gaussian_crps, gaussian_log_score, interval_score
 from halfstep.evaluation.splits import (
     UserSplit,
     check_split,
@@ -28,20 +28,23 @@ from halfstep.evaluation.splits import (
 )
 
 __all__ = [
+    "CalibrationTable",
     "Comparison",
     "CrossValidation",
     "ErrorTable",
     "Evaluation",
-    "IntervalCoverage",
     "UserSplit",
     "baseline_rmse",
+    "calibration_table",
     "check_split",
     "compare",
     "cross_validate",
     "error_by_activity",
     "error_by_popularity",
     "evaluate",
-    "interval_coverage",
+    "gaussian_crps",
+    "gaussian_log_score",
+    "interval_score",
     "kfold",
     "kfold_cold",
     "kfold_users",

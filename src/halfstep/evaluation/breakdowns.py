@@ -1,28 +1,27 @@
-"""Where a model errs: by activity of the user, popularity of the item, level of the interval."""
+"""Where a model errs: by activity of the user, by popularity of the item."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from halfstep.backends.base import Array
-from halfstep.checks import check_integer, is_number
+from halfstep.checks import check_integer
 from halfstep.data.ratings import Ratings
-from halfstep.errors import ParameterError
 from halfstep.evaluation.grouped import summed
 from halfstep.evaluation.past import Past, check_held_out
-from halfstep.evaluation.residuals import intervals_of, predictions_of, weights_of
+from halfstep.evaluation.residuals import predictions_of, weights_of
 from halfstep.evaluation.tables import aligned, figure
 
 __all__ = [
     "ErrorTable",
-    "IntervalCoverage",
     "error_by_activity",
     "error_by_popularity",
-    "interval_coverage",
+    "groups_of",
+    "quantile_groups",
+    "span",
 ]
 
 
@@ -78,7 +77,7 @@ class ErrorTable:
         header = [f"ratings of the {self.side}", f"{self.side}s", "held out", "RMSE", "MAE", "bias"]
         rows = [
             [
-                _span(self.lowest[g], self.highest[g]),
+                span(self.lowest[g], self.highest[g]),
                 f"{self.rows[g]:,}",
                 f"{self.ratings[g]:,}",
                 figure(self.rmse[g]),
@@ -87,67 +86,6 @@ class ErrorTable:
             ]
             for g in range(len(self))
         ]
-        return aligned(header, rows)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class IntervalCoverage:
-    """How often intervals hold the held-out rating, and how wide they are.
-
-    One entry for each level in `coverage` and `width`; one row for each level and one column for each
-    group of items in `group_coverage` and `group_width`. `str()` is a table.
-
-    Attributes
-    ----------
-    levels : array (levels,)
-        The probability that was asked for.
-    coverage, width : array (levels,)
-        Σ c [lower ≤ r ≤ upper] / Σ c and Σ c (upper − lower) / Σ c (in the unit of the ratings), c the
-        weights of the held-out ratings.
-    ratings : int
-        Held-out ratings.
-    lowest, highest : array (groups,), int64
-        The training ratings of the items of each group, from … to ….
-    group_ratings : array (groups,), int64
-        Held-out ratings of the items of each group.
-    group_coverage, group_width : array (levels, groups)
-    """
-
-    levels: Array
-    coverage: Array
-    width: Array
-    ratings: int
-    lowest: Array
-    highest: Array
-    group_ratings: Array
-    group_coverage: Array
-    group_width: Array
-
-    def to_dict(self) -> dict[str, Array]:
-        """Columns, one entry for each level over all items (`lowest` = −1) and for each group."""
-        levels, groups = len(self.levels), len(self.lowest)
-
-        def column(whole: Any, parts: Any) -> Array:
-            whole = np.broadcast_to(whole, levels)[:, None]
-            return np.hstack([whole, np.broadcast_to(parts, (levels, groups))]).ravel()
-
-        return {
-            "level": np.repeat(self.levels, groups + 1),
-            "lowest": column(-1, self.lowest),
-            "highest": column(-1, self.highest),
-            "ratings": column(self.ratings, self.group_ratings),
-            "coverage": column(self.coverage, self.group_coverage),
-            "width": column(self.width, self.group_width),
-        }
-
-    def __str__(self) -> str:
-        header = ["ratings of the item", "held out"]
-        header += [f"{level:g}: {what}" for level in self.levels for what in ("covered", "width")]
-        rows = [["all", f"{self.ratings:,}", *_pairs(self.coverage, self.width)]]
-        for g in range(len(self.lowest)):
-            figures = _pairs(self.group_coverage[:, g], self.group_width[:, g])
-            span = _span(self.lowest[g], self.highest[g])
-            rows.append([span, f"{self.group_ratings[g]:,}", *figures])
         return aligned(header, rows)
 
 
@@ -197,62 +135,6 @@ def error_by_popularity(
     return _errors(model, test, train, bins, clip, "item")
 
 
-def interval_coverage(
-    model: Any,
-    test: Ratings,
-    levels: Sequence[float] = (0.5, 0.8, 0.9, 0.95),
-    *,
-    train: Ratings | None = None,
-    bins: int = 5,
-) -> IntervalCoverage:
-    """Coverage and mean width of `predict(interval=level)`, over all and by popularity of the item.
-
-    An honest interval of level 0.9 holds 90 % of the held-out ratings, up to the chance of a sample:
-    ± 2 √(0.9 · 0.1 / N) where ratings are independent. The ratings must be others than those that
-    `calibrate` has seen.
-
-    Parameters
-    ----------
-    model : a fitted and calibrated model
-    test : Ratings
-    levels : sequence of numbers in (0, 1)
-    train, bins : as in `error_by_popularity`
-
-    Raises
-    ------
-    NotCalibratedError, DataError, ParameterError, HistoryRequiredError
-    """
-    check_held_out(test)
-    asked: list[Any] = list(levels) if isinstance(levels, Iterable) else [levels]
-    for level in asked:
-        if not is_number(level) or not 0 < level < 1:
-            raise ParameterError("levels", level, "must be numbers in (0, 1)", "try (0.5, 0.9)")
-    if not asked:
-        raise ParameterError("levels", levels, "must not be empty", "try (0.5, 0.9)")
-    group, lowest, highest = _groups(model, test, train, bins, "item")
-    groups = len(lowest)
-    r, c = test.by_user.values.astype(np.float64), weights_of(test)
-    total = summed(group, c, groups)
-    covered, wide = [], []
-    for level in asked:
-        lower, upper = intervals_of(model, test, float(level))
-        held = (lower <= r) & (r <= upper)
-        covered.append((np.sum(c * held) / np.sum(c), summed(group, c * held, groups) / total))
-        w = upper - lower
-        wide.append((np.sum(c * w) / np.sum(c), summed(group, c * w, groups) / total))
-    return IntervalCoverage(
-        levels=np.array(asked, dtype=np.float64),
-        coverage=np.array([whole for whole, _ in covered]),
-        width=np.array([whole for whole, _ in wide]),
-        ratings=len(test),
-        lowest=lowest,
-        highest=highest,
-        group_ratings=np.bincount(group, minlength=groups),
-        group_coverage=np.array([parts for _, parts in covered]),
-        group_width=np.array([parts for _, parts in wide]),
-    )
-
-
 def quantile_groups(counts: Array, bins: int) -> Array:
     """The group of every entry: about equally many in each, equal counts together, zeros apart.
 
@@ -269,16 +151,16 @@ def quantile_groups(counts: Array, bins: int) -> Array:
     return found
 
 
-def _groups(
-    model: Any, test: Ratings, train: Ratings | None, bins: int, side: str
+def groups_of(
+    model: Any, test: Ratings, train: Ratings | None, bins: int, side: str, why: str
 ) -> tuple[Array, Array, Array]:
     """The group of every held-out rating, and the least and the most training ratings of a group."""
     check_integer("bins", bins, 1)
     past = Past.of(model, train)
     if side == "user":
-        counts = past.activity(test.users, "error_by_activity")[test.user_index()]
+        counts = past.activity(test.users, why)[test.user_index()]
     else:
-        counts = past.popularity(test.items, "the popularity of items")[test.by_user.indices]
+        counts = past.popularity(test.items, why)[test.by_user.indices]
     group = quantile_groups(counts, bins)
     groups = int(group.max()) + 1
     lowest = np.full(groups, np.iinfo(np.int64).max)
@@ -292,7 +174,8 @@ def _errors(
     model: Any, test: Ratings, train: Ratings | None, bins: int, clip: bool, side: str
 ) -> ErrorTable:
     check_held_out(test)
-    group, lowest, highest = _groups(model, test, train, bins, side)
+    why = "error_by_activity" if side == "user" else "error_by_popularity"
+    group, lowest, highest = groups_of(model, test, train, bins, side, why)
     groups = len(lowest)
     e = predictions_of(model, test, clip) - test.by_user.values
     c = weights_of(test)
@@ -312,9 +195,5 @@ def _errors(
     )
 
 
-def _span(lowest: int, highest: int) -> str:
+def span(lowest: int, highest: int) -> str:
     return f"{lowest:,}" if lowest == highest else f"{lowest:,} – {highest:,}"
-
-
-def _pairs(coverage: Array, width: Array) -> list[str]:
-    return [text for c, w in zip(coverage, width, strict=True) for text in (f"{c:.1%}", figure(w))]

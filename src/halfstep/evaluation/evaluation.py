@@ -182,6 +182,9 @@ def evaluate(
     metrics : names
         Errors of ratings: "rmse", "mae", "r2" over all ratings; "user_rmse", "user_mae", "item_rmse",
         "item_mae", the means of the errors of single users and items, whatever their number of ratings.
+        Forecasts: "log_score" and "crps" of N(mean, std²) from `predict(std=True)`; "log_loss" from
+        `predict_proba`; "interval_coverage@90", "interval_width@90", "interval_score@90" (of any
+        level in percent) from `predict(interval=0.9)`.
         Rankings, with any k: "precision@k", "recall@k", "recall_capped@k", "hit_rate@k", "ndcg@k",
         "ndcg_exp@k", "ndcg_binary@k", "map@k", "map_capped@k", "mrr@k" and, over the whole catalogue in
         order, "mrr" and "auc". Of the lists beyond hits: "coverage@k", "gini@k", "popularity@k",
@@ -201,7 +204,7 @@ def evaluate(
         Rank what the user has not rated in training. Held-out pairs that are in training too are not
         relevant then.
     clip : bool
-        Clip predicted ratings to the scale of the training ratings.
+        Clip predicted ratings, and the ends of intervals, to the scale of the training ratings.
     item_vectors : array (n, d), optional
         For "diversity@k", rows in the order of the model's item ids. Default: the item factors.
     negatives, candidates

@@ -14,12 +14,18 @@ from halfstep.backends.base import Array
 from halfstep.checks import check_choice, check_integer, is_number
 from halfstep.data.ratings import Ratings
 from halfstep.errors import DataError, ParameterError
-from halfstep.evaluation import catalogue, ranking, sampled
+from halfstep.evaluation import catalogue, ranking, sampled, scores
 from halfstep.evaluation.grouped import summed
 from halfstep.evaluation.lists import Block, HeldOut, Unknown, ask, held_out
 from halfstep.evaluation.past import Past, check_held_out
 from halfstep.evaluation.ranking import Hits
-from halfstep.evaluation.residuals import predictions_of, weights_of
+from halfstep.evaluation.residuals import (
+    chances_of,
+    intervals_of,
+    normals_of,
+    predictions_of,
+    weights_of,
+)
 
 __all__ = ["METRICS", "Asked", "Measure", "Options", "Taken", "measures_of", "parse_metrics"]
 
@@ -31,7 +37,8 @@ __all__ = ["METRICS", "Asked", "Measure", "Options", "Taken", "measures_of", "pa
 class Metric:
     """What a name stands for.
 
-    `source` is what it is computed from: "ratings" (predictions), "lists" (the first k
+    `source` is what it is computed from: "ratings" (predictions), "normals" (their standard
+    deviations), "chances" (probabilities of ratings), "intervals" (of k %), "lists" (the first k
     recommendations), "everything" (the whole catalogue in order), "sample" (some sampled items).
     `better` is "higher", "lower", or "" where neither is.
     """
@@ -53,6 +60,10 @@ METRICS: dict[str, Metric] = {
         for side in ("user", "item")
         for name in ("rmse", "mae")
     },
+    **{name: Metric("normals", False, "lower") for name in ("log_score", "crps")},
+    "log_loss": Metric("chances", False, "lower"),
+    "interval_score@k": Metric("intervals", True, "lower"),
+    **{f"interval_{name}@k": Metric("intervals", True, "") for name in ("coverage", "width")},
     **{f"{name}@k": Metric("lists", True, "higher") for name in _LISTS},
     "mrr": Metric("everything", False, "higher"),
     "auc": Metric("everything", False, "higher"),
@@ -63,11 +74,15 @@ METRICS: dict[str, Metric] = {
     "sampled_mrr": Metric("sample", False, "higher"),
 }
 _ALONE = ("coverage", "gini")  # figures of all lists together
+_LISTED = ("lists", "everything", "sample")  # sources that are rankings
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """One metric that was asked for: "ndcg@10" is base "ndcg", k 10."""
+    """One metric that was asked for: "ndcg@10" is base "ndcg", k 10.
+
+    k is a number of recommendations, or the level of an interval in percent.
+    """
 
     name: str
     base: str
@@ -99,16 +114,24 @@ def _parse(name: Any) -> Asked:
     base, cut = match.groups() if match else (str(name).partition("@")[0].strip().lower(), None)
     known = f"{base}@k" if cut is not None else base
     k = int(cut or 0)
-    if match and known in METRICS and (cut is None or k > 0):
+    level = f"{base}@k" in METRICS and METRICS[f"{base}@k"].source == "intervals"
+    if match and known in METRICS and (cut is None or 0 < k < (100 if level else k + 1)):
         return Asked(base if cut is None else f"{base}@{k}", base, k, METRICS[known])
-    if f"{base}@k" in METRICS:
+    if level:
+        rule, remedy = "needs a level from 1 to 99, in percent", f"try {base}@90"
+    elif f"{base}@k" in METRICS:
         rule, remedy = "needs a number of recommendations of at least 1", f"try {base}@10"
     elif base in METRICS:
         rule, remedy = "has no number of recommendations", f"try {base}"
     else:
         from difflib import get_close_matches
 
-        bases = {known.removesuffix("@k"): known.replace("@k", "@10") for known in METRICS}
+        bases = {
+            known.removesuffix("@k"): known.replace(
+                "@k", "@90" if metric.source == "intervals" else "@10"
+            )
+            for known, metric in METRICS.items()
+        }
         near = [bases[close] for close in get_close_matches(base, bases, n=3, cutoff=0.5)]
         rule = "is not a metric"
         remedy = (
@@ -223,8 +246,9 @@ def measures_of(model: Any, test: Ratings, metrics: Sequence[Asked], options: Op
     if by_ratings:
         error = predictions_of(model, test, options.clip) - test.by_user.values
         found |= {asked.name: _of_ratings(asked, test, error) for asked in by_ratings}
+    found |= _of_beliefs(model, test, metrics, options.clip)
     part = None
-    if len(by_ratings) < len(metrics):
+    if any(asked.metric.source in _LISTED for asked in metrics):
         past = Past.of(model, options.train)
         part = held_out(
             test,
@@ -294,6 +318,45 @@ def _of_ratings(asked: Asked, test: Ratings, error: Array) -> Measure:
     if "_" in asked.base:
         return _each(asked, names, of(sums), unit)
     return Measure(asked, unit, names, sums, of)
+
+
+# ----------------------------------------------------------------------- beliefs
+
+
+def _of_beliefs(
+    model: Any, test: Ratings, metrics: Sequence[Asked], clip: bool
+) -> dict[str, Measure]:
+    """The weighted mean over ratings of what a score says of each; every question is asked once."""
+    r = test.by_user.values.astype(np.float64)
+    values: dict[str, Array] = {}
+    sources = {asked.metric.source for asked in metrics}
+    if "normals" in sources:
+        normal = normals_of(model, test, clip)
+        for asked in metrics:
+            if asked.metric.source == "normals":
+                score = scores.gaussian_crps if asked.base == "crps" else scores.gaussian_log_score
+                values[asked.name] = score(r, *normal)
+    if "chances" in sources:
+        least = np.finfo(np.float64).eps  # of what is held to be impossible, as scikit-learn has it
+        values["log_loss"] = -np.log(np.maximum(chances_of(model, test), least))
+    for level in {asked.k: None for asked in metrics if asked.metric.source == "intervals"}:
+        lower, upper = intervals_of(model, test, level / 100, clip)
+        values[f"interval_coverage@{level}"] = ((lower <= r) & (r <= upper)).astype(np.float64)
+        values[f"interval_width@{level}"] = upper - lower
+        values[f"interval_score@{level}"] = scores.interval_score(r, lower, upper, level / 100)
+    return {
+        asked.name: _mean_by_users(asked, test, values[asked.name])
+        for asked in metrics
+        if asked.name in values
+    }
+
+
+def _mean_by_users(asked: Asked, test: Ratings, values: Array) -> Measure:
+    """Σ c x / Σ c, of a value for each rating."""
+    c, user, m = weights_of(test), test.user_index(), len(test.users)
+    there = np.flatnonzero(np.bincount(user, minlength=m))
+    sums = np.stack([summed(user, c * values, m)[there], summed(user, c, m)[there]], axis=1)
+    return Measure(asked, "user", test.users.take(there), sums, mean_of)
 
 
 # ------------------------------------------------------------------------- lists

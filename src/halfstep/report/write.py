@@ -92,9 +92,10 @@ def write_report(
     """Write a report of a fitted model: figures and tables, each with a sentence that says what to see.
 
     It shows the ratings, the training, the choice of rank and λ (where the fit has chosen), the error on
-    held-out ratings against baselines, predicted against observed ratings, the axes of the factors, and
-    examples. The ending of the name decides: `.html` is one page that needs no network and no script,
-    for light and dark screens and for paper; `.png` and `.pdf` are its figures on one sheet.
+    held-out ratings against baselines, predicted against observed ratings, how sure it is, the axes of
+    the factors, and examples. The ending of the name decides: `.html` is one page that needs no network
+    and no script, for light and dark screens and for paper; `.png` and `.pdf` are its figures on one
+    sheet.
 
     A model that was fitted to all ratings cannot be measured on them. Without `test`, a tenth of the
     ratings is held out at random, and a copy of the model (its rank, its λ, as many sweeps as it kept)
@@ -163,6 +164,7 @@ def _composed(
     from halfstep.checks import check_integer
     from halfstep.report.names import Names
     from halfstep.report.sections.axes import axes_section
+    from halfstep.report.sections.certainty import certainty_section
     from halfstep.report.sections.choice import choice_section, selection_of
     from halfstep.report.sections.error import error_section, errors_of
     from halfstep.report.sections.examples import examples_section
@@ -198,9 +200,10 @@ def _composed(
     sections += [
         error_section(subject, errors, left_out),
         predictions_section(subject),
-        axes_section(subject),
-        examples_section(subject),
     ]
+    if isinstance(held, Held):
+        sections.append(certainty_section(held, seed))
+    sections += [axes_section(subject), examples_section(subject)]
     return Report(
         f"{type(model).__name__} of rank {model.rank_}",
         _model_facts(model),

@@ -1,4 +1,4 @@
-"""What is predicted for what was observed: the spread, the calibration, the intervals."""
+"""What is predicted for what was observed: the spread and the calibration."""
 
 from __future__ import annotations
 
@@ -7,32 +7,26 @@ from typing import Any
 import numpy as np
 
 from halfstep.backends.base import Array
-from halfstep.data.ratings import Ratings
-from halfstep.errors import DataError
-from halfstep.models.base import FactorModel
-from halfstep.models.calibration import Calibration, calibrated, features, rows_of
 from halfstep.report.parts import Figure, Missing, Part, Section
 from halfstep.report.subject import Held, Subject
 from halfstep.report.theme import COLOURS, INK, MUTED, chart, framed
 from halfstep.wording import counted
 
-__all__ = ["predictions_section"]
+__all__ = ["MOST_LEVELS", "predictions_section"]
 
-_MOST_LEVELS = 11
+MOST_LEVELS = 11
 _BINS = 16
 _FEWEST = 10  # ratings of a bin
-_LEVELS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
-_MOST_MEASURED = 6_000  # ratings of each half of the intervals' test
 
 
 def predictions_section(subject: Subject) -> Section:
-    """Predictions by observed rating, the mean observed rating by prediction, coverage by level."""
+    """Predictions by observed rating, and the mean observed rating by prediction."""
     section = Section("predictions", "Predicted and observed")
     held = subject.held
     if not isinstance(held, Held):
         section.parts.append(Missing("spread", "Predictions by observed rating", f"{held}."))
         return section
-    section.parts.extend([_spread(held), _calibration(held), _coverage(held, subject.seed)])
+    section.parts.extend([_spread(held), _calibration(held)])
     return section
 
 
@@ -79,7 +73,7 @@ def _spread(held: Held) -> Figure:
 def _by_rating(r: Array) -> list[tuple[str, float, Array]]:
     """(name, middle, which cells) of every level of the scale, or of bins where there are many."""
     levels = np.unique(r)
-    if len(levels) <= _MOST_LEVELS:
+    if len(levels) <= MOST_LEVELS:
         # float32 values print as the shortest decimal that names them
         return [(f"{float(str(np.float32(v))):g}", float(v), r == v) for v in levels]
     edges = np.unique(np.quantile(r, np.linspace(0, 1, 9)))
@@ -141,66 +135,5 @@ def _calibration(held: Held) -> Part:
         f"predictions of about {worst['x']:.3g}, where the mean rating is {worst['y']:.3g}.",
         "The mean observed rating against the predicted one, with two standard errors to each side; on "
         "the dotted diagonal they are equal.",
-        framed(picture),
-    )
-
-
-# -------------------------------------------------------------------------------- intervals
-
-
-def _coverage(held: Held, seed: int) -> Part:
-    where = ("coverage", "Intervals")
-    model = held.model
-    if model.objective_.nonnegative:
-        return Missing(*where, "Rows of non-negative factors have no formula for their variance.")
-    half = min(len(held.test) // 2, _MOST_MEASURED)
-    order = np.random.default_rng(seed).permutation(len(held.test))
-    test = held.test.select(order[:half])
-    try:
-        calibration = model.calibration_
-        if calibration is None:
-            calibration = calibrated(
-                model, held.test.select(order[half : 2 * half]), None, seed, "native"
-            )
-    except DataError:
-        held_out = counted(len(held.test), "held-out rating")
-        return Missing(*where, f"{held_out}: too few to calibrate intervals and to test them.")
-    return _covered(where, model, calibration, test)
-
-
-def _covered(
-    where: tuple[str, str], model: FactorModel, calibration: Calibration, test: Ratings
-) -> Part:
-    import altair as alt
-
-    x, fitted = features(model, *rows_of(model, test), "native")
-    gap = np.abs(test.by_user.values - fitted)
-    feasible = [v for v in _LEVELS if all((n + 1) * v <= n for n in calibration.counts)]
-    rows = []
-    for level in feasible:
-        half = calibration.half_width(x, level)
-        rows.append(
-            {"x": level, "y": float(np.mean(gap <= half)), "width": 2 * float(np.mean(half))}
-        )
-    if not rows:
-        return Missing(*where, "The calibration had too few held-out ratings.")
-    domain = alt.Scale(domain=[0, 1], nice=False)
-    share = {"scale": domain, "axis": alt.Axis(format="%", tickCount=6)}
-    at = alt.X("x:Q", title="asked for", **share)
-    y = alt.Y("y:Q", title="ratings in their interval", **share)
-    equal = chart([{"x": v, "y": v} for v in (0, 1)])
-    picture = equal.mark_line(color=MUTED, strokeDash=[2, 4], strokeWidth=1).encode(x=at, y=y)
-    dots = chart(rows).mark_point(filled=True, size=60, opacity=1, color=COLOURS[0])
-    picture += dots.encode(x=at, y=y)
-    told = rows[-2] if len(rows) == len(_LEVELS) else rows[-1]
-    parts = 1 / len(test) + 1 / sum(calibration.counts)  # both are samples
-    chance = 2 * float(np.sqrt(told["x"] * (1 - told["x"]) * parts))
-    return Figure(
-        *where,
-        f"Intervals that were asked to hold {told['x']:.0%} of the ratings hold {told['y']:.1%} "
-        f"(±{chance:.1%}) of {len(test):,} that neither the fit nor the calibration has seen; they are "
-        f"{told['width']:.3g} wide on average.",
-        "The share of held-out ratings that lie in their interval, against the level that was asked "
-        "for; on the dotted diagonal intervals hold what they promise.",
         framed(picture),
     )
