@@ -46,9 +46,8 @@ if TYPE_CHECKING:
         split_users,
     )
     from halfstep.factors import Factors
-    from halfstep.models import BayesianMF, ExplicitMF
     from halfstep.features import Features, read_features
-    from halfstep.models import ExplicitMF
+    from halfstep.models import BayesianMF, ExplicitMF
     from halfstep.models.saving import load
     from halfstep.selection.result import Selection
     from halfstep.selection.select import select
