@@ -196,7 +196,9 @@ class TestErrors:
         path = tmp_path / "users.parquet"
         times = [datetime.time(1), datetime.time(2)]
         pl.DataFrame({"user": [1.0, 2.0], "at": times, "b": [1, 2]}).write_parquet(path)
-        with pytest.raises(errors.DataError, match=r"at='TIME.*': is a type of columns that cannot"):
+        with pytest.raises(
+            errors.DataError, match=r"at='TIME.*': is a type of columns that cannot"
+        ):
             hs.read_features(path)
         found = hs.read_features(path, kinds={"at": "skip"})
         assert found.ids.values.tolist() == [1, 2]
