@@ -45,14 +45,18 @@ class Request:
         """The positions of the ids and of the wanted columns."""
         if self.side is not None:
             check_choice("side", self.side, ("user", "item"))
+        known = named(names, count)
         given = self.id
-        if given is None and names is not None and self.usual in names:
-            given = self.usual
+        if given is None and self.usual in known:
+            given = known.index(self.usual)
         position = choose_id(names, count, given, table, self.side)
         others = [k for k in range(count) if k != position]
-        if names is not None and self.wanted is not None:
-            others = [k for k in others if self.wanted(names[k])]
-        return position, others
+        return position, [k for k in others if self.wanted is None or self.wanted(known[k])]
+
+
+def named(names: Sequence[str] | None, count: int) -> list[str]:
+    """The names of the columns; «column 0», … where they have none."""
+    return [f"column {k}" for k in range(count)] if names is None else list(names)
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,7 +267,7 @@ _NOTHING = ("", "na", "n/a", "nan", "null", "none", "?", "-", "\\n")
 def read_relation(table: Relation, request: Request) -> Table:
     """The columns of something that DuckDB can select from; as `read_table`."""
     count = len(table.columns)
-    names = [f"column {k}" for k in range(count)] if table.names is None else list(table.names)
+    names = named(table.names, count)
     position, others = request.find(table.names, count, table.description)
     ids = _ids_of_relation(table, position)
     columns = [_of_relation(table, k, names[k], names[k] in request.texts) for k in others]

@@ -49,7 +49,7 @@ class ModelFile:
             )
         if self.check_values and not np.isfinite(array).all():
             raise wrong(self.path, f"has values in {name} that are not finite")
-        if self.check_values and array.min(initial=np.inf) < least:
+        if self.check_values and array.size and array.min() < least:
             raise wrong(self.path, f"has values in {name} below {least:g}, where there can be none")
         return array
 

@@ -1,9 +1,11 @@
 """`read_features`: files of users and items."""
 
+import datetime
 import json
 
 import numpy as np
 import pandas as pd
+import polars as pl
 import pytest
 
 import halfstep as hs
@@ -91,7 +93,10 @@ class TestFormats:
         found = hs.read_features(path)
         assert found.ids.values.tolist() == [5, 7]
         assert found.column_names() == ["column 1=x", "column 1=y", "column 2"]
-        assert hs.read_features(path, id=1).ids.values.tolist() == ["x", "y"]
+        other = hs.read_features(path, id=1, kinds={"column 2": "skip"})
+        assert other.ids.values.tolist() == ["x", "y"]
+        assert other.encoding.dropped == {"column 2": "skipped"}
+        assert hs.read_features(path, like=other.encoding).ids.values.tolist() == ["x", "y"]
 
     def test_like_an_encoding_learned_before(self, tmp_path):
         learned = Features.from_table(FRAME).encoding
@@ -135,6 +140,19 @@ class TestFormats:
         np.testing.assert_allclose(dense(found)[:, 0], np.array([-0.5, 0, 0.5]) * 6**0.5, rtol=1e-6)
         np.testing.assert_allclose(dense(found)[:, 4:], [[-1, 0], [0, 1], [1, 0]], rtol=1e-6)
 
+    def test_parts_of_a_table(self, tmp_path):
+        for k, rows in enumerate(["1,x\n2,y\n", "3,x\n4,z\n"]):
+            (tmp_path / f"part {k}.csv").write_text("user,a\n" + rows)
+        found = hs.read_features(tmp_path / "part*.csv")
+        assert found.ids.values.tolist() == [1, 2, 3, 4]
+        assert found.column_names() == ["a=x", "a=y", "a=z"]
+
+    def test_a_byte_far_down_that_is_not_utf_8(self, tmp_path):
+        path = tmp_path / "users.dat"
+        rows = "".join(f"{k}::M::25::{k % 20}::{k % 100:05d}\n" for k in range(1, 5000))
+        path.write_bytes(rows.encode() + "9999::F::1::3::Köl\n".encode("latin-1"))
+        assert hs.read_features(path).column_names()[-1] == "zip=Köl"
+
     def test_other_encodings(self, tmp_path):
         path = tmp_path / "users.csv"
         path.write_bytes("user;city;n\n1;Köln;2\n2;Rom;3\n".encode("latin-1"))
@@ -173,6 +191,18 @@ class TestErrors:
         path.write_text(text)
         with pytest.raises(error, match=message):
             hs.read_features(path)
+
+    def test_of_types(self, tmp_path):
+        path = tmp_path / "users.parquet"
+        times = [datetime.time(1), datetime.time(2)]
+        pl.DataFrame({"user": [1.0, 2.0], "at": times, "b": [1, 2]}).write_parquet(path)
+        with pytest.raises(
+            errors.DataError, match=r"at='TIME.*': is a type of columns that cannot"
+        ):
+            hs.read_features(path)
+        found = hs.read_features(path, kinds={"at": "skip"})
+        assert found.ids.values.tolist() == [1, 2]
+        assert found.column_names() == ["b"]
 
     def test_of_arguments(self, tmp_path):
         with pytest.raises(errors.ReadError, match="no such file"):
