@@ -17,7 +17,7 @@ import numpy.typing as npt
 from halfstep import _native
 from halfstep.errors import DataError, UnknownIdError
 
-__all__ = ["MISSING", "Encoded", "IdMap", "encode", "encode_all"]
+__all__ = ["MISSING", "Encoded", "IdMap", "encode", "encode_all", "union"]
 
 Array = npt.NDArray[Any]
 
@@ -330,3 +330,23 @@ def require_known(codes: Array, ids: npt.ArrayLike, side: str) -> None:
             "is not known to the model",
             f"pass one of the {side}s in the training ratings, or fold it in (model.fold_in)",
         )
+
+
+def union(old: IdMap, new: IdMap, side: str) -> tuple[IdMap, Array, Array]:
+    """The sorted union of two id maps, and where the rows of each stand in it."""
+    values = new.values
+    if old.kind != new.kind:
+        if old.kind == "int":
+            if (old.lookup(new.values) < 0).any():
+                raise DataError(
+                    side,
+                    new.values[0],
+                    "is text, and the ids of the model are integers",
+                    "pass integer ids",
+                )
+            values = old.values[old.lookup(new.values)]
+        else:
+            values = new.values.astype(TEXT)
+    union = encode(np.concatenate([old.values, values]), side)
+    rows = union.codes.astype(np.int64)
+    return union.ids, rows[: len(old)], rows[len(old) :]

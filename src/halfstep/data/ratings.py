@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from halfstep import _native
 from halfstep.backends.base import CSR
-from halfstep.data.ids import Encoded, IdMap, encode, encode_all
+from halfstep.data.ids import Encoded, IdMap, encode, encode_all, union
 from halfstep.errors import DataError
 
 if TYPE_CHECKING:
@@ -364,6 +364,30 @@ class Ratings:
             report=self.report,
         )
         return whole if present.all() else whole.select(present)
+
+    def with_ids(self, users: IdMap | None = None, items: IdMap | None = None) -> Ratings:
+        """The same ratings over more users and items: those given too, without ratings."""
+        if users is None and items is None:
+            return self
+        all_users, user_rows, _ = union(self.users, users or self.users, "user")
+        all_items, item_rows, _ = union(self.items, items or self.items, "item")
+        old = self.by_user
+        counts = np.zeros(len(all_users), dtype=np.int64)
+        counts[user_rows] = np.diff(old.indptr)
+        cells = CSR(
+            np.concatenate([[0], np.cumsum(counts)]),
+            item_rows.astype(np.uint32)[old.indices],
+            old.values,
+            old.weights,
+        )
+        return Ratings(
+            all_users,
+            all_items,
+            cells,
+            time=self.time,
+            file_rank=self.file_rank,
+            report=self.report,
+        )
 
     def rows_of(self, user_rows: Array) -> CSR:
         """The cells of these users (row numbers), as rows of their own."""

@@ -20,7 +20,7 @@ from halfstep.errors import DataError
 if TYPE_CHECKING:
     from halfstep.data.ratings import Ratings
 
-__all__ = ["Group", "at_most_one", "hstack", "implicit_features"]
+__all__ = ["Group", "at_most_one", "hstack", "implicit_features", "implicit_rows"]
 
 Array = npt.NDArray[Any]
 
@@ -130,7 +130,11 @@ def implicit_features(ratings: Ratings, side: Literal["user", "item"]) -> CSR:
         Another side.
     """
     check_choice("side", side, ("user", "item"))
-    cells = ratings.by_user if side == "user" else ratings.by_item
+    return implicit_rows(ratings.by_user if side == "user" else ratings.by_item)
+
+
+def implicit_rows(cells: CSR) -> CSR:
+    """1 / √n in every cell of a row of n cells."""
     count = np.diff(cells.indptr)
     value = (1.0 / np.sqrt(np.maximum(count, 1))).astype(np.float32)
     return CSR(cells.indptr, cells.indices, np.repeat(value, count))

@@ -2,24 +2,26 @@
 
     X = [table of features | implicit features]        rows × F, sparse
 
-`SideDesign` says what its columns are, and makes the rows of X of those who were fitted and of newcomers.
+`SideDesign` says what its columns are, and makes the rows of X of those who were fitted and of
+newcomers.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
-from halfstep.backends.base import CSR, Array
+from halfstep.backends.base import CSR
 from halfstep.data.ids import IdMap
 from halfstep.data.ratings import Ratings
-from halfstep.features.blocks import Group, hstack, implicit_features
+from halfstep.features.blocks import Group, hstack, implicit_features, implicit_rows
 from halfstep.features.encoding import Encoding
-from halfstep.features.features import Features
+from halfstep.features.features import Features, as_features
+from halfstep.objectives import Side
 
-__all__ = ["SideDesign", "implicit_rows"]
+__all__ = ["Designs", "SideDesign"]
 
 IMPLICIT = "implicit"
 """The name of the group of implicit features."""
@@ -61,11 +63,10 @@ class SideDesign:
             names += [f"{IMPLICIT} {name}" for name in self.implicit.values.tolist()]
         return names
 
-    def fitted_rows(self, features: Features | None, ratings: Ratings, side: Literal["user", "item"]) -> CSR:
+    def fitted_rows(self, features: Features | None, ratings: Ratings, side: Side) -> CSR:
         """X of the rows of a fit."""
         ids = ratings.users if side == "user" else ratings.items
-        cells = ratings.by_user if side == "user" else ratings.by_item
-        return self._whole(features, ids, cells, implicit_features(ratings, side))
+        return self._whole(features, ids, implicit_features(ratings, side))
 
     def new_rows(self, features: Features | None, ids: IdMap, cells: CSR, others: IdMap) -> CSR:
         """X of rows that were not fitted, with these ratings, whose columns have the ids `others`."""
@@ -74,9 +75,9 @@ class SideDesign:
             column = self.implicit.lookup(others.values)[cells.indices]
             known = cells.select(column >= 0)
             known = CSR(known.indptr, column[column >= 0].astype(np.uint32), known.values)
-        return self._whole(features, ids, cells, implicit_rows(known))
+        return self._whole(features, ids, implicit_rows(known))
 
-    def _whole(self, features: Features | None, ids: IdMap, cells: CSR, implicit: CSR) -> CSR:
+    def _whole(self, features: Features | None, ids: IdMap, implicit: CSR) -> CSR:
         blocks: list[tuple[CSR, Any]] = []
         if self.encoding is not None:
             none = CSR(
@@ -90,3 +91,51 @@ class SideDesign:
         if self.implicit is not None:
             blocks.append((implicit, (Group(IMPLICIT, 0, len(self.implicit)),)))
         return hstack(blocks)[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Designs:
+    """The designs of a fit (None: a side has none), and X of its rows."""
+
+    user: SideDesign | None = None
+    item: SideDesign | None = None
+    user_rows: CSR | None = None
+    item_rows: CSR | None = None
+
+    @classmethod
+    def of(
+        cls, ratings: Ratings, user_features: Any, item_features: Any, *, implicit: bool
+    ) -> tuple[Ratings, Designs]:
+        """From the arguments of `fit`; the ratings over the ids of the tables too.
+
+        Raises `DataError`, `ReadError`, `DuplicatesError`.
+        """
+        tables = [
+            None if value is None else as_features(value, name=f"{side}_features", side=side)
+            for side, value in (("user", user_features), ("item", item_features))
+        ]
+        whole = ratings.with_ids(*(None if table is None else table.ids for table in tables))
+        sides: list[SideDesign | None] = []
+        rows: list[CSR | None] = []
+        for side, table, others in (
+            ("user", tables[0], whole.items),
+            ("item", tables[1], whole.users),
+        ):
+            if table is None and not implicit:
+                sides.append(None)
+                rows.append(None)
+                continue
+            design = SideDesign(
+                None if table is None else table.encoding, others if implicit else None
+            )
+            sides.append(design)
+            rows.append(design.fitted_rows(table, whole, "user" if side == "user" else "item"))
+        return whole, cls(sides[0], sides[1], rows[0], rows[1])
+
+    def side(self, side: Side) -> SideDesign | None:
+        """That of one side."""
+        return self.user if side == "user" else self.item
+
+    def without_rows(self) -> Designs:
+        """What a model remembers."""
+        return Designs(self.user, self.item)

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from halfstep.backends.base import CSR, Array, Backend
-from halfstep.data.ids import TEXT, IdMap, encode
+from halfstep.data.ids import IdMap, union
 from halfstep.data.ratings import take_rows
-from halfstep.errors import DataError, SingularSystemError
+from halfstep.errors import SingularSystemError
 from halfstep.factors import Factors
 from halfstep.objectives import Objective, Side
 
@@ -71,7 +71,7 @@ class FoldedIn:
 def merge_rows(model: Factors, history: CSR | None, folded: FoldedIn) -> tuple[Factors, CSR | None]:
     """The model's arrays and history with the folded-in rows added or replaced."""
     old_ids = model.user_ids if folded.side == "user" else model.item_ids
-    ids, old_rows, new_rows = _union(old_ids, folded.ids, folded.side)
+    ids, old_rows, new_rows = union(old_ids, folded.ids, folded.side)
 
     def joined(old: Array | None, new: Array | None) -> Array | None:
         if old is None or new is None:
@@ -114,26 +114,6 @@ def merge_rows(model: Factors, history: CSR | None, folded: FoldedIn) -> tuple[F
         ids,
         model.item_ids,
     ), history
-
-
-def _union(old: IdMap, new: IdMap, side: str) -> tuple[IdMap, Array, Array]:
-    """The sorted union of two id maps, and where the rows of each stand in it."""
-    values = new.values
-    if old.kind != new.kind:
-        if old.kind == "int":
-            if (old.lookup(new.values) < 0).any():
-                raise DataError(
-                    side,
-                    new.values[0],
-                    "is text, and the ids of the model are integers",
-                    "fold in integer ids",
-                )
-            values = old.values[old.lookup(new.values)]
-        else:
-            values = new.values.astype(TEXT)
-    union = encode(np.concatenate([old.values, values]), side)
-    rows = union.codes.astype(np.int64)
-    return union.ids, rows[: len(old)], rows[len(old) :]
 
 
 def _joined_history(old: CSR, new: CSR, old_rows: Array, new_rows: Array, rows: int) -> CSR:
