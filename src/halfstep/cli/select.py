@@ -9,6 +9,8 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
+from halfstep.cli.bayes import BayesOptions, refuse_draws
+from halfstep.cli.features import FeatureOptions
 from halfstep.cli.options import (
     Budget,
     ModelOptions,
