@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from dataclasses import dataclass, fields
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from cyclopts import Group, Parameter
 
@@ -24,6 +24,8 @@ _SHORT_BURN_IN, _FEWEST = 20, 60
 """Of the shortest chain that is worth its time: sweeps before the first draw, and draws."""
 _FULL, _MOST = 2e12, 1e13
 """Multiplications of a fit: up to the first it has all its draws, above the second it is left out."""
+_FEATURE = 200
+"""Multiplications of a stored entry of the features in a sweep, a factor: their maps are solved for."""
 
 
 @Parameter(name="*", group=_BAYES)
@@ -49,6 +51,10 @@ class BayesOptions:
     chains: Annotated[int, Parameter(converter=integer, help="Independent chains.")] = _DEFAULT[
         "chains"
     ]
+    noise: Annotated[
+        Literal["user", "shared"],
+        Parameter(help="One noise of ratings for each user, or the same for all."),
+    ] = _DEFAULT["noise"]
     keep: Annotated[
         int,
         Parameter(converter=integer, help="Draws that the file keeps, for intervals and fold-in."),
@@ -115,15 +121,19 @@ def refuse_draws(bayes: BayesOptions) -> None:
 def affordable(model: BayesianMF, ratings: Ratings, seconds: float | None, **known: Any) -> Any:
     """That model, or one of fewer draws for a large table, or None where even 80 sweeps are too many.
 
-    A sweep multiplies about 2 N D² + (m + n) D³/3 times, D = K + 1: without a limit in seconds the
-    number of draws is a matter of the table alone, never of the machine. With one, a sweep is timed.
+    A sweep multiplies about 2 N D² + (m + n) D³/3 times, D = K + 1, and features with F stored entries
+    add 200 F D: without a limit in seconds the number of draws is a matter of the tables alone, never
+    of the machine. With one, a sweep is timed.
     """
     sweeps = model.burn_in + model.samples
     if seconds is not None:
         most = seconds / sweep_seconds(model, ratings, **known)
     else:
         D = model.rank + 1
-        work = 2 * len(ratings) * D**2 + sum(ratings.shape) * D**3 / 3
+        entries = sum(table.cells.nnz for table in known.values())
+        if model.implicit_features:
+            entries += 2 * len(ratings)
+        work = 2 * len(ratings) * D**2 + sum(ratings.shape) * D**3 / 3 + _FEATURE * entries * D
         if _FEWEST + _SHORT_BURN_IN > _MOST / work:
             return None
         most = max(_FULL / work, _FEWEST + _SHORT_BURN_IN)

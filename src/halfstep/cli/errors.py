@@ -53,6 +53,7 @@ _FLAGS = (
         "burn_in",
         "chains",
         "keep",
+        "noise",
         "likelihood",
         "implicit_features",
         "user_features",

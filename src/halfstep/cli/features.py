@@ -70,6 +70,16 @@ class FeatureOptions(FeatureFiles):
         """Whether there are any."""
         return self.implicit_features or bool(self.paths)
 
+    def words(self) -> list[str]:
+        """The words of a command line that say the same."""
+        found = ["--implicit-features"] if self.implicit_features else []
+        for flag, path in (
+            ("--user-features", self.user_features),
+            ("--item-features", self.item_features),
+        ):
+            found += [] if path is None else [flag, str(path)]
+        return found
+
 
 def _encoding_of(model: Any, side: str, path: Path) -> Any:
     """How the features of that side were encoded in the fit."""

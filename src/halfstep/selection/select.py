@@ -115,11 +115,20 @@ def select(
     >>> found = hs.select(ratings)
     >>> model = hs.ExplicitMF(**found.parameters).fit(ratings)
     """
+    from halfstep.models.bayesian import BayesianMF
     from halfstep.models.explicit import ExplicitMF
     from halfstep.models.fitting import held_out_of
 
     if model is None:
         model = ExplicitMF(rank="auto", reg="auto")
+    elif isinstance(model, BayesianMF):
+        raise ParameterError(
+            "model",
+            "BayesianMF",
+            "needs no selection: it learns how strong its regularization is, and a rank that is too "
+            "large does not overfit",
+            'fit it as it is; to compare ranks, hs.tune(model, ratings, {"rank": [8, 16, 32]})',
+        )
     elif not isinstance(model, ExplicitMF):
         raise ParameterError(
             "model", type(model).__name__, "must be an ExplicitMF", "use hs.tune for other models"
