@@ -134,7 +134,7 @@ def affordable(model: BayesianMF, ratings: Ratings, seconds: float | None, **kno
         if model.implicit_features:
             entries += 2 * len(ratings)
         work = 2 * len(ratings) * D**2 + sum(ratings.shape) * D**3 / 3 + _FEATURE * entries * D
-        if _FEWEST + _SHORT_BURN_IN > _MOST / work:
+        if _MOST / work < _FEWEST + _SHORT_BURN_IN:
             return None
         most = max(_FULL / work, _FEWEST + _SHORT_BURN_IN)
     if most >= sweeps:

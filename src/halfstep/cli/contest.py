@@ -1,8 +1,8 @@
 """ALS and a Bayesian model on the same split: which one `halfstep fit` saves, and what it costs.
 
-The Bayesian model is saved where its RMSE on the validation part is lower by a thousandth at least. Below
-that ALS is: its file has one set of factors where the other has dozens, and answers at half the
-rank. The test part measures both, and has no say.
+The Bayesian model is saved where its RMSE on the validation part is lower by a thousandth at least. Else
+ALS is: its file has one set of factors where the other has dozens, and answers at half the rank.
+The test part measures both, and has no say.
 """
 
 from __future__ import annotations

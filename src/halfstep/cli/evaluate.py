@@ -185,9 +185,7 @@ def evaluate(
         )
     from halfstep.models.saving import load
 
-    saved = load(model_file)
-    if features.paths:
-        saved = saved.with_features(**features.read(saved))
+    saved = features.told(load(model_file))
     if metrics is not None:
         out.document(_measured(out, saved, model_file, reader.read(table), metrics, relevant, clip))
         return

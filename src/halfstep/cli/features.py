@@ -9,6 +9,7 @@ from typing import Annotated, Any
 from cyclopts import Group, Parameter
 
 from halfstep.errors import ParameterError
+from halfstep.objectives import Side
 
 __all__ = ["FeatureFiles", "FeatureOptions"]
 
@@ -42,12 +43,23 @@ class FeatureFiles:
         from halfstep.features import read_features
 
         found: dict[str, Any] = {}
-        for side, path in (("user", self.user_features), ("item", self.item_features)):
+        sides: tuple[tuple[Side, Path | None], ...] = (
+            ("user", self.user_features),
+            ("item", self.item_features),
+        )
+        for side, path in sides:
             if path is None:
                 continue
             like = None if model is None else _encoding_of(model, side, path)
-            found[f"{side}_features"] = read_features(path, like=like, side=side)  # type: ignore[arg-type]
+            found[f"{side}_features"] = read_features(path, like=like, side=side)
         return found
+
+    def told(self, model: Any) -> Any:
+        """The fitted model, with the users and items of the tables."""
+        if not self.paths:
+            return model
+        known = self.read(model)
+        return model.with_features(**known)
 
 
 @Parameter(name="*", group=_FEATURES)
@@ -83,7 +95,8 @@ class FeatureOptions(FeatureFiles):
 
 def _encoding_of(model: Any, side: str, path: Path) -> Any:
     """How the features of that side were encoded in the fit."""
-    design = None if model.features_ is None else model.features_.side(side)
+    designs = getattr(model, "features_", None)
+    design = None if designs is None else designs.side(side)
     if design is None or design.encoding is None:
         raise ParameterError(
             f"{side}_features",

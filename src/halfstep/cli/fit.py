@@ -10,7 +10,6 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from halfstep.backends import get_backend
 from halfstep.baselines import compare_baselines
 from halfstep.cli.bayes import BayesOptions, affordable, refuse_draws, unfitted
 from halfstep.cli.contest import Contest, Rival
@@ -26,7 +25,7 @@ from halfstep.models.bayesian import BayesianMF
 from halfstep.models.explicit import ExplicitMF
 from halfstep.selection.budget import Clock, seconds_of
 from halfstep.selection.result import Selection
-from halfstep.selection.select import choose
+from halfstep.selection.select import select
 
 __all__ = ["FitJob", "fit"]
 
@@ -292,17 +291,21 @@ class FitJob:
 
     def _select(self, train: Ratings, clock: Clock) -> tuple[Selection, dict[str, Any]]:
         assert isinstance(self.model, ExplicitMF)
-        found = choose(
-            self.model,
-            train,
-            parts=None,
-            backend=get_backend("native", dtype=self.model.dtype),
-            clock=clock.part(_SEARCHING if self.rival is None else _SEARCHING_TOO),
-            valid=self.given_valid,
-            seed=self.model.seed,
-            progress=watched(self.out),
-            **self.features,
-        )
+        share = _SEARCHING if self.rival is None else _SEARCHING_TOO
+        try:
+            found = select(
+                train,
+                model=self.model,
+                valid=self.given_valid,
+                budget=None if self.budget is None else max(share * clock.left, _SHORTEST),
+                seed=self.model.seed,
+                progress=watched(self.out),
+                **self.features,
+            )
+        except ParameterError as error:
+            if error.argument != "budget":
+                raise
+            raise ParameterError("budget", self.budget, error.rule, error.remedy) from None
         show_selection(self.out, found)
         return found, found.as_dict()
 
@@ -405,9 +408,7 @@ class FitJob:
             (name, f"{error.rmse:.4f}", f"{error.mae:.4f}") for name, error in baselines.items()
         ]
         rows += [(name, f"{rmse:.4f}", f"{mae:.4f}") for name, (rmse, mae) in errors.items()]
-        self.out.table(
-            [Column(""), Column("RMSE", right=True), Column("MAE", right=True)], rows
-        )
+        self.out.table([Column(""), Column("RMSE", right=True), Column("MAE", right=True)], rows)
         rmse, mae = next(errors[name] for name, one in named.items() if one is model)
         return {
             "rmse": rmse,
@@ -498,6 +499,7 @@ _SEARCHING, _SEARCHING_TOO = 0.6, 0.3
 _TRYING = 0.4
 """Of what is left of the budget: a fit of the sampler, so that its refit can take the rest."""
 _LEAST = 1e-3  # seconds: one sweep is done in any case
+_SHORTEST = 1e-9  # that a search can be given
 
 
 def _sweeps(count: int) -> str:

@@ -93,9 +93,7 @@ def predict(
     if std and interval is not None:
         raise ParameterError("std", True, "cannot be asked together with interval", "ask twice")
     named = Titles(titles)
-    model = load(model_file)
-    if known_of is not None and known_of.paths:
-        model = model.with_features(**known_of.read(model))
+    model = (known_of or FeatureFiles()).told(load(model_file))
     users: Any
     items: Any
     if user is not None and item is not None:

@@ -85,9 +85,7 @@ def recommend(
         check_kind(output)
         check_writable(output, model_file, users, titles)
     named = Titles(titles)
-    model = load(model_file)
-    if known_of is not None and known_of.paths:
-        model = model.with_features(**known_of.read(model))
+    model = (known_of or FeatureFiles()).told(load(model_file))
     asked = user or (read_ids(users) if users is not None else None)
     allowed, denied = ids_given(allow), ids_given(deny)
     for flag, ids in (("--allow", allowed), ("--deny", denied)):

@@ -169,9 +169,8 @@ def compare_cold(
     drawn = bootstrap_totals(sums, n_resamples, seed) if len(sums) > 1 else sums[:0]
     whole = np.add.reduce(sums, axis=0)[None]
     taken = [(_errors(whole, place), _errors(drawn, place)) for place in range(len(names))]
-    less = tuple(
-        tuple(b - a for a, b in zip(taken[1][k], taken[2][k], strict=True)) for k in (0, 1)
-    )
+    (plain_whole, plain_drawn), (known_whole, known_drawn) = taken[1:]
+    less = known_whole - plain_whole, known_drawn - plain_drawn
     return ColdComparison(
         tuple(_error(name, *pair, confidence) for name, pair in zip(names, taken, strict=True)),
         _error("difference", *less, confidence),
@@ -183,20 +182,18 @@ def compare_cold(
     )
 
 
-def _errors(totals: Array, place: int) -> tuple[Array, Array]:
-    """RMSE and MAE of a model from sums (resamples, 1 + 2 models)."""
+def _errors(totals: Array, place: int) -> Array:
+    """RMSE and MAE (2, resamples) of a model from sums (resamples, 1 + 2 models)."""
     c, squares, gaps = totals[:, 0], totals[:, 1 + 2 * place], totals[:, 2 + 2 * place]
-    return np.sqrt(squares / c), gaps / c
+    return np.stack([np.sqrt(squares / c), gaps / c])
 
 
-def _error(name: str, whole: Any, drawn: Any, confidence: float) -> ColdError:
-    intervals = [
-        percentile_interval(values, confidence) if len(values) else (float("nan"),) * 2
+def _error(name: str, whole: Array, drawn: Array, confidence: float) -> ColdError:
+    rmse, mae = (
+        percentile_interval(values, confidence) if len(values) else (float("nan"), float("nan"))
         for values in drawn
-    ]
-    return ColdError(
-        name, float(whole[0][0]), intervals[0], float(whole[1][0]), intervals[1]
     )
+    return ColdError(name, float(whole[0, 0]), rmse, float(whole[1, 0]), mae)
 
 
 def _cells(row: ColdError, told: Callable[[float], str]) -> list[str]:

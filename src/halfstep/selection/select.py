@@ -115,13 +115,12 @@ def select(
     >>> found = hs.select(ratings)
     >>> model = hs.ExplicitMF(**found.parameters).fit(ratings)
     """
-    from halfstep.models.bayesian import BayesianMF
     from halfstep.models.explicit import ExplicitMF
     from halfstep.models.fitting import held_out_of
 
     if model is None:
         model = ExplicitMF(rank="auto", reg="auto")
-    elif isinstance(model, BayesianMF):
+    elif type(model).__name__ == "BayesianMF":
         raise ParameterError(
             "model",
             "BayesianMF",
