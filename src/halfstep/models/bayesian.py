@@ -21,6 +21,7 @@ from halfstep.data.pairs import as_ratings
 from halfstep.data.ratings import Ratings
 from halfstep.errors import ParameterError
 from halfstep.factors import Factors
+from halfstep.features.features import Features
 from halfstep.models.asked import AskedLists
 from halfstep.models.base import FactorModel
 from halfstep.models.explanation import contributions
@@ -291,7 +292,9 @@ class BayesianMF(FactorModel):
 
     # ------------------------------------------------------------------ single rows
 
-    def _folded(self, side: Side, ids: IdMap, cells: CSR, backend: Backend) -> FoldedDraws:
+    def _folded(
+        self, side: Side, ids: IdMap, cells: CSR, backend: Backend, features: Features | None = None
+    ) -> FoldedDraws:
         seed = int(
             np.random.SeedSequence(self._fitted_params["seed"], spawn_key=(1,)).generate_state(1)[0]
         )
@@ -322,7 +325,9 @@ class BayesianMF(FactorModel):
         )
         return fresh
 
-    def _contributions(self, cells: CSR, item: int) -> tuple[float, Array]:
+    def _contributions(
+        self, cells: CSR, item: int, table: CSR | None = None
+    ) -> tuple[float, Array]:
         """The means of those in every kept draw."""
         baseline, shares = 0.0, np.zeros(cells.nnz)
         for draw in self.draws_:
