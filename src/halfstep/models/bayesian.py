@@ -60,6 +60,7 @@ class BayesianMF(FactorModel):
         y_u = (w_u, b_u) ~ N(m_U + A_Uᵀ x_u, Λ_U⁻¹),   y_i = (z_i, b_i) ~ N(m_I + A_Iᵀ x_i, Λ_I⁻¹)
         m | Λ ~ N(0, Λ⁻¹),   Λ ~ Wishart(W₀, K + 1) for each side,   α ~ Gamma(½, ½ s²)
         γ_u ~ Gamma(ν/2, ν/2): how steady a user is
+        A_f ~ N(0, (λ_g Λ)⁻¹) for every feature f, λ_g ~ Gamma(½, ½) for the column that it comes from
 
     (s the standard deviation of the ratings, W₀ as in `bayes/priors.py`), so that the strength of
     the regularization, separate for users, items and every direction, is learned with the factors,
