@@ -174,6 +174,7 @@ def squared_error(
     user_bias: npt.NDArray[_T] | None,
     item_bias: npt.NDArray[_T] | None,
     mean: float,
+    by_row: npt.NDArray[np.float64] | None,
 ) -> float: ...
 def gradient(
     indptr: _I64,

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from halfstep.solvers.linear import Linear
 
 __all__ = [
+    "SIDES",
     "Objective",
     "Reg",
     "RowProblem",
@@ -29,6 +30,7 @@ __all__ = [
 ]
 
 Side = Literal["user", "item"]
+SIDES: tuple[Side, Side] = ("user", "item")
 
 
 @dataclass(frozen=True, slots=True)

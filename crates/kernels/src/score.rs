@@ -170,7 +170,8 @@ impl<T: Element> Kernel<T> for Pairs<'_, T> {
     }
 }
 
-/// Σ c (v − r̂)² over the cells, rows summed in float64 and in order.
+/// Σ c (v − r̂)² over the cells, rows summed in float64 and in order; that of every row into `by_row`, where it is
+/// given.
 ///
 /// # Errors
 /// `Error::Contract`, `Error::Cancelled`.
@@ -179,15 +180,20 @@ pub fn squared_error<T: Element>(
     run: Run<'_>,
     model: &Model<'_, T>,
     cells: &Cells<'_>,
+    by_row: Option<&mut [f64]>,
 ) -> Result<f64> {
     let (m, _) = model.check()?;
     cells.check()?;
-    if cells.rows() != m {
-        return Err(Error::contract("cells must have one row per user"));
+    if cells.rows() != m || by_row.as_ref().is_some_and(|sums| sums.len() != m) {
+        return Err(Error::contract("cells and by_row must have one row per user"));
     }
-    let mut sums = vec![0.0; m];
+    let mut own = Vec::new();
+    let sums = by_row.unwrap_or_else(|| {
+        own.resize(m, 0.0);
+        &mut own
+    });
     let chunks = chunks_by_cost(m, run.threads(), |u| cells.row(u).len() as f64 + 1.0);
-    let shared = Shared::new(&mut sums);
+    let shared = Shared::new(&mut *sums);
     run.for_each(
         &chunks,
         || (),

@@ -437,20 +437,24 @@ fn squared_error<'py>(
     user_bias: Option<Any<'py>>,
     item_bias: Option<Any<'py>>,
     mean: f64,
+    by_row: Option<Any<'py>>,
 ) -> PyResult<f64> {
     fn typed<T: Element + numpy::Element>(
         py: Python<'_>,
         model: &ModelArrays<'_>,
         cells: &Cells<'_>,
+        by_row: Option<&Any<'_>>,
     ) -> PyResult<f64> {
+        let mut by_row = by_row.map(|b| Out::<f64>::of("by_row", b, &[ANY])).transpose()?;
+        let by_row = by_row.as_mut().map(Out::slice);
         model.with::<T, _>(|isa, m| {
             let work = cells.indices.len() as f64 * (m.rank as f64 + 20.0) / 4.0;
-            run(py, work, |r| kernels::squared_error(isa, r, &m, cells))
+            run(py, work, |r| kernels::squared_error(isa, r, &m, cells, by_row))
         })
     }
     let cells = cells_of(py, &indptr, &indices, &values, weights.as_ref())?;
     let call = if is_f64(&users) { typed::<f64> } else { typed::<f32> };
-    call(py, &ModelArrays { users, items, user_bias, item_bias, mean }, &cells)
+    call(py, &ModelArrays { users, items, user_bias, item_bias, mean }, &cells, by_row.as_ref())
 }
 
 /// The gradient of ½ Σ c (v − r̂)² in the rows of one side; Σ c (v − r̂)².

@@ -41,6 +41,13 @@ class CSR:
     def nnz(self) -> int:
         return len(self.indices)
 
+    def to_scipy(self, n_columns: int) -> Any:
+        """The values as a scipy CSR array, float64."""
+        from scipy.sparse import csr_array
+
+        shape = self.n_rows, n_columns
+        return csr_array((self.values.astype(np.float64), self.indices, self.indptr), shape=shape)
+
     def select(self, keep: Array) -> CSR:
         """The cells where the mask `keep` is True; every row stays, if only as an empty one."""
         before = np.concatenate([[0], np.cumsum(keep, dtype=np.int64)])
@@ -250,8 +257,12 @@ class Backend(Protocol):
         user_bias: Array | None,
         item_bias: Array | None,
         mean: float,
+        by_row: Array | None = None,
     ) -> float:
-        """Σ c (v − μ − b_u − b_i − w_u·z_i)² over the cells (rows are users)."""
+        """Σ c (v − μ − b_u − b_i − w_u·z_i)² over the cells (rows are users).
+
+        `by_row` (rows, float64) is given the sum of every row.
+        """
 
     def gradient(
         self,

@@ -179,6 +179,7 @@ class NativeBackend:
         user_bias: Array | None,
         item_bias: Array | None,
         mean: float,
+        by_row: Array | None = None,
     ) -> float:
         return _native.squared_error(
             cells.indptr,
@@ -190,6 +191,7 @@ class NativeBackend:
             user_bias,
             item_bias,
             mean,
+            by_row,
         )
 
     def gradient(

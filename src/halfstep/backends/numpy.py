@@ -213,6 +213,7 @@ class NumpyBackend:
         user_bias: Array | None,
         item_bias: Array | None,
         mean: float,
+        by_row: Array | None = None,
     ) -> float:
         rows = np.repeat(np.arange(cells.n_rows), np.diff(cells.indptr))
         fitted = self.predict(
@@ -226,6 +227,8 @@ class NumpyBackend:
         )
         residual = cells.values.astype(np.float64) - fitted
         c = 1.0 if cells.weights is None else cells.weights.astype(np.float64)
+        if by_row is not None:
+            by_row[...] = np.bincount(rows, c * residual**2, minlength=cells.n_rows)
         return float(np.sum(c * residual**2))
 
     def gradient(

@@ -2,10 +2,11 @@
 
 `draws.user_factors` (S, m + 1, K), `draws.item_factors`, `draws.user_bias` (S, m + 1),
 `draws.item_bias`: the last row of each is a row that nothing is known of. `draws.alpha` (S),
-`draws.prior_mean` (float64): μ; `draws.user_mean` (S, D), `draws.user_precision` (S, D, D),
-`draws.user_typical` (S, D) and the same of the items: the priors. `noise.quantiles`;
-`record.sigma`, `record.objective` (chains, samples), `record.predictions` (chains, samples, pairs),
-`record.users`, `record.items`.
+`draws.steadiness` (S, m + 1): γ, `draws.freedom` (S): ν, `draws.prior_mean` (float64): μ;
+`draws.user_mean` (S, D), `draws.user_precision` (S, D, D), `draws.user_typical` (S, D) and the same
+of the items: the priors; `draws.user_effects` (S, F, D) where there are features.
+`noise.quantiles`; `record.sigma`, `record.objective` (chains, samples), `record.predictions`
+(chains, samples, pairs), `record.users`, `record.items`.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from halfstep.bayes.priors import RowPrior
 from halfstep.bayes.sampling import Record
 from halfstep.factors import Factors
 from halfstep.models.forms import ModelFile, wrong
+from halfstep.objectives import SIDES, Side
 
 if TYPE_CHECKING:
     from halfstep.models.bayesian import BayesianMF
@@ -36,6 +38,7 @@ def to_arrays(model: BayesianMF) -> dict[str, Array]:
         "draws.user_factors": np.stack([draw.factors.user_factors for draw in draws]),
         "draws.item_factors": np.stack([draw.factors.item_factors for draw in draws]),
         "draws.alpha": np.array([draw.alpha for draw in draws]),
+        "draws.freedom": np.array([draw.freedom for draw in draws]),
         "draws.center": np.array([first.mean]),
         "noise.quantiles": model.noise_shape_.quantiles,
         "record.sigma": record.sigma,
@@ -44,13 +47,18 @@ def to_arrays(model: BayesianMF) -> dict[str, Array]:
         "record.users": record.users,
         "record.items": record.items,
     }
+    steadiness = [draw.steadiness for draw in draws if draw.steadiness is not None]
+    if steadiness:
+        arrays["draws.steadiness"] = np.stack(steadiness)
     for side in ("user", "item"):
         biases = [getattr(draw.factors, f"{side}_bias") for draw in draws]
         if biases[0] is not None:
             arrays[f"draws.{side}_bias"] = np.stack(biases)
         priors = [draw.users if side == "user" else draw.items for draw in draws]
-        for name in ("mean", "precision", "typical"):
-            arrays[f"draws.{side}_{name}"] = np.stack([getattr(prior, name) for prior in priors])
+        for name in ("mean", "precision", "typical", "effects"):
+            if getattr(priors[0], name) is not None:
+                parts = [getattr(prior, name) for prior in priors]
+                arrays[f"draws.{side}_{name}"] = np.stack(parts)
     return arrays
 
 
@@ -73,19 +81,30 @@ def restore(model: BayesianMF, file: ModelFile) -> None:
             file.array("draws.user_bias", (S, m + 1), dtype),
             file.array("draws.item_bias", (S, n + 1), dtype),
         )
-    alpha = file.array("draws.alpha", (S,), "float64", least=np.finfo(np.float64).tiny)
+    tiny = float(np.finfo(np.float64).tiny)
+    alpha = file.array("draws.alpha", (S,), "float64", least=tiny)
     mean = float(file.array("draws.center", (1,), "float64")[0])
+    freedom = file.array("draws.freedom", (S,), "float64", least=1.0, finite=False)
+    steadiness = None
+    if model.noise == "user":
+        steadiness = file.array("draws.steadiness", (S, m + 1), "float64", least=tiny)
     priors = {
         (side, name): file.array(f"draws.{side}_{name}", shape, "float64")
         for side in ("user", "item")
         for name, shape in (("mean", (S, D)), ("precision", (S, D, D)), ("typical", (S, D)))
     }
+    maps = {
+        side: file.array(f"draws.{side}_effects", (S, design.width, D), dtype)
+        for side in SIDES
+        if (design := model.features_.side(side)) is not None
+    }
 
-    def prior(side: str, s: int) -> RowPrior:
+    def prior(side: Side, s: int) -> RowPrior:
         mean, precision, typical = (
             priors[side, name][s] for name in ("mean", "precision", "typical")
         )
-        return RowPrior(mean, precision, None, typical)
+        effects = maps.get(side)
+        return RowPrior(mean, precision, typical, effects=None if effects is None else effects[s])
 
     model.draws_ = tuple(
         Draw(
@@ -101,6 +120,8 @@ def restore(model: BayesianMF, file: ModelFile) -> None:
             prior("user", s),
             prior("item", s),
             float(alpha[s]),
+            float(freedom[s]),
+            None if steadiness is None else steadiness[s],
         )
         for s in range(S)
     )

@@ -19,11 +19,13 @@ __all__ = ["PosteriorDensity", "stacked"]
 class PosteriorDensity:
     """J = −log p(r, W, Z, b | α, priors), up to a constant.
 
-        r_ui ~ N(μ + b_u + b_i + w_u·z_i, 1 / (α c_ui)),   y_u ~ N(m, Λ⁻¹) for both sides
-        J = ½ α Σ_Ω c (r − r̂)² − ½ Σ_Ω c · log α + ½ Σ_u (y_u − m_u)ᵀ Λ (y_u − m_u) − ½ Σ_u log |Λ| + …
+        r_ui ~ N(μ + b_u + b_i + w_u·z_i, 1 / (α γ_u c_ui)),   y_u ~ N(m, Λ⁻¹) for both sides J = ½
+        α Σ_Ω γ c (r − r̂)² − ½ Σ_Ω c · log α γ + ½ Σ_u (y_u − m_u)ᵀ Λ (y_u − m_u) − ½ Σ_u log |Λ| +
+        …
 
-    (c weighs as so many equal ratings would.) α and the priors are those of the moment: the sampler puts
-    new ones in their place. A row of either side is a row problem with P = Λ and q = Λ m.
+    (c weighs as so many equal ratings would; γ is in `noise.py`, where it is part of the weights of
+    the cells.) α, γ and the priors are those of the moment: the sampler puts new ones in their
+    place. A row of either side is a row problem with P = Λ and q = Λ m.
     """
 
     mean: float
@@ -31,8 +33,12 @@ class PosteriorDensity:
     items: RowPrior
     alpha: float
     biases: bool
-    squares: float = math.nan
-    """Σ c (r − r̂)² where J was worked out last."""
+    steadiness: Array | None = None
+    """γ of every user; None: 1."""
+    freedom: float = math.inf
+    """ν of their distribution."""
+    squares: Array | None = None
+    """Σ_i c (r − r̂)² of every user where J was worked out last."""
 
     @property
     def nonnegative(self) -> bool:
@@ -83,11 +89,24 @@ class PosteriorDensity:
 
     def value(self, by_user: CSR, by_item: CSR, factors: Factors, backend: Backend) -> Value:
         f = factors
-        self.squares = backend.squared_error(
-            by_user, f.user_factors, f.item_factors, f.user_bias, f.item_bias, self.mean
+        self.squares = np.empty(by_user.n_rows)
+        squares = backend.squared_error(
+            by_user,
+            f.user_factors,
+            f.item_factors,
+            f.user_bias,
+            f.item_bias,
+            self.mean,
+            self.squares,
         )
-        count = float(np.add.reduce(row_weights(by_user)))
-        total = 0.5 * self.alpha * self.squares - 0.5 * count * math.log(self.alpha)
+        counts = row_weights(by_user)
+        count = float(np.add.reduce(counts))
+        total = -0.5 * count * math.log(self.alpha)
+        if self.steadiness is None:
+            total += 0.5 * self.alpha * squares
+        else:
+            total += 0.5 * self.alpha * float(np.add.reduce(self.steadiness * self.squares))
+            total -= 0.5 * float(np.add.reduce(counts * np.log(self.steadiness)))
         for prior, cells, rows in (
             (self.users, by_user, f.user_side),
             (self.items, by_item, f.item_side),
@@ -95,7 +114,7 @@ class PosteriorDensity:
             gaps = self._gaps(prior, rows)[np.diff(cells.indptr) > 0]
             total += 0.5 * float(np.einsum("ud,ud->", gaps, gaps @ prior.precision))
             total -= 0.5 * len(gaps) * prior.log_determinant
-        return Value(total, math.sqrt(self.squares / max(count, 1e-300)))
+        return Value(total, math.sqrt(squares / max(count, 1e-300)))
 
 
 def stacked(factors: Array, bias: Array | None) -> Array:

@@ -1,9 +1,11 @@
 """Folding in: new or changed rows given each kept draw of the other side.
 
-    for every draw s:   y_s ~ p(y | ratings, Z_s, α_s, m_s, Λ_s)          the row problem of the sampler
+    for every draw s:   y_s ~ p(y | ratings, Z_s, α_s, γ, m_s, Λ_s)       the row problem of the sampler
 
-The mean prediction of a new row is made of its conditional means, which have no noise of their own. In
-the axes of the model's mean factors Ẑ it is the row ŵ that comes nearest for all items,
+γ of a new user, how steady they are, is not drawn but taken at its conditional mean, in a few
+rounds with y. The mean prediction of a new row is made of its conditional means, which have no
+noise of their own. In the axes of the model's mean factors Ẑ it is the row ŵ that comes nearest for
+all items,
 
     ŵ = argmin Σ_i (ẑ_i·ŵ − 1/S Σ_s z'_is·w'_s)² = (ẐᵀẐ)⁺ · 1/S Σ_s (Ẑᵀ Z'_s) w'_s
 
@@ -17,15 +19,20 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from halfstep.backends.base import CSR, Array, Backend, Noise
+from halfstep.backends.base import CSR, Array, Backend
+from halfstep.backends.base import Noise as RowNoise
 from halfstep.bayes.posterior import Draw
-from halfstep.data.ids import IdMap
+from halfstep.bayes.priors import RowPrior
+from halfstep.data.ids import IdMap, union
 from halfstep.errors import SingularSystemError
 from halfstep.factors import Factors
 from halfstep.models.foldin import FoldedIn, merge_rows
-from halfstep.objectives import Side
+from halfstep.objectives import Side, row_weights
 
-__all__ = ["FoldedDraws", "folded", "merged"]
+__all__ = ["FoldedDraws", "NewRows", "folded", "merged"]
+
+_ROUNDS = 3
+"""Of a row and its γ."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,62 +41,102 @@ class FoldedDraws(FoldedIn):
 
     Attributes
     ----------
-    draws : tuple of (factors, bias)
+    draws : tuple of (factors, bias, γ or None)
         The rows in every kept draw of the model.
     """
 
-    draws: tuple[tuple[Array, Array | None], ...]
+    draws: tuple[tuple[Array, Array | None, Array | None], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class NewRows:
+    """Rows to be folded in: who they are, their ratings (columns are rows of the model), and X of
+    them.
+    """
+
+    side: Side
+    ids: IdMap
+    cells: CSR
+    features: CSR | None
 
 
 def folded(
-    side: Side,
-    ids: IdMap,
-    cells: CSR,
-    mean: Factors,
-    draws: Sequence[Draw],
-    seed: int,
-    backend: Backend,
+    new: NewRows, mean: Factors, draws: Sequence[Draw], seed: int, backend: Backend
 ) -> FoldedDraws:
-    """Every row of `cells`, whose columns are row numbers of the model."""
-    user = side == "user"
-    fixed_mean = mean.item_factors if user else mean.user_factors
-    target = np.zeros((cells.n_rows, fixed_mean.shape[1]))
-    bias = np.zeros(cells.n_rows)
-    rows: list[tuple[Array, Array | None]] = []
+    """The rows in every draw, and in the mean."""
+    fixed_mean = mean.item_factors if new.side == "user" else mean.user_factors
+    target = np.zeros((new.cells.n_rows, fixed_mean.shape[1]))
+    bias = np.zeros(new.cells.n_rows)
+    rows: list[tuple[Array, Array | None, Array | None]] = []
     for number, draw in enumerate(draws):
-        f, K = draw.factors, draw.factors.rank
-        own, other = (draw.users, draw.items) if user else (draw.items, draw.users)
-        fixed = f.item_side if user else f.user_side
-        drawn, expected = _room(cells.n_rows, f), _room(cells.n_rows, f)
-        problem = draw.density().row_problem(side, cells, K, f.dtype)
-        try:
-            problem.draw(cells, fixed, drawn, backend, Noise(seed, number), expected)
-        except SingularSystemError as error:
-            row = error.row or 0
-            raise SingularSystemError(
-                f"the system of {side} {ids.id_at(row)!r} has no unique solution; "
-                "fold in more ratings, or fit with dtype='float64'",
-                side=side,
-                row=row,
-            ) from None
-        rows.append(drawn)
+        own, other = (draw.users, draw.items) if new.side == "user" else (draw.items, draw.users)
+        drawn, expected, gamma = _drawn(new, draw, own, RowNoise(seed, number), backend)
+        rows.append((*drawn, gamma))
+        f = draw.factors
+        K, fixed = f.rank, (f.item_factors if new.side == "user" else f.user_factors)
         w = expected[0] - own.typical[:K]
-        z = fixed[0][:-1] - other.typical[:K]  # the last one is nobody
+        z = fixed[:-1] - other.typical[:K]  # the last one is nobody
         target += w @ (fixed_mean.astype(np.float64).T @ z).T
         bias += w @ other.typical[:K]
         if expected[1] is not None:
             bias += expected[1] - own.typical[K]
     gram = backend.gram(fixed_mean.astype(np.float64))
     factors = target @ np.linalg.pinv(gram, hermitian=True) / len(draws)
-    dtype = mean.dtype
     return FoldedDraws(
-        side,
-        ids,
-        np.ascontiguousarray(factors.astype(dtype)),
-        (bias / len(draws)).astype(dtype),
-        cells,
+        new.side,
+        new.ids,
+        np.ascontiguousarray(factors.astype(mean.dtype)),
+        (bias / len(draws)).astype(mean.dtype),
+        new.cells,
         tuple(rows),
     )
+
+
+def _drawn(
+    new: NewRows, draw: Draw, own: RowPrior, noise: RowNoise, backend: Backend
+) -> tuple[tuple[Array, Array | None], tuple[Array, Array | None], Array | None]:
+    """(factors, bias) drawn, their means, and γ of new users."""
+    f, cells = draw.factors, new.cells
+    density = draw.density()
+    if new.features is not None and own.effects is not None:
+        shift = backend.multiply(new.features, own.effects).astype(np.float64)
+        own = replace(own, shift=shift)
+        density = replace(density, users=own) if new.side == "user" else replace(density, items=own)
+    fixed = f.item_side if new.side == "user" else f.user_side
+    drawn, expected = _room(cells.n_rows, f), _room(cells.n_rows, f)
+    gamma = None
+    rounds = 1
+    if draw.steadiness is not None:
+        if new.side == "item":
+            cells = _weighted(cells, draw.steadiness[cells.indices])
+        else:
+            gamma, rounds = np.ones(cells.n_rows), _ROUNDS
+    counts, squares = row_weights(cells), np.empty(cells.n_rows)
+    for _ in range(rounds):
+        weighted = cells
+        if gamma is not None:
+            weighted = _weighted(cells, np.repeat(gamma, np.diff(cells.indptr)))
+        problem = density.row_problem(new.side, weighted, f.rank, f.dtype)
+        try:
+            problem.draw(weighted, fixed, drawn, backend, noise, expected)
+        except SingularSystemError as error:
+            row = error.row or 0
+            raise SingularSystemError(
+                f"the system of {new.side} {new.ids.id_at(row)!r} has no unique solution; "
+                "fold in more ratings, or fit with dtype='float64'",
+                side=new.side,
+                row=row,
+            ) from None
+        if gamma is not None:
+            backend.squared_error(cells, drawn[0], fixed[0], drawn[1], fixed[1], f.mean, squares)
+            gamma = (draw.freedom + counts) / (draw.freedom + draw.alpha * squares)
+    return drawn, expected, gamma
+
+
+def _weighted(cells: CSR, weights: Array) -> CSR:
+    """Cells of so many times their weights."""
+    own = weights.astype(np.float32)
+    return replace(cells, weights=own if cells.weights is None else own * cells.weights)
 
 
 def _room(rows: int, like: Factors) -> tuple[Array, Array | None]:
@@ -110,7 +157,7 @@ def merged(draw: Draw, mean: Factors, new: FoldedDraws, number: int) -> Draw:
         user_ids=mean.user_ids,
         item_ids=mean.item_ids,
     )
-    factors, bias = new.draws[number]
+    factors, bias, gamma = new.draws[number]
     rows = FoldedIn(new.side, new.ids, factors, bias, new.cells)
     whole, _ = merge_rows(without_nobody, None, rows)
 
@@ -121,7 +168,14 @@ def merged(draw: Draw, mean: Factors, new: FoldedDraws, number: int) -> Draw:
         user_bias=_again(whole.user_bias, f.user_bias),
         item_bias=_again(whole.item_bias, f.item_bias),
     )
-    return replace(draw, factors=longer)
+    known = draw.steadiness
+    if known is None or gamma is None:
+        return replace(draw, factors=longer)
+    _, old_rows, new_rows = union(mean.user_ids, new.ids, "user")
+    steadiness = np.empty(len(longer.user_factors))
+    steadiness[old_rows], steadiness[-1] = known[:-1], known[-1]
+    steadiness[new_rows] = gamma
+    return replace(draw, factors=longer, steadiness=steadiness)
 
 
 def _again(now: Array | None, before: Array | None) -> Array | None:

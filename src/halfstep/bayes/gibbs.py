@@ -1,7 +1,8 @@
 """Gibbs sampling: every unknown drawn in turn given all others.
 
-    α | everything                              a Gamma distribution
+    α and γ_u | everything                      Gamma distributions (`noise.py`)
     (m, Λ) of the items | Z, b_i                Normal-Wishart (`priors.py`)
+    the effects of their features | Z, b_i      a ridge regression (`effects.py`)
     every item (z_i, b_i) | W, b_u, α, m, Λ     a row problem, noise added (`Backend.draw_rows`)
     the same for the users
 
@@ -17,12 +18,16 @@ from typing import ClassVar
 
 import numpy as np
 
-from halfstep.backends.base import Array, Backend, Noise
+from halfstep.backends.base import Array, Backend
+from halfstep.backends.base import Noise as RowNoise
 from halfstep.bayes.density import PosteriorDensity, stacked
+from halfstep.bayes.effects import Effects
+from halfstep.bayes.noise import Noise
 from halfstep.bayes.priors import RowPrior, draw_prior, smallest_scatter
 from halfstep.errors import SingularSystemError
 from halfstep.factors import Factors, deviation
-from halfstep.objectives import Side, row_weights
+from halfstep.features.design import Designs
+from halfstep.objectives import SIDES, Side
 from halfstep.solvers.base import Problem, Sweep
 
 __all__ = ["Gibbs"]
@@ -40,6 +45,8 @@ class Gibbs:
 
     seed: int
     on_draw: OnDraw
+    designs: Designs = Designs()  # noqa: RUF009
+    noise_by_user: bool = True
 
     name: ClassVar[str] = "gibbs"
     descends: ClassVar[bool] = False
@@ -51,17 +58,31 @@ class Gibbs:
         density.value(problem.ratings.by_user, problem.ratings.by_item, start, backend)
         numbers, rows = np.random.SeedSequence(self.seed).spawn(2)
         bias = start.user_bias
+        spread = deviation(problem.ratings.by_user, start.mean)
+        users = np.ones(len(start.user_factors)) if self.noise_by_user else None
         chain = _Chain(
             problem,
             density,
             backend,
-            deviation(problem.ratings.by_user, start.mean),
+            Noise(problem.ratings, spread, spread**-2, users),
             (np.empty_like(start.user_factors), None if bias is None else np.empty_like(bias)),
             self.on_draw,
+            {side: self._effects(side, problem, start, backend) for side in SIDES},
             np.random.Generator(np.random.Philox(numbers)),
             int(rows.generate_state(1, np.uint64)[0]),
         )
         return chain.sweep
+
+    def _effects(
+        self, side: Side, problem: Problem, start: Factors, backend: Backend
+    ) -> Effects | None:
+        """A of a side that has features, all 0."""
+        design, rows = self.designs.side(side), self.designs.rows(side)
+        if design is None or rows is None:
+            return None
+        known = np.diff(problem.side(side)[0].indptr) > 0
+        D = start.rank + (start.user_bias is not None)
+        return Effects(rows, design.groups, known, D, start.dtype, backend)
 
 
 @dataclass(slots=True)
@@ -71,15 +92,16 @@ class _Chain:
     problem: Problem
     density: PosteriorDensity
     backend: Backend
-    spread: float
+    noise: Noise
     means: tuple[Array, Array | None]
     on_draw: OnDraw
+    effects: dict[Side, Effects | None]
     random: np.random.Generator
     seed: int
     step: int = 0
 
     def sweep(self, current: Factors, out: Factors) -> Iterator[str]:
-        self._draw_alpha()
+        self._draw_noise()
         self._draw_side("item", current, current, out)
         yield "items"
         self._draw_side("user", out, current, out)
@@ -87,26 +109,25 @@ class _Chain:
         self.on_draw(out, self.density, self.means)
         yield "keep"
 
-    def _draw_alpha(self) -> None:
-        """α ~ Gamma(½ + ½ Σ c, rate ½ s² + ½ Σ c (r − r̂)²)."""
-        count = float(np.add.reduce(row_weights(self.problem.ratings.by_user)))
-        rate = 0.5 * self.spread**2 + 0.5 * self.density.squares
-        self.density.alpha = self.random.gamma(0.5 + 0.5 * count) / rate
+    def _draw_noise(self) -> None:
+        assert self.density.squares is not None
+        self.noise.draw(self.density.squares, self.random)
+        self.density.alpha, self.density.steadiness = self.noise.alpha, self.noise.users
+        self.density.freedom = self.noise.freedom
 
     def _draw_side(self, side: Side, others: Factors, current: Factors, out: Factors) -> None:
         """The prior of a side given its rows in `current`, then its rows given those of `others`."""
         ratings, density = self.problem.ratings, self.density
         user = side == "user"
-        cells = ratings.by_user if user else ratings.by_item
-        rows = stacked(*(current.user_side if user else current.item_side))
-        known = np.diff(cells.indptr) > 0  # a row without ratings says nothing
-        smallest = smallest_scatter(out.rank, density.biases, self.spread)
-        mean, precision = draw_prior(rows[known], smallest, self.random, self.backend)
-        prior = RowPrior.of(mean, precision, None, known)
-        if user:
-            density.users = prior
-        else:
-            density.items = prior
+        cells = self.noise.cells(side)
+        if self.step >= 2:  # in the first sweep the priors stay where they begin
+            rows = stacked(*(current.user_side if user else current.item_side))
+            known = np.diff(cells.indptr) > 0  # a row without ratings says nothing
+            prior = self._drawn_prior(side, rows[known], known)
+            if user:
+                density.users = prior
+            else:
+                density.items = prior
         problem = density.row_problem(side, cells, out.rank, out.dtype)
         fixed = others.item_side if user else others.user_side
         into = out.user_side if user else out.item_side
@@ -116,7 +137,7 @@ class _Chain:
                 fixed,
                 into,
                 self.backend,
-                Noise(self.seed, self.step),
+                RowNoise(self.seed, self.step),
                 self.means if user else None,
             )
         except SingularSystemError as error:
@@ -129,3 +150,16 @@ class _Chain:
                 row=row,
             ) from None
         self.step += 1
+
+    def _drawn_prior(self, side: Side, rows: Array, known: Array) -> RowPrior:
+        """The prior of a side, with the effects of its features, given the rows that have ratings."""
+        density, effects = self.density, self.effects[side]
+        D = rows.shape[1]
+        smallest = smallest_scatter(D - density.biases, density.biases, self.noise.spread)
+        rest = rows if effects is None else rows - effects.shift[known]
+        mean, precision = draw_prior(rest, smallest, self.random, self.backend, effects)
+        if effects is None:
+            return RowPrior(mean, precision, mean)
+        effects.draw(rows - mean, precision, self.random)
+        typical = mean + np.add.reduce(effects.shift[known], axis=0) / len(rows)
+        return RowPrior(mean, precision, typical, effects.shift, effects.map)

@@ -22,6 +22,7 @@ import numpy as np
 from halfstep.backends.base import Array, Backend
 from halfstep.bayes.averages import MeanProduct
 from halfstep.bayes.density import PosteriorDensity
+from halfstep.bayes.noise import typical_steadiness
 from halfstep.bayes.priors import RowPrior
 from halfstep.factors import Factors
 
@@ -33,23 +34,28 @@ class Draw:
     """One draw of everything.
 
     The arrays of `factors` have one row more on each side than there are ids, the last: a row that
-    nothing is known of, drawn from its prior.
+    nothing is known of, drawn from its prior. `steadiness` (m + 1,) is γ (None: 1), whose last
+    entry is for a user of whom nothing is known; `freedom` is ν.
     """
 
     factors: Factors
     users: RowPrior
     items: RowPrior
     alpha: float
-
-    @property
-    def sigma(self) -> float:
-        """The standard deviation of the noise of a rating."""
-        return float(self.alpha**-0.5)
+    freedom: float
+    steadiness: Array | None
 
     def density(self) -> PosteriorDensity:
-        """The density of rows given this draw's noise and priors."""
+        """The density of rows given this draw's noise and priors; γ is left to the weights."""
         biases = self.factors.user_bias is not None
         return PosteriorDensity(self.factors.mean, self.users, self.items, self.alpha, biases)
+
+    def precision(self, users: Array) -> Array:
+        """α γ_u, one over the variance of a rating, for row numbers of users (−1: unknown)."""
+        if self.steadiness is None:
+            return np.full(len(users), self.alpha)
+        found: Array = self.alpha * self.steadiness[users]  # the last one is nobody's
+        return found
 
     def predicted(self, users: Array, items: Array, backend: Backend) -> Array:
         """μ + b_u + b_i + w_u·z_i for pairs of row numbers; −1 is unknown: the last row."""
@@ -131,7 +137,18 @@ class Posterior:
             item_factors=items[0],
             item_bias=items[1],
         )
-        return Draw(whole, density.users, density.items, density.alpha)
+        users_prior, items_prior = (
+            replace(
+                prior,
+                shift=None,
+                effects=None if prior.effects is None else prior.effects.astype(factors.dtype),
+            )
+            for prior in (density.users, density.items)
+        )
+        gamma = density.steadiness
+        if gamma is not None:
+            gamma = np.append(gamma, typical_steadiness(density.freedom))
+        return Draw(whole, users_prior, items_prior, density.alpha, density.freedom, gamma)
 
     def _lengthened(
         self, rows: tuple[Array, Array | None], prior: RowPrior

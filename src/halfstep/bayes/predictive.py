@@ -1,7 +1,7 @@
 """How sure a prediction is: the spread of the draws, and the noise of a rating.
 
-    r_ui = r̂_ui,s + ε / √α_s,   s a draw
-    Var r_ui = Var_s r̂_ui,s + mean_s 1/α_s
+    r_ui = r̂_ui,s + ε / √(α_s γ_us),   s a draw
+    Var r_ui = Var_s r̂_ui,s + mean_s 1/(α_s γ_us)
 
 ε is a standard normal number in the model; ratings are not quite (steps, a ceiling). An interval
 takes ε to be distributed like the residuals √(c α_s) (r − r̂_s) of the fitted ratings at the draws,
@@ -37,9 +37,14 @@ def variance(draws: Sequence[Draw], users: Array, items: Array, backend: Backend
     return squares / max(len(draws) - 1, 1)
 
 
-def noise_variance(draws: Sequence[Draw]) -> float:
-    """mean_s 1/α_s, the variance of the noise of a rating of weight 1."""
-    return sum(1.0 / draw.alpha for draw in draws) / len(draws)
+def noise_variance(draws: Sequence[Draw], users: Array) -> Array:
+    """mean_s 1/(α_s γ_us), the variance of the noise of a rating of weight 1, for row numbers of
+    users.
+    """
+    total = np.zeros(len(users))
+    for draw in draws:
+        total += 1.0 / draw.precision(users)
+    return total / len(draws)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +63,7 @@ class NoiseShape:
         residuals = np.concatenate(
             [
                 (cells.values[picked] - draw.predicted(users, items, backend))
-                * (root * draw.alpha**0.5)
+                * (root * np.sqrt(draw.precision(users)))
                 for draw in draws
             ]
         )

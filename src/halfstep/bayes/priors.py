@@ -13,12 +13,16 @@ Probabilistic Matrix Factorization using Markov Chain Monte Carlo», eq. 5 to 7 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from halfstep.backends.base import Array, Backend
 
-__all__ = ["RowPrior", "draw_prior", "smallest_scatter"]
+if TYPE_CHECKING:
+    from halfstep.bayes.effects import Effects
+
+__all__ = ["RowPrior", "draw_prior", "first_prior", "smallest_scatter"]
 
 
 _STRENGTH = 1.0
@@ -26,31 +30,30 @@ _STRENGTH = 1.0
 _SMALL = 0.01
 
 
+def _units(rank: int, biased: bool, spread: float) -> Array:
+    """The units of w² and b², for ratings of the standard deviation s."""
+    return np.array([spread] * rank + [spread**2] * biased)
+
+
 def smallest_scatter(rank: int, biased: bool, spread: float) -> Array:
     """The diagonal of W₀⁻¹, for ratings of the standard deviation `spread`."""
-    return _SMALL * np.array([spread] * rank + [spread**2] * biased)
+    return _SMALL * _units(rank, biased, spread)
 
 
 @dataclass(frozen=True, slots=True)
 class RowPrior:
     """m (D,) and Λ (D, D) of one side, float64.
 
-    `shift` (rows, D) or None is Aᵀ x of every row, and `typical` (D,) the mean of m + Aᵀ x over the rows
-    that have ratings: what is expected of a row that nothing is known of.
+    With features, `shift` (rows, D) is Aᵀ x of every row and `effects` (F, D) is A. `typical` (D,)
+    is the mean of m + Aᵀ x over the rows that have ratings: what is expected of a row that nothing
+    is known of.
     """
 
     mean: Array
     precision: Array
-    shift: Array | None
     typical: Array
-
-    @classmethod
-    def of(cls, mean: Array, precision: Array, shift: Array | None, known: Array) -> RowPrior:
-        """With the typical row of those that are `known` (a mask)."""
-        typical = mean
-        if shift is not None and known.any():
-            typical = mean + np.add.reduce(shift[known], axis=0) / np.count_nonzero(known)
-        return cls(mean, precision, shift, typical)
+    shift: Array | None = None
+    effects: Array | None = None
 
     def means(self, rows: Array) -> Array:
         """m + Aᵀ x of these rows."""
@@ -71,8 +74,18 @@ class RowPrior:
         return float(2 * np.add.reduce(np.log(np.diag(np.linalg.cholesky(self.precision)))))
 
 
+def first_prior(rank: int, biased: bool, spread: float) -> RowPrior:
+    """m = 0 and Λ⁻¹ = diag(s, …, s, s²): where a chain begins."""
+    units = _units(rank, biased, spread)
+    return RowPrior(np.zeros(len(units)), np.diag(1.0 / units), np.zeros(len(units)))
+
+
 def draw_prior(
-    rows: Array, smallest: Array, random: np.random.Generator, backend: Backend
+    rows: Array,
+    smallest: Array,
+    random: np.random.Generator,
+    backend: Backend,
+    effects: Effects | None = None,
 ) -> tuple[Array, Array]:
     """m and Λ drawn given the rows y (N, D), less their shifts; `smallest` is the diagonal of W₀⁻¹.
 
@@ -85,7 +98,11 @@ def draw_prior(
     strength = _STRENGTH + N
     inverse = scatter + (_STRENGTH * N / strength) * np.outer(mean, mean)
     inverse[np.diag_indices(D)] += smallest
-    precision = _wishart(inverse, D + N, random)
+    freedom = D + N
+    if effects is not None:  # their prior has the scale of Λ too
+        inverse += effects.scatter()
+        freedom += len(effects.map)
+    precision = _wishart(inverse, freedom, random)
     L = np.linalg.cholesky(strength * precision)
     centre = N / strength * mean
     return centre + np.linalg.solve(L.T, random.standard_normal(D)), precision

@@ -12,10 +12,11 @@ from halfstep.backends.base import Array, Backend
 from halfstep.bayes.density import PosteriorDensity
 from halfstep.bayes.gibbs import Gibbs
 from halfstep.bayes.posterior import Posterior, fitted
-from halfstep.bayes.priors import RowPrior
+from halfstep.bayes.priors import first_prior
 from halfstep.data.ratings import Ratings
 from halfstep.evaluation.metrics import root_mean_squared_error
-from halfstep.factors import Factors
+from halfstep.factors import Factors, deviation
+from halfstep.features.design import Designs
 from halfstep.solvers.base import Problem
 from halfstep.training import Callback, Listener, Stopping, TraceRow, Validation, train
 
@@ -35,6 +36,7 @@ class Plan:
     keep: int
     mean_rank: int
     seed: int
+    noise_by_user: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,8 +97,16 @@ class Chains:
         Of all chains, one after the other.
     """
 
-    def __init__(self, ratings: Ratings, start: Factors, plan: Plan, backend: Backend) -> None:
-        self.ratings, self.start, self.plan, self.backend = ratings, start, plan, backend
+    def __init__(
+        self,
+        ratings: Ratings,
+        designs: Designs,
+        start: Factors,
+        plan: Plan,
+        backend: Backend,
+    ) -> None:
+        self.ratings, self.designs, self.start = ratings, designs, start
+        self.plan, self.backend = plan, backend
         # one key each: of the chains, of what is kept, of the pairs that are followed
         *self._seeds, kept, pairs = np.random.SeedSequence(plan.seed).generate_state(
             plan.chains + 2, np.uint64
@@ -128,6 +138,8 @@ class Chains:
         plan = self.plan
         sweeps = plan.burn_in + plan.samples
         held_out = None if validation is None else Averaged(validation, plan.burn_in)
+        biased = self.start.user_bias is not None
+        spread = deviation(self.ratings.by_user, self.start.mean)
         for chain, seed in enumerate(self._seeds):
             drawn = 0
 
@@ -149,14 +161,11 @@ class Chains:
 
             if held_out is not None:
                 held_out.begin_chain()
-            D = self.start.rank + (self.start.user_bias is not None)
-            prior = RowPrior(np.zeros(D), np.eye(D), None, np.zeros(D))
-            density = PosteriorDensity(
-                self.start.mean, prior, prior, 1.0, self.start.user_bias is not None
-            )
+            prior = first_prior(self.start.rank, biased, spread)
+            density = PosteriorDensity(self.start.mean, prior, prior, spread**-2, biased)
             train(
                 Problem.of(self.ratings, density, self.start.rank, self.start.dtype),
-                Gibbs(int(seed), on_draw),
+                Gibbs(int(seed), on_draw, self.designs, plan.noise_by_user),
                 self.backend,
                 self.start.copy(),
                 stopping=Stopping(sweeps, -math.inf, sweeps + 1),

@@ -16,6 +16,7 @@ import numpy as np
 from halfstep.backends.base import CSR
 from halfstep.data.ids import IdMap
 from halfstep.data.ratings import Ratings
+from halfstep.errors import ParameterError
 from halfstep.features.blocks import Group, hstack, implicit_features, implicit_rows
 from halfstep.features.encoding import Encoding
 from halfstep.features.features import Features, as_features
@@ -62,6 +63,23 @@ class SideDesign:
         if self.implicit is not None:
             names += [f"{IMPLICIT} {name}" for name in self.implicit.values.tolist()]
         return names
+
+    def encoded(self, features: Any, side: Side) -> Features | None:
+        """Features of newcomers as the model's own are encoded.
+
+        Raises `ParameterError` where the model knows none but implicit ones, and what
+        `Encoding.encode` raises.
+        """
+        if features is None:
+            return None
+        if self.encoding is None:
+            raise ParameterError(
+                "features",
+                type(features).__name__,
+                f"cannot be used: the model knows no features of {side}s but implicit ones",
+                f"pass {side}_features to fit",
+            )
+        return self.encoding.encode(features)
 
     def fitted_rows(self, features: Features | None, ratings: Ratings, side: Side) -> CSR:
         """X of the rows of a fit."""
@@ -135,6 +153,10 @@ class Designs:
     def side(self, side: Side) -> SideDesign | None:
         """That of one side."""
         return self.user if side == "user" else self.item
+
+    def rows(self, side: Side) -> CSR | None:
+        """X of one side."""
+        return self.user_rows if side == "user" else self.item_rows
 
     def without_rows(self) -> Designs:
         """What a model remembers."""

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from halfstep.backends import get_backend
 from halfstep.backends.base import CSR, Array, Backend
 from halfstep.bayes.choices import best_by_draws
-from halfstep.bayes.folding import FoldedDraws, folded, merged
+from halfstep.bayes.folding import FoldedDraws, NewRows, folded, merged
 from halfstep.bayes.posterior import Draw
 from halfstep.bayes.predictive import NoiseShape, noise_variance, variance
 from halfstep.bayes.sampling import Chains, Plan, Record
@@ -20,7 +20,8 @@ from halfstep.data.ids import IdMap
 from halfstep.data.pairs import as_ratings
 from halfstep.data.ratings import Ratings
 from halfstep.errors import ParameterError
-from halfstep.factors import Factors
+from halfstep.factors import Factors, deviation
+from halfstep.features.design import Designs
 from halfstep.models.asked import AskedLists
 from halfstep.models.base import FactorModel
 from halfstep.models.explanation import contributions
@@ -42,6 +43,8 @@ __all__ = ["BayesianMF"]
 
 _WARM_SWEEPS, _WARM_REG = 4, 0.1
 """Of alternating least squares before the first draw, with λ per rating: a start near the ratings."""
+_SMALL = 0.1
+"""The standard deviation of random factors, in units of √s."""
 
 
 class BayesianMF(FactorModel):
@@ -50,9 +53,10 @@ class BayesianMF(FactorModel):
 
     The probabilistic model is
 
-        r_ui ~ N(μ + b_u + b_i + w_u·z_i, 1 / (α c_ui))
-        y_u = (w_u, b_u) ~ N(m_U, Λ_U⁻¹),   y_i = (z_i, b_i) ~ N(m_I, Λ_I⁻¹)
+        r_ui ~ N(μ + b_u + b_i + w_u·z_i, 1 / (α γ_u c_ui))
+        y_u = (w_u, b_u) ~ N(m_U + A_Uᵀ x_u, Λ_U⁻¹),   y_i = (z_i, b_i) ~ N(m_I + A_Iᵀ x_i, Λ_I⁻¹)
         m | Λ ~ N(0, Λ⁻¹),   Λ ~ Wishart(W₀, K + 1) for each side,   α ~ Gamma(½, ½ s²)
+        γ_u ~ Gamma(ν/2, ν/2): how steady a user is
 
     (s the standard deviation of the ratings, W₀ as in `bayes/priors.py`), so that the strength of
     the regularization, separate for users, items and every direction, is learned with the factors,
@@ -79,6 +83,11 @@ class BayesianMF(FactorModel):
         Whether b_u and b_i are in the model.
     center : bool
         Whether μ is the mean of the ratings or 0.
+    noise : {"user", "shared"}
+        Whether the noise of ratings is one for each user (γ_u), or the same for all (γ_u = 1).
+    implicit_features : bool
+        Whether which items a user has rated, whatever the ratings, is a feature of the user, and which
+        users have rated it one of an item: one more entry of x for each, 1/√n_u where it is there.
     dtype : {"float32", "float64"}
         Of the factors.
     seed : int
@@ -105,6 +114,8 @@ class BayesianMF(FactorModel):
         keep: int = 32,
         biases: bool = True,
         center: bool = True,
+        noise: Literal["user", "shared"] = "user",
+        implicit_features: bool = False,
         dtype: Literal["float32", "float64"] = "float32",
         seed: int = 0,
     ) -> None:
@@ -115,9 +126,12 @@ class BayesianMF(FactorModel):
         self.keep = keep
         self.biases = biases
         self.center = center
+        self.noise = noise
+        self.implicit_features = implicit_features
         self.dtype = dtype
         self.seed = seed
 
+    features_: Designs
     draws_: tuple[Draw, ...]
     noise_shape_: NoiseShape
     record_: Record
@@ -136,6 +150,8 @@ class BayesianMF(FactorModel):
         validation: Any = None,
         sample_weight: npt.ArrayLike | None = None,
         init: FactorModel | None = None,
+        user_features: Any = None,
+        item_features: Any = None,
         backend: str | Backend = "native",
         callbacks: Sequence[Callback] = (),
         progress: bool | Listener = False,
@@ -152,6 +168,9 @@ class BayesianMF(FactorModel):
         init : fitted model, optional
             Where the chains begin: users and items that it knows with its factors. Default: a few sweeps
             of alternating least squares. Where they begin is forgotten during `burn_in`.
+        user_features, item_features : Features, a table, or a pair (matrix, ids), optional
+            What is known of users and items beside their ratings: x. A user or item of a table is
+            known to the model also where it has no ratings.
         backend : {"native", "numpy"} or Backend
             Where the arithmetic runs. Not stored in the model.
         callbacks : sequence of callables
@@ -174,14 +193,25 @@ class BayesianMF(FactorModel):
 
         self._check()
         runs_on = get_backend(backend, dtype=str(self.dtype))
-        ratings = as_ratings(X, y, sample_weight)
+        ratings, designs = Designs.of(
+            as_ratings(X, y, sample_weight),
+            user_features,
+            item_features,
+            implicit=bool(self.implicit_features),
+        )
         held_out = None
         if validation is not None:
             held_out = Validation.of(held_out_of(validation), ratings)
         total = self.chains * (self.burn_in + self.samples)
         # one thread of BLAS: the same bits everywhere, and no threads that wait for one another
         with threadpool_limits(1, user_api="blas"), listeners_of(progress, total) as listeners:
-            chains = Chains(ratings, self._start(ratings, init, runs_on), self._plan(), runs_on)
+            chains = Chains(
+                ratings,
+                designs,
+                self._start(ratings, designs, init, runs_on),
+                self._plan(),
+                runs_on,
+            )
             try:
                 chains.run(held_out, callbacks, listeners)
             except Interrupted:
@@ -199,10 +229,17 @@ class BayesianMF(FactorModel):
             int(self.keep),
             2 * int(self.rank),
             int(self.seed),
+            self.noise == "user",
         )
 
-    def _start(self, ratings: Ratings, init: FactorModel | None, backend: Backend) -> Factors:
-        """The factors of `init`, or of a few sweeps of alternating least squares."""
+    def _start(
+        self, ratings: Ratings, designs: Designs, init: FactorModel | None, backend: Backend
+    ) -> Factors:
+        """The factors of `init`, or of a few sweeps of alternating least squares.
+
+        Where there are features, small random ones: what features say has to be learned with the
+        factors, and is learned slowly where these say it all already.
+        """
         rank, mean = int(self.rank), ratings.mean() if self.center else 0.0
         known = warm_start(init, rank)
         start = Factors.random(
@@ -215,6 +252,12 @@ class BayesianMF(FactorModel):
         )
         if known is not None:
             return start.started_from(known)
+        if designs.user is not None or designs.item is not None:
+            random = np.random.default_rng(int(self.seed))
+            size = _SMALL * deviation(ratings.by_user, mean) ** 0.5
+            for factors in (start.user_factors, start.item_factors):
+                factors[...] = size * random.standard_normal(factors.shape)
+            return start
         reg = Reg(_WARM_REG, _WARM_REG, _WARM_REG)
         objective = SquaredError(mean, reg, "count", bool(self.biases))
         return train(
@@ -231,6 +274,7 @@ class BayesianMF(FactorModel):
         self._forget("departure_", "distance_", "_by_item")
         self._fitted_params = self.get_params()  # set_params after the fit does not reach the file
         self.factors_ = posterior.mean(chains.start)
+        self.features_ = chains.designs.without_rows()
         self.draws_ = tuple(posterior.draws)
         self.noise_shape_ = NoiseShape.of(self.draws_, ratings.by_user, backend)
         self.record_ = chains.record()
@@ -258,15 +302,17 @@ class BayesianMF(FactorModel):
         ):
             check_integer(name, getattr(self, name), least)
         check_rank(self.rank)
+        check_choice("noise", self.noise, ("user", "shared"))
         check_choice("dtype", self.dtype, ("float32", "float64"))
-        for name in ("biases", "center"):
+        for name in ("biases", "center", "implicit_features"):
             check_flag(name, getattr(self, name))
 
     # ------------------------------------------------------------------ how sure
 
     def _std(self, users: Array, items: Array, backend: str | Backend) -> Array:
         own = variance(self.draws_, users, items, self._backend(backend))
-        return np.sqrt(own + noise_variance(self.draws_)).astype(self.factors_.dtype)
+        std: Array = np.sqrt(own + noise_variance(self.draws_, users))
+        return std.astype(self.factors_.dtype)
 
     def _mean_std(self, users: Array, items: Array, why: str, backend: str | Backend) -> Array:
         return np.sqrt(variance(self.draws_, users, items, self._backend(backend)))
@@ -276,7 +322,7 @@ class BayesianMF(FactorModel):
     ) -> tuple[Array, Array]:
         own, noise = (
             variance(self.draws_, users, items, self._backend(backend)),
-            noise_variance(self.draws_),
+            noise_variance(self.draws_, users),
         )
         lower, upper = self.noise_shape_.ends(level, own / (own + noise))
         std = np.sqrt(own + noise)
@@ -291,11 +337,67 @@ class BayesianMF(FactorModel):
 
     # ------------------------------------------------------------------ single rows
 
-    def _folded(self, side: Side, ids: IdMap, cells: CSR, backend: Backend) -> FoldedDraws:
-        seed = int(
-            np.random.SeedSequence(self._fitted_params["seed"], spawn_key=(1,)).generate_state(1)[0]
-        )
-        return folded(side, ids, cells, self.factors_, self.draws_, seed, backend)
+    def fold_in(
+        self,
+        X: Any,
+        y: Any = None,
+        *,
+        side: Side = "user",
+        unknown: Literal["error", "ignore"] = "error",
+        features: Any = None,
+        backend: str | Backend = "native",
+    ) -> FoldedDraws:
+        """New or changed users (or items) from their ratings, the other side as it was drawn.
+
+        In every kept draw the row is drawn given that draw's other side; the mean prediction is
+        made of the conditional means. `with_rows` puts the result into a model.
+
+        Parameters
+        ----------
+        X, y : Ratings, a table, or pairs and their ratings
+            All ratings of the users (items).
+        side : {"user", "item"}
+            Which side is new.
+        unknown : {"error", "ignore"}
+            What to do with ratings of items (users) that the model does not know.
+        features : Features, a table, or a pair (matrix, ids), optional
+            What is known of them beside their ratings, where the model was fitted with features of that
+            side. Implicit features are those of the ratings given here.
+
+        Raises
+        ------
+        NotFittedError, UnknownIdError, SingularSystemError, DataError, ParameterError
+        """
+        self._check_fitted()
+        check_choice("side", side, ("user", "item"))
+        check_choice("unknown", unknown, ("error", "ignore"))
+        ratings = as_ratings(X, y)
+        cells = self._translate(ratings, side, unknown)
+        ids = ratings.users if side == "user" else ratings.items
+        return self._folded_rows(side, ids, cells, features, backend)
+
+    def _folded_rows(
+        self, side: Side, ids: IdMap, cells: CSR, features: Any, backend: str | Backend
+    ) -> FoldedDraws:
+        design = self.features_.side(side)
+        rows = None
+        if design is not None:
+            others = self._ids("item" if side == "user" else "user")
+            rows = design.new_rows(design.encoded(features, side), ids, cells, others)
+        elif features is not None:
+            raise ParameterError(
+                "features",
+                type(features).__name__,
+                f"cannot be used: the model was fitted without features of {side}s",
+                f"pass {side}_features to fit",
+            )
+        new = NewRows(side, ids, cells, rows)
+        return folded(new, self.factors_, self.draws_, self._folding_seed(), self._backend(backend))
+
+    def _folding_seed(self) -> int:
+        """Of the noise of rows that are folded in."""
+        sequence = np.random.SeedSequence(self._fitted_params["seed"], spawn_key=(1,))
+        return int(sequence.generate_state(1, np.uint64)[0])
 
     def with_rows(self, folded: FoldedIn) -> Self:
         """A model in which these users (items) are added, or replaced where it knew them.

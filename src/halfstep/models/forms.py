@@ -34,9 +34,16 @@ class ModelFile:
     check_values: bool
 
     def array(
-        self, name: str, shape: tuple[int, ...], dtype: str, *, least: float = -np.inf
+        self,
+        name: str,
+        shape: tuple[int, ...],
+        dtype: str,
+        *,
+        least: float = -np.inf,
+        finite: bool = True,
     ) -> Array:
-        """An array of the file, of this shape and type; its values are finite and at least `least`.
+        """An array of the file, of this shape and type; its values are at least `least`, and finite
+        where they must be.
 
         Raises `ModelFileError`.
         """
@@ -47,9 +54,9 @@ class ModelFile:
                 f"has {name} of shape {array.shape} and {array.dtype.name}, "
                 f"expected {shape} and {dtype}",
             )
-        if self.check_values and not np.isfinite(array).all():
+        if self.check_values and finite and not np.isfinite(array).all():
             raise wrong(self.path, f"has values in {name} that are not finite")
-        if self.check_values and array.size and array.min() < least:
+        if self.check_values and array.size and not array.min() >= least:
             raise wrong(self.path, f"has values in {name} below {least:g}, where there can be none")
         return array
 
@@ -120,17 +127,22 @@ class BayesianForm:
 
     def parts(self, model: BayesianMF) -> tuple[dict[str, Any], dict[str, Array]]:
         from halfstep.bayes.arrays import to_arrays
+        from halfstep.features.saved import designs_to_parts
 
-        return {"params": plain_values(model._fitted_params)}, to_arrays(model)
+        document, arrays = designs_to_parts(model.features_)
+        params = plain_values(model._fitted_params)
+        return {"params": params, "features": document}, {**to_arrays(model), **arrays}
 
     def restored(self, file: ModelFile, mean: float, users: IdMap, items: IdMap) -> BayesianMF:
         from halfstep.bayes.arrays import restore
+        from halfstep.features.saved import designs_from_parts
         from halfstep.models.bayesian import BayesianMF
 
         model = BayesianMF(**file.document["params"])
         model._check()
         K = file.arrays["user_factors"].shape[1]
         model.factors_ = factors_of(file, K, model.dtype, True, mean, users, items)
+        model.features_ = designs_from_parts(file.document["features"], file.arrays)
         restore(model, file)
         model._exact_users = False
         return model

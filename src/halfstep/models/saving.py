@@ -13,14 +13,13 @@ from __future__ import annotations
 
 import json
 import math
-from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from halfstep.backends.base import CSR, Array
-from halfstep.data.ids import IdMap
+from halfstep.data.id_arrays import ids_from_arrays, ids_to_arrays
 from halfstep.errors import ModelFileError, shown
 from halfstep.files import read_tensors, write_tensors
 from halfstep.models import calibration
@@ -52,8 +51,8 @@ def save_model(model: FactorModel, path: str | Path, *, history: bool) -> Path:
     tensors: dict[str, Array] = {
         "user_factors": f.user_factors,
         "item_factors": f.item_factors,
-        **_ids_to_arrays("user_ids", f.user_ids),
-        **_ids_to_arrays("item_ids", f.item_ids),
+        **ids_to_arrays("user_ids", f.user_ids),
+        **ids_to_arrays("item_ids", f.item_ids),
     }
     if f.user_bias is not None and f.item_bias is not None:
         tensors |= {"user_bias": f.user_bias, "item_bias": f.item_bias}
@@ -148,7 +147,10 @@ def _restore(
     if not all(math.isfinite(v) for v in (mean, low, high)) or low > high:
         raise wrong(path, "has a mean or scale that makes no sense")
     file = ModelFile(path, document, arrays, check_values)
-    ids = _ids_from_arrays("user_ids", arrays, path), _ids_from_arrays("item_ids", arrays, path)
+    try:
+        ids = ids_from_arrays("user_ids", arrays), ids_from_arrays("item_ids", arrays)
+    except ValueError as error:
+        raise wrong(path, str(error)) from None
     model = form.restored(file, mean, *ids)
     model._fitted_params = model.get_params()
     model.history_ = _history(arrays, len(ids[0]), len(ids[1]), path, check_values)
@@ -219,46 +221,3 @@ def _trace(columns: dict[str, list[Any]]) -> Trace:
             )
         )
     return Trace(rows)
-
-
-def _ids_to_arrays(name: str, ids: IdMap) -> dict[str, Array]:
-    if ids.kind == "int":
-        return {name: ids.values}
-    encoded = [value.encode("utf-8") for value in ids.values.tolist()]
-    offsets = np.concatenate([[0], np.cumsum([len(value) for value in encoded])])
-    return {
-        f"{name}.bytes": np.frombuffer(b"".join(encoded), dtype=np.uint8),
-        f"{name}.offsets": offsets.astype(np.int64),
-    }
-
-
-def _ids_from_arrays(name: str, arrays: dict[str, Array], path: str | Path) -> IdMap:
-    if name in arrays:
-        values = arrays[name]
-        if values.dtype != np.int64 or values.ndim != 1:
-            raise wrong(path, f"has {name} that are not 64-bit integers")
-    else:
-        text, offsets = arrays[f"{name}.bytes"].tobytes(), arrays[f"{name}.offsets"]
-        if (
-            len(offsets) < 1
-            or offsets[0] != 0
-            or offsets[-1] != len(text)
-            or (np.diff(offsets) < 0).any()
-        ):
-            raise wrong(path, f"has {name} whose offsets do not fit")
-        bounds = offsets.tolist()
-        listed = [text[a:b].decode("utf-8") for a, b in pairwise(bounds)]
-        values = np.array(listed, dtype=np.dtypes.StringDType())
-        if any(a >= b for a, b in pairwise(listed)):
-            raise wrong(path, f"has {name} that are not sorted")
-    if values.dtype.kind == "i" and not (values[1:] > values[:-1]).all():
-        raise wrong(path, f"has {name} that are not sorted")
-    return IdMap(values)
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, np.generic):
-        return value.item()
-    if isinstance(value, (tuple, list, np.ndarray)):
-        return [_plain(v) for v in value]
-    return value

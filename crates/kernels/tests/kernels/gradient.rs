@@ -79,7 +79,7 @@ fn check<T: Element>(rank: usize, lengths: &[usize], weighted: bool, biased: boo
                 assert!(off <= allowed, "{} K {rank} row {u} entry {k} off by {off:e}", isa.name());
             }
         }
-        let expected = squared_error(isa, run(1), &model, &cells).unwrap();
+        let expected = squared_error(isa, run(1), &model, &cells, None).unwrap();
         assert_eq!(squares.to_bits(), expected.to_bits());
         for threads in [2, 3, 8] {
             let (mut again, mut bias) = (vec![T::ZERO; m * rank], vec![T::ZERO; m]);

@@ -456,10 +456,10 @@ fn check_scores<T: Element>(rank: usize) {
                 }
             }
             let problem = cells.problem();
-            let found = squared_error(isa, run(1), &model, &problem.cells).unwrap();
+            let found = squared_error(isa, run(1), &model, &problem.cells, None).unwrap();
             assert!((found - wanted).abs() <= 1e3 * T::EPSILON.to_f64() * wanted);
             for threads in [2, 3, 8] {
-                let again = squared_error(isa, run(threads), &model, &problem.cells).unwrap();
+                let again = squared_error(isa, run(threads), &model, &problem.cells, None).unwrap();
                 assert_eq!(again.to_bits(), found.to_bits());
             }
         }
