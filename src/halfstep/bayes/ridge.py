@@ -2,7 +2,7 @@
 
     A = argmin ‖R − X A‖² + Σ_f d_f ‖A_f‖²        X (N × F) sparse, R (N × D), A_f the rows of A
 
-Up to 1,024 columns exactly, by Cholesky's factorization of XᵀX + diag(d). Beyond, in the N × N dual
+Up to 256 columns exactly, by Cholesky's factorization of XᵀX + diag(d). Beyond, in the N × N dual
 
     A = D⁻¹ Xᵀ V,   (I + X D⁻¹ Xᵀ) V = R
 
@@ -24,7 +24,7 @@ from halfstep.data.ratings import transpose
 
 __all__ = ["Ridge"]
 
-_EXACT = 1024
+_EXACT = 256
 """Columns up to which XᵀX is factored."""
 _KEPT = 128
 """Eigenvectors of the preconditioner."""
@@ -61,11 +61,11 @@ class Ridge:
 
     def times(self, A: Array) -> Array:
         """X A."""
-        return self.backend.multiply(self.cells, A.astype(self.dtype))
+        return self.backend.multiply(self.cells, np.ascontiguousarray(A, dtype=self.dtype))
 
     def times_transposed(self, R: Array) -> Array:
         """Xᵀ R."""
-        return self.backend.multiply(self.transposed, R.astype(self.dtype))
+        return self.backend.multiply(self.transposed, np.ascontiguousarray(R, dtype=self.dtype))
 
     def solve(self, d: Array, R: Array, *, tol: float) -> Array:
         """A for penalties d (F) and targets R (N × D); `tol`: of the residuals, relative to R."""
