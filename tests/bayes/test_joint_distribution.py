@@ -22,7 +22,7 @@ from halfstep.objectives import SIDES
 COUNT = {"user": 12, "item": 10}
 EMPTY = {"user": 3, "item": 4}  # rows without ratings
 K, SPREAD, MEAN = 2, 1.7, 3.0
-SWEEPS, REPETITIONS = 3, 500
+SWEEPS, REPETITIONS = 6, 500
 
 
 def pattern():
@@ -98,17 +98,24 @@ def precisions(state):
 def pivots(state, r, there, biases, designs, random):
     """(value, degrees of freedom of its χ²) by name, where the state and the ratings are the model's."""
     D = K + biases
-    squares = (precisions(state) * (r - fitted(state, biases)) ** 2)[there]
+    residuals, products = r - fitted(state, biases), fitted(state, False) - MEAN
+    squares = (precisions(state) * residuals**2)[there]
+    along, size = ((precisions(state) * x * products)[there].sum() for x in (residuals, products))
     found = {
         "α": (state.alpha * SPREAD**2, 1),
         "residuals": (squares.sum(), len(squares)),
         "a residual": (squares[0], 1),
+        "residuals along w·z": (along**2 / size, 1),
     }
     if state.steadiness is not None:
         ν, known = state.freedom, np.arange(COUNT["user"]) != EMPTY["user"]
         place = np.argmin(np.abs(_FREEDOMS - ν))
         found["ν"] = stats.chi2.ppf((place + random.random()) / len(_FREEDOMS), 1), 1
         found["γ"] = state.steadiness[0] * ν, ν
+        # residuals in units of their noise do not depend on it
+        weights = np.where(there, state.steadiness[:, None], 0.0)[there]
+        weights = weights > np.median(weights)
+        found["residuals of steady users"] = squares[weights].sum(), weights.sum()
         found["Σ γ"] = state.steadiness[known].sum() * ν, ν * known.sum()
     smallest = smallest_scatter(K, biases, SPREAD)
     for side in SIDES:
@@ -125,6 +132,9 @@ def pivots(state, r, there, biases, designs, random):
         }
         own |= {f"Λ_{d}{d}": (prior.precision[d, d] * smallest[d], D) for d in range(D)}
         if designs is not None:
+            said = prior.shift @ prior.precision
+            along = np.sum(said * gaps) ** 2 / np.sum(said * prior.shift)
+            own["rows along what features say"] = along, 1
             norms = np.einsum("fd,de,fe->f", prior.effects, prior.precision, prior.effects)
             for g, group in enumerate(designs.side(side).groups):
                 strength = state.strengths[side][g]
