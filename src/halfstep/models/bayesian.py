@@ -307,6 +307,11 @@ class BayesianMF(FactorModel):
         for name in ("biases", "center", "implicit_features"):
             check_flag(name, getattr(self, name))
 
+    def settled(self, *, sweeps: bool = True) -> Self:
+        """An unfitted model that fits as this one did."""
+        self._check_fitted()
+        return type(self)(**self._fitted_params)
+
     # ------------------------------------------------------------------ how sure
 
     def _std(self, users: Array, items: Array, backend: str | Backend) -> Array:
