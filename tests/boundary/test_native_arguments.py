@@ -23,7 +23,7 @@ INDICES = np.array([0, 3, 1, 2, 4, 0], dtype=np.uint32)
 
 
 def call(name, arguments):
-    """Call a native function; `exclude` and `candidates` are given as two arguments each."""
+    """Call a native function; `exclude`, `candidates` and a `mean` of arrays are two arguments each."""
     given_arguments = dict(arguments)
     for pair in ("exclude", "candidates"):
         if f"{pair}_indptr" in given_arguments:
@@ -31,6 +31,9 @@ def call(name, arguments):
             indices = given_arguments.pop(f"{pair}_indices")
             whole = None if indptr is None and indices is None else (indptr, indices)
             given_arguments[pair] = whole
+    if "mean_rows" in given_arguments:
+        rows, bias = given_arguments.pop("mean_rows"), given_arguments.pop("mean_bias")
+        given_arguments["mean"] = rows, bias
     return getattr(_native, name)(**given_arguments)
 
 
@@ -83,6 +86,23 @@ def valid(name, T):
             "out": np.zeros((ROWS, K), dtype=T),
             "out_bias": np.zeros(ROWS, dtype=T),
         }
+    if name == "draw_rows":
+        return {
+            **cells,
+            "fixed": floats(COLUMNS, K),
+            "offset": floats(COLUMNS),
+            "terms": (1.0, 0.0, -3.0, 1.0),
+            "prior": np.eye(K + 1, dtype=T),
+            "linear": floats(ROWS, K + 1),
+            "noise": (7, 3),
+            "out": np.zeros((ROWS, K), dtype=T),
+            "out_bias": np.zeros(ROWS, dtype=T),
+            "mean_rows": np.zeros((ROWS, K), dtype=T),
+            "mean_bias": np.zeros(ROWS, dtype=T),
+        }
+    if name == "multiply":
+        del cells["weights"]
+        return {**cells, "fixed": floats(COLUMNS, K), "out": np.zeros((ROWS, K), dtype=T)}
     if name == "squared_error":
         return {**cells, **model}
     if name == "gradient":
@@ -120,9 +140,9 @@ def valid(name, T):
 
 FUNCTIONS = (
     *("factorize", "sort_pairs", "take", "transpose", "gram", "solve_rows", "squared_error"),
-    *("gradient", "predict", "topk"),
+    *("gradient", "predict", "topk", "draw_rows", "multiply"),
 )
-OUTPUTS = ("out", "out_bias", "out_index", "out_score")
+OUTPUTS = ("out", "out_bias", "out_index", "out_score", "mean_rows", "mean_bias")
 DTYPES = (np.float32, np.float64)
 
 
@@ -203,6 +223,8 @@ def test_one_wrong_array(name, argument, wrong, T):
         return  # a byte has neither
     if name in ("take", "factorize") and wrong in ("longer", "shorter", "empty"):
         return  # any length is right
+    if (name, argument, wrong) == ("multiply", "fixed", "longer"):
+        return  # a column that has no cells
     arguments[argument] = WRONG[wrong](arguments[argument])
     with pytest.raises(REFUSED):
         call(name, arguments)
@@ -245,6 +267,8 @@ def test_floats_of_two_sizes(name, argument):
 def test_none_where_it_is_not_optional(name, argument, T):
     arguments = valid(name, T)
     optional = ("weights", "scale", "offset", "prior", "linear", "user_bias", "item_bias", "allow")
+    if name == "draw_rows":
+        optional = ("weights", "offset")
     arguments[argument] = None
     if argument in optional or (name == "gradient" and argument in ("bias", "out_bias")):
         call(name, arguments)
@@ -462,6 +486,24 @@ def empty(name, rows, columns, rank, T):
             "out": np.full((rows, rank), np.nan, dtype=T),
             "out_bias": np.full(rows, np.nan, dtype=T),
         },
+        "draw_rows": {
+            **cells,
+            "fixed": model["items"],
+            "offset": model["item_bias"],
+            "terms": (1.0, 0.0, 0.0, 1.0),
+            "prior": np.eye(rank + 1, dtype=T),
+            "linear": np.ones((1, rank + 1), dtype=T),
+            "noise": (0, 0),
+            "out": np.full((rows, rank), np.nan, dtype=T),
+            "out_bias": np.full(rows, np.nan, dtype=T),
+            "mean_rows": np.full((rows, rank), np.nan, dtype=T),
+            "mean_bias": np.full(rows, np.nan, dtype=T),
+        },
+        "multiply": {
+            **{key: array for key, array in cells.items() if key != "weights"},
+            "fixed": model["items"],
+            "out": np.full((rows, rank), np.nan, dtype=T),
+        },
         "squared_error": {**cells, **model},
         "gradient": {
             **cells,
@@ -525,6 +567,14 @@ def test_empty_calls(name, rows, columns, rank, T):
     elif name == "solve_rows":
         assert not arguments["out"].any()
         assert not arguments["out_bias"].any()
+    elif name == "draw_rows":
+        assert (arguments["mean_rows"] == 1).all()
+        assert (arguments["mean_bias"] == 1).all()
+        for drawn in (arguments["out"], arguments["out_bias"]):
+            assert np.isfinite(drawn).all()
+            assert (drawn != 1).all()
+    elif name == "multiply":
+        assert not arguments["out"].any()
     elif name == "squared_error":
         assert found == 0.0
     elif name == "gradient":

@@ -2,7 +2,7 @@
 
 `draws.user_factors` (S, m + 1, K), `draws.item_factors`, `draws.user_bias` (S, m + 1),
 `draws.item_bias`: the last row of each is a row that nothing is known of. `draws.alpha` (S),
-`draws.steadiness` (S, m + 1): γ, `draws.freedom` (S): ν, `draws.prior_mean` (float64): μ;
+`draws.steadiness` (S, m + 1): γ, `draws.freedom` (S): ν, `draws.center` (1): μ;
 `draws.user_mean` (S, D), `draws.user_precision` (S, D, D), `draws.user_typical` (S, D) and the same
 of the items: the priors; `draws.user_effects` (S, F, D) where there are features.
 `noise.quantiles`; `record.sigma`, `record.objective` (chains, samples), `record.predictions`

@@ -17,8 +17,10 @@ from halfstep.backends.base import Array, Backend
 
 __all__ = ["MeanProduct"]
 
-_TOGETHER = 8
-"""Draws that are added before the factors are truncated."""
+_TOGETHER, _BYTES = 8, 1 << 29
+"""Draws that are added before the factors are truncated: at most so many, and at most about so much
+memory.
+"""
 _ROWS = 1 << 16
 """Rows of which a Gram matrix is summed in float64 at a time."""
 
@@ -36,7 +38,8 @@ class MeanProduct:
     ) -> None:
         self.rank, self.kept, self.backend = rank, kept, backend
         self.weights = tuple(np.maximum(count, 1).astype(np.float64) for count in counts)
-        width = kept + _TOGETHER * rank
+        most = _BYTES // (sum(map(len, counts)) * np.dtype(dtype).itemsize)
+        width = kept + min(max((most - kept) // rank, 1), _TOGETHER) * rank
         self.sides = tuple(np.zeros((len(count), width), dtype=dtype) for count in counts)
         self.width = 0
         self.count = 0

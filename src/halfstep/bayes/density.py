@@ -19,9 +19,9 @@ __all__ = ["PosteriorDensity", "stacked"]
 class PosteriorDensity:
     """J = −log p(r, W, Z, b | α, priors), up to a constant.
 
-        r_ui ~ N(μ + b_u + b_i + w_u·z_i, 1 / (α γ_u c_ui)),   y_u ~ N(m, Λ⁻¹) for both sides J = ½
-        α Σ_Ω γ c (r − r̂)² − ½ Σ_Ω c · log α γ + ½ Σ_u (y_u − m_u)ᵀ Λ (y_u − m_u) − ½ Σ_u log |Λ| +
-        …
+        r_ui ~ N(μ + b_u + b_i + w_u·z_i, 1 / (α γ_u c_ui)),   y_u ~ N(m, Λ⁻¹) for both sides
+        J = ½ α Σ_Ω γ c (r − r̂)² − ½ Σ_Ω c · log α γ
+            + ½ Σ_u (y_u − m_u)ᵀ Λ (y_u − m_u) − ½ Σ_u log |Λ| + the same of the items
 
     (c weighs as so many equal ratings would; γ is in `noise.py`, where it is part of the weights of
     the cells.) α, γ and the priors are those of the moment: the sampler puts new ones in their

@@ -21,11 +21,12 @@ import numpy as np
 
 from halfstep.backends.base import CSR, Array, Backend
 from halfstep.backends.base import Noise as RowNoise
+from halfstep.bayes.density import PosteriorDensity
 from halfstep.bayes.posterior import Draw
-from halfstep.bayes.priors import RowPrior
 from halfstep.data.ids import IdMap, union
 from halfstep.errors import SingularSystemError
 from halfstep.factors import Factors
+from halfstep.features.prior import prior_mean
 from halfstep.models.foldin import FoldedIn, merge_rows
 from halfstep.objectives import Side, row_weights
 
@@ -58,6 +59,18 @@ class NewRows:
     ids: IdMap
     cells: CSR
     features: CSR | None
+    typical: Array | None
+
+    def density(self, draw: Draw, backend: Backend) -> PosteriorDensity:
+        """That of these rows given a draw: their prior has the mean that their features lead to."""
+        density = draw.density()
+        own = density.prior(self.side)
+        if self.features is None or own.effects is None:
+            return density
+        unrated = np.diff(self.cells.indptr) == 0
+        shift = prior_mean(self.features, own.effects, self.typical, unrated, backend)
+        own = replace(own, shift=shift.astype(np.float64))
+        return replace(density, users=own) if self.side == "user" else replace(density, items=own)
 
 
 def folded(
@@ -70,7 +83,7 @@ def folded(
     rows: list[tuple[Array, Array | None, Array | None]] = []
     for number, draw in enumerate(draws):
         own, other = (draw.users, draw.items) if new.side == "user" else (draw.items, draw.users)
-        drawn, expected, gamma = _drawn(new, draw, own, RowNoise(seed, number), backend)
+        drawn, expected, gamma = _drawn(new, draw, RowNoise(seed, number), backend)
         rows.append((*drawn, gamma))
         f = draw.factors
         K, fixed = f.rank, (f.item_factors if new.side == "user" else f.user_factors)
@@ -93,15 +106,11 @@ def folded(
 
 
 def _drawn(
-    new: NewRows, draw: Draw, own: RowPrior, noise: RowNoise, backend: Backend
+    new: NewRows, draw: Draw, noise: RowNoise, backend: Backend
 ) -> tuple[tuple[Array, Array | None], tuple[Array, Array | None], Array | None]:
     """(factors, bias) drawn, their means, and γ of new users."""
     f, cells = draw.factors, new.cells
-    density = draw.density()
-    if new.features is not None and own.effects is not None:
-        shift = backend.multiply(new.features, own.effects).astype(np.float64)
-        own = replace(own, shift=shift)
-        density = replace(density, users=own) if new.side == "user" else replace(density, items=own)
+    density = new.density(draw, backend)
     fixed = f.item_side if new.side == "user" else f.user_side
     drawn, expected = _room(cells.n_rows, f), _room(cells.n_rows, f)
     gamma = None

@@ -82,7 +82,7 @@ class Gibbs:
             return None
         known = np.diff(problem.side(side)[0].indptr) > 0
         D = start.rank + (start.user_bias is not None)
-        return Effects(rows, design.groups, known, D, start.dtype, backend)
+        return Effects(rows, design, known, D, start.dtype, backend)
 
 
 @dataclass(slots=True)

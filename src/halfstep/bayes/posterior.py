@@ -76,13 +76,13 @@ def fitted(f: Factors, users: Array, items: Array, backend: Backend) -> Array:
 class Posterior:
     """Takes in the draws of a chain, or of several one after the other.
 
-    `counts` says how many ratings users and items have; every `every`-th draw is kept. To the mean a
-    draw contributes its items and, in place of its users, their mean given these items: the same
-    expectation with less noise (Rao and Blackwell).
+    `counts` says how many ratings users and items have; `share` of the draws are kept, at even
+    distances. To the mean a draw contributes its items and, in place of its users, their mean given
+    these items: the same expectation with less noise (Rao and Blackwell).
     """
 
     counts: tuple[Array, Array]
-    every: int
+    share: float
     random: np.random.Generator
     draws: list[Draw] = field(default_factory=list)
     count: int = 0
@@ -109,7 +109,7 @@ class Posterior:
         for total, bias in zip(self._biases, biases, strict=True):
             total += bias
         self.count += 1
-        if self.count % self.every == 0:
+        if int(self.count * self.share + 1e-9) > len(self.draws):
             self.draws.append(self._kept(factors, density))
 
     def mean(self, like: Factors) -> Factors:

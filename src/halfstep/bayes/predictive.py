@@ -25,6 +25,10 @@ __all__ = ["NoiseShape", "noise_variance", "variance"]
 _QUANTILES = 400
 _CELLS = 100_000
 """Ratings whose residuals are taken, at most."""
+_DRAWS = 8
+"""Draws at which they are taken, at most."""
+_NORMALS = 64
+"""Quantiles that stand for a normal distribution."""
 
 
 def variance(draws: Sequence[Draw], users: Array, items: Array, backend: Backend) -> Array:
@@ -55,7 +59,8 @@ class NoiseShape:
 
     @classmethod
     def of(cls, draws: Sequence[Draw], cells: CSR, backend: Backend) -> NoiseShape:
-        """From the residuals of (at most 100,000 of) the fitted ratings."""
+        """From the residuals of (at most 100,000 of) the fitted ratings at some of the draws."""
+        some = np.unique(np.linspace(0, len(draws) - 1, _DRAWS).astype(int))
         rows = np.repeat(np.arange(cells.n_rows), np.diff(cells.indptr))
         picked = np.unique(np.linspace(0, cells.nnz - 1, min(cells.nnz, _CELLS)).astype(np.int64))
         users, items = rows[picked], cells.indices[picked].astype(np.int64)
@@ -64,7 +69,7 @@ class NoiseShape:
             [
                 (cells.values[picked] - draw.predicted(users, items, backend))
                 * (root * np.sqrt(draw.precision(users)))
-                for draw in draws
+                for draw in (draws[number] for number in some)
             ]
         )
         levels = (np.arange(_QUANTILES) + 0.5) / _QUANTILES
@@ -80,7 +85,8 @@ class NoiseShape:
 
         check_level(level)
         grid = np.linspace(0.0, 1.0, 21)
-        g = ndtri((np.arange(_QUANTILES) + 0.5) / _QUANTILES)
+        g = ndtri((np.arange(_NORMALS) + 0.5) / _NORMALS)
+        g /= np.sqrt(np.mean(g * g))
         wanted = [(1 - level) / 2, (1 + level) / 2]
         ends = np.array(
             [

@@ -115,7 +115,7 @@ class Chains:
         counts = np.diff(ratings.by_user.indptr), np.diff(ratings.by_item.indptr)
         self.posterior = Posterior(
             counts,
-            max(1, total // min(plan.keep, total)),
+            min(plan.keep, total) / total,
             np.random.Generator(np.random.Philox(kept)),
         )
         self.posterior.begin(start, plan.mean_rank, backend)
@@ -125,8 +125,9 @@ class Chains:
             picked.choice(np.flatnonzero(counts[0]), _FOLLOWED),
             picked.choice(np.flatnonzero(counts[1]), _FOLLOWED),
         )
-        self._followed: list[tuple[float, Array]] = []
-        self._objectives: list[float] = []
+        # of each chain: (σ, r̂ of the pairs) of its draws, and J
+        self._followed: list[list[tuple[float, Array]]] = []
+        self._objectives: list[list[float]] = []
 
     def run(
         self,
@@ -142,6 +143,8 @@ class Chains:
         spread = deviation(self.ratings.by_user, self.start.mean)
         for chain, seed in enumerate(self._seeds):
             drawn = 0
+            self._followed.append([])
+            self._objectives.append([])
 
             def on_draw(
                 factors: Factors, density: PosteriorDensity, users: tuple[Array, Array | None]
@@ -154,7 +157,7 @@ class Chains:
 
             def on_sweep(row: TraceRow, before: int = chain * sweeps) -> None:
                 if row.sweep > plan.burn_in:
-                    self._objectives.append(row.objective)
+                    self._objectives[-1].append(row.objective)
                 self.trace.append(replace(row, sweep=before + row.sweep))
                 for listener in listeners:
                     listener.on_sweep(self.trace[-1])
@@ -176,18 +179,20 @@ class Chains:
 
     def _follow(self, factors: Factors, alpha: float) -> None:
         found = fitted(factors, *self._pairs, self.backend)
-        self._followed.append((alpha**-0.5, found.astype(np.float64)))
+        self._followed[-1].append((alpha**-0.5, found.astype(np.float64)))
 
     def record(self) -> Record:
-        """What was followed, of chains of equal length: those of the shortest one's."""
-        plan = self.plan
-        whole = len(self._objectives) // plan.samples * plan.samples or len(self._objectives)
-        chains = max(1, whole // plan.samples)
-        sigma = np.array([sigma for sigma, _ in self._followed[:whole]]).reshape(chains, -1)
-        followed = np.array([fitted for _, fitted in self._followed[:whole]])
+        """What was followed: of every chain as many draws as the shortest one has."""
+        lengths = [len(own) for own in self._objectives if own]
+        length = min(lengths, default=0)
+        chains = [
+            (followed[:length], objectives[:length])
+            for followed, objectives in zip(self._followed, self._objectives, strict=True)
+            if objectives
+        ]
         return Record(
-            sigma,
-            np.array(self._objectives[:whole]).reshape(chains, -1),
-            followed.reshape(chains, -1, _FOLLOWED),
+            np.array([[sigma for sigma, _ in followed] for followed, _ in chains]),
+            np.array([objectives for _, objectives in chains]),
+            np.array([[found for _, found in followed] for followed, _ in chains]),
             *self._pairs,
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Literal, NoReturn, Self
 
 import numpy as np
@@ -23,9 +24,11 @@ from halfstep.data.ratings import Ratings
 from halfstep.diagnostics.chains import ChainSummary
 from halfstep.errors import ParameterError
 from halfstep.factors import Factors, deviation
-from halfstep.features.design import Designs
+from halfstep.features.design import Designs, Tables
+from halfstep.features.features import Features
 from halfstep.models.asked import AskedLists
 from halfstep.models.base import FactorModel
+from halfstep.models.cold import effects_of
 from halfstep.models.explanation import contributions
 from halfstep.models.fitting import held_out_of, listeners_of, warm_start
 from halfstep.models.foldin import FoldedIn
@@ -59,6 +62,7 @@ class BayesianMF(FactorModel):
         y_u = (w_u, b_u) ~ N(m_U + A_Uᵀ x_u, Λ_U⁻¹),   y_i = (z_i, b_i) ~ N(m_I + A_Iᵀ x_i, Λ_I⁻¹)
         m | Λ ~ N(0, Λ⁻¹),   Λ ~ Wishart(W₀, K + 1) for each side,   α ~ Gamma(½, ½ s²)
         γ_u ~ Gamma(ν/2, ν/2): how steady a user is
+        A_f ~ N(0, (λ_g Λ)⁻¹) for every feature f, λ_g ~ Gamma(½, ½) for the column that it comes from
 
     (s the standard deviation of the ratings, W₀ as in `bayes/priors.py`), so that the strength of
     the regularization, separate for users, items and every direction, is learned with the factors,
@@ -133,7 +137,6 @@ class BayesianMF(FactorModel):
         self.dtype = dtype
         self.seed = seed
 
-    features_: Designs
     draws_: tuple[Draw, ...]
     noise_shape_: NoiseShape
     record_: Record
@@ -195,12 +198,9 @@ class BayesianMF(FactorModel):
 
         self._check()
         runs_on = get_backend(backend, dtype=str(self.dtype))
-        ratings, designs = Designs.of(
-            as_ratings(X, y, sample_weight),
-            user_features,
-            item_features,
-            implicit=bool(self.implicit_features),
-        )
+        tables = Tables.of(user_features, item_features, implicit=bool(self.implicit_features))
+        ratings = tables.extended(as_ratings(X, y, sample_weight))
+        designs = tables.designs(ratings)
         held_out = None
         if validation is not None:
             held_out = Validation.of(held_out_of(validation), ratings)
@@ -218,9 +218,9 @@ class BayesianMF(FactorModel):
                 chains.run(held_out, callbacks, listeners)
             except Interrupted:
                 if len(chains.posterior.draws) >= 2:
-                    self._keep(chains, runs_on, "interrupted")
+                    self._keep(chains, tables, runs_on, "interrupted")
                 raise
-            self._keep(chains, runs_on, "samples")
+            self._keep(chains, tables, runs_on, "samples")
         return self
 
     def _plan(self) -> Plan:
@@ -270,13 +270,14 @@ class BayesianMF(FactorModel):
             stopping=Stopping(_WARM_SWEEPS, 0.0, _WARM_SWEEPS),
         ).last
 
-    def _keep(self, chains: Chains, backend: Backend, stopped: str) -> None:
+    def _keep(self, chains: Chains, tables: Tables, backend: Backend, stopped: str) -> None:
         """What the model is from now on."""
         ratings, posterior = chains.ratings, chains.posterior
         self._forget("departure_", "distance_", "_by_item")
         self._fitted_params = self.get_params()  # set_params after the fit does not reach the file
         self.factors_ = posterior.mean(chains.start)
         self.features_ = chains.designs.without_rows()
+        self._tables = tables.user, tables.item
         self.draws_ = tuple(posterior.draws)
         self.noise_shape_ = NoiseShape.of(self.draws_, ratings.by_user, backend)
         self.record_ = chains.record()
@@ -359,67 +360,31 @@ class BayesianMF(FactorModel):
 
     # ------------------------------------------------------------------ single rows
 
-    def fold_in(
-        self,
-        X: Any,
-        y: Any = None,
-        *,
-        side: Side = "user",
-        unknown: Literal["error", "ignore"] = "error",
-        features: Any = None,
-        backend: str | Backend = "native",
+    def _folded(
+        self, side: Side, ids: IdMap, cells: CSR, backend: Backend, features: Features | None = None
     ) -> FoldedDraws:
-        """New or changed users (or items) from their ratings, the other side as it was drawn.
-
-        In every kept draw the row is drawn given that draw's other side; the mean prediction is
-        made of the conditional means. `with_rows` puts the result into a model.
-
-        Parameters
-        ----------
-        X, y : Ratings, a table, or pairs and their ratings
-            All ratings of the users (items).
-        side : {"user", "item"}
-            Which side is new.
-        unknown : {"error", "ignore"}
-            What to do with ratings of items (users) that the model does not know.
-        features : Features, a table, or a pair (matrix, ids), optional
-            What is known of them beside their ratings, where the model was fitted with features of that
-            side. Implicit features are those of the ratings given here.
-
-        Raises
-        ------
-        NotFittedError, UnknownIdError, SingularSystemError, DataError, ParameterError
+        """In every kept draw the row is drawn given that draw's other side; the mean prediction is
+        made of the conditional means (`bayes/folding.py`).
         """
-        self._check_fitted()
-        check_choice("side", side, ("user", "item"))
-        check_choice("unknown", unknown, ("error", "ignore"))
-        ratings = as_ratings(X, y)
-        cells = self._translate(ratings, side, unknown)
-        ids = ratings.users if side == "user" else ratings.items
-        return self._folded_rows(side, ids, cells, features, backend)
+        table = None if features is None else features.aligned(ids)
+        new = NewRows(side, ids, cells, *self._row_features(side, cells, table))
+        seed = np.random.SeedSequence(self._fitted_params["seed"], spawn_key=(1,))
+        rows = folded(
+            new, self.factors_, self.draws_, int(seed.generate_state(1, np.uint64)[0]), backend
+        )
+        if features is None or table is None:
+            return rows
+        return replace(rows, features=Features(ids, table, features.encoding))
 
-    def _folded_rows(
-        self, side: Side, ids: IdMap, cells: CSR, features: Any, backend: str | Backend
-    ) -> FoldedDraws:
+    def _row_features(
+        self, side: Side, cells: CSR, table: CSR | None
+    ) -> tuple[CSR | None, Array | None]:
+        """X of rows with these ratings and these rows of the table, and the typical implicit ones."""
         design = self.features_.side(side)
-        rows = None
-        if design is not None:
-            others = self._ids("item" if side == "user" else "user")
-            rows = design.new_rows(design.encoded(features, side), ids, cells, others)
-        elif features is not None:
-            raise ParameterError(
-                "features",
-                type(features).__name__,
-                f"cannot be used: the model was fitted without features of {side}s",
-                f"pass {side}_features to fit",
-            )
-        new = NewRows(side, ids, cells, rows)
-        return folded(new, self.factors_, self.draws_, self._folding_seed(), self._backend(backend))
-
-    def _folding_seed(self) -> int:
-        """Of the noise of rows that are folded in."""
-        sequence = np.random.SeedSequence(self._fitted_params["seed"], spawn_key=(1,))
-        return int(sequence.generate_state(1, np.uint64)[0])
+        if design is None:
+            return None, None
+        others = self._ids("item" if side == "user" else "user")
+        return design.rows_of(table, cells, others), design.typical
 
     def with_rows(self, folded: FoldedIn) -> Self:
         """A model in which these users (items) are added, or replaced where it knew them.
@@ -446,7 +411,9 @@ class BayesianMF(FactorModel):
         )
         return fresh
 
-    def _contributions(self, cells: CSR, item: int) -> tuple[float, Array]:
+    def _contributions(
+        self, cells: CSR, item: int, table: CSR | None = None
+    ) -> tuple[float, Array]:
         """The means of those in every kept draw."""
         baseline, shares = 0.0, np.zeros(cells.nnz)
         for draw in self.draws_:
@@ -456,6 +423,18 @@ class BayesianMF(FactorModel):
             baseline += own / len(self.draws_)
             shares += parts / len(self.draws_)
         return baseline, shares
+
+    def _effects(self, side: Side) -> tuple[Array, Array, Array | None]:
+        biases, norms = [], []
+        for draw in self.draws_:
+            own = draw.users if side == "user" else draw.items
+            other = draw.items if side == "user" else draw.users
+            assert own.effects is not None
+            K = draw.factors.rank
+            bias, norm = effects_of(own.effects, K)
+            biases.append(bias + np.einsum("fk,k->f", own.effects[:, :K], other.typical[:K]))
+            norms.append(norm)
+        return np.mean(biases, axis=0), np.mean(norms, axis=0), np.std(biases, axis=0, ddof=1)
 
     def calibrate(self, *args: Any, **kwargs: Any) -> NoReturn:
         """Not needed: intervals are those of the posterior distribution."""

@@ -1,0 +1,438 @@
+"""`BayesianMF` as its users see it: laws, planted truth, uncertainty, folding in, interrupts."""
+
+import numpy as np
+import pytest
+from gibbs_steps import State, sweeps
+from scipy import stats
+from sklearn.base import clone
+from sklearn.model_selection import KFold, cross_val_score
+
+import halfstep as hs
+from halfstep import testing
+from halfstep.errors import ParameterError
+from halfstep.objectives import SIDES
+
+
+def bits(model):
+    """Everything that was drawn."""
+    f = model.factors_
+    arrays = [f.user_factors, f.item_factors, f.user_bias, f.item_bias]
+    for draw in model.draws_:
+        arrays += [draw.factors.user_factors, draw.factors.item_factors, draw.users.precision]
+    arrays += [model.record_.sigma, model.record_.predictions, model.noise_shape_.quantiles]
+    return b"".join(array.tobytes() for array in arrays)
+
+
+def planted(users=200, items=120, K=2, *, sigma=0.6, share=0.4, seed=0, gammas=None):
+    """(ratings, r̂ of all cells, the mask of those observed): normal, neither rounded nor clipped."""
+    random = np.random.default_rng(seed)
+    W, Z = 0.7 * random.standard_normal((users, K)), 0.7 * random.standard_normal((items, K))
+    truth = 3.5 + W @ Z.T
+    truth += 0.4 * random.standard_normal((users, 1)) + 0.4 * random.standard_normal(items)
+    there = random.random(truth.shape) < share
+    noise = sigma * random.standard_normal(truth.shape)
+    if gammas is not None:
+        noise /= np.sqrt(gammas)[:, None]
+    u, i = np.nonzero(there)
+    return hs.Ratings.from_arrays(u, i, (truth + noise)[there]), truth, there
+
+
+@pytest.fixture(scope="module")
+def world():
+    return planted()
+
+
+@pytest.fixture(scope="module")
+def model(world):
+    return hs.BayesianMF(rank=4, samples=150, burn_in=60, keep=75).fit(world[0])
+
+
+# ------------------------------------------------------------------------------ laws
+
+
+@pytest.mark.parametrize("features", [False, True])
+@pytest.mark.parametrize("noise", ["shared", "user"])
+def test_same_bits_for_any_number_of_threads(noise, features):
+    ratings = testing.random_ratings(400, 250, 0.3, weighted=True)
+    options = {"noise": noise, "implicit_features": features}
+    before, seen = hs.get_num_threads(), set()
+    try:
+        for threads in (1, 2, 3, 8):
+            hs.set_num_threads(threads)
+            made = hs.BayesianMF(rank=17, samples=4, burn_in=1, keep=2, **options).fit(ratings)
+            mean, low, high = made.predict([100, 103], ["é0001", "é0002"], interval=0.8)
+            seen.add((bits(made), mean.tobytes(), low.tobytes(), high.tobytes()))
+    finally:
+        hs.set_num_threads(before)
+    assert len(seen) == 1
+
+
+def test_same_bits_for_any_order_of_rows_and_ids_of_the_same_order():
+    ratings = testing.random_ratings(30, 20, 0.4)
+    users, items, r = ratings.to_arrays()
+    order = np.random.default_rng(0).permutation(len(r))
+    options = {"rank": 3, "samples": 6, "burn_in": 2, "keep": 3}
+    first = hs.BayesianMF(**options).fit(ratings)
+    shuffled = hs.Ratings.from_arrays(users[order], items[order], r[order])
+    assert bits(hs.BayesianMF(**options).fit(shuffled)) == bits(first)
+    renamed = hs.Ratings.from_arrays(users * 7 - 10_000, items, r)
+    assert bits(hs.BayesianMF(**options).fit(renamed)) == bits(first)
+    assert bits(hs.BayesianMF(**options, seed=1).fit(ratings)) != bits(first)
+
+
+def test_weight_two_is_the_row_twice():
+    users, items, r = testing.random_ratings(30, 20, 0.4).to_arrays()
+    weight = np.random.default_rng(0).integers(1, 4, len(r))
+    options = {"rank": 3, "samples": 6, "burn_in": 2, "keep": 3}
+    one = hs.BayesianMF(**options).fit(hs.Ratings.from_arrays(users, items, r, weight=weight))
+    twice = hs.Ratings.from_arrays(
+        *(np.repeat(column, weight) for column in (users, items, r)), duplicates="merge"
+    )
+    assert bits(hs.BayesianMF(**options).fit(twice)) == bits(one)
+
+
+@pytest.mark.parametrize("noise", ["shared", "user"])
+@pytest.mark.parametrize("biases", [False, True])
+def test_backends_draw_the_same(biases, noise):
+    """Noise belongs to rows, so that draws agree to rounding, sweep by sweep."""
+    ratings = testing.random_ratings(25, 18, 0.4)
+    options = {"rank": 3, "samples": 4, "burn_in": 0, "keep": 2, "dtype": "float64"}
+    made = [
+        hs.BayesianMF(**options, biases=biases, noise=noise).fit(ratings, backend=backend)
+        for backend in testing.BACKENDS
+    ]
+    pairs = np.indices(ratings.shape).reshape(2, -1)
+    ids = ratings.users.take(pairs[0]), ratings.items.take(pairs[1])
+    one, two = (model.predict(*ids, std=True) for model in made)
+    np.testing.assert_allclose(one[0], two[0], atol=1e-7)
+    np.testing.assert_allclose(one[1], two[1], rtol=1e-6)
+    np.testing.assert_allclose(made[0].record_.sigma, made[1].record_.sigma, rtol=1e-7)
+
+
+@pytest.mark.parametrize("unit", [4.0, 10.0])
+@pytest.mark.parametrize("noise", ["shared", "user"])
+def test_the_unit_of_the_ratings_does_not_matter(noise, unit):
+    """Ratings and the state in another unit, the same numbers: predictions in that unit."""
+    base = testing.random_ratings(20, 15, 0.5)
+    users, items, r = base.to_arrays()
+    random = np.random.default_rng(0)
+    rows = {
+        side: random.standard_normal((size, 4)) for side, size in zip(SIDES, (20, 15), strict=True)
+    }
+    found = []
+    for factor in (1.0, unit):
+        ratings = hs.Ratings.from_arrays(users, items, r * factor)
+        scale = np.array([factor**0.5] * 3 + [factor])
+        state = State.simple(
+            *(rows[side] * scale for side in SIDES), spread=factor, alpha=factor**-2
+        )
+        if noise == "user":
+            state.steadiness = np.ones(20)
+        *_, (last, _) = sweeps(ratings, state, 4, 0, mean=2.5 * factor)
+        W, Z = (last.rows[side] for side in SIDES)
+        fitted = 2.5 * factor + W[:, :3] @ Z[:, :3].T + W[:, 3:] + Z[:, 3]
+        found.append((fitted / factor, last.alpha**-0.5 / factor, last.freedom))
+    np.testing.assert_allclose(found[0][0], found[1][0], atol=2e-5)  # ratings are float32
+    assert found[0][1] == pytest.approx(found[1][1], rel=1e-5)
+    assert found[0][2] == found[1][2]
+
+
+def test_users_and_items_without_ratings():
+    """They get the mean of their prior, and a wide interval."""
+    ratings, _, _ = planted(60, 40, share=0.5)
+    part = ratings.select((ratings.user_index() != 4) & (ratings.by_user.indices != 6))
+    made = hs.BayesianMF(rank=3, samples=60, burn_in=30, keep=60, noise="shared").fit(part)
+    assert made.predict(4, 9) == pytest.approx(made.predict(10**6, 9), abs=1e-5)
+    assert made.predict(5, 6) == pytest.approx(made.predict(5, 10**6), abs=1e-5)
+    users, items = np.delete(np.arange(60), 4), np.delete(np.arange(40), 6)
+
+    def unsure(users, items):
+        return made.predict(*(x.ravel() for x in np.meshgrid(users, items)), std=True)[1].mean()
+
+    for user in (4, 10**6):
+        assert unsure([user], items) > 1.1 * unsure(users, items)
+    for item in (6, 10**6):
+        assert unsure(users, [item]) > 1.1 * unsure(users, items)
+    assert unsure([10**6], [10**6]) > 1.1 * unsure(users, items)
+
+
+@pytest.mark.parametrize("dtype", testing.DTYPES)
+def test_extremes_have_an_answer(dtype):
+    """One rating; ratings that are all equal; one user of very many ratings; a rank above both sides."""
+    for users, items, r in (
+        ([1], [1], [3.0]),
+        ([1, 1, 2], [1, 2, 1], [3.0, 3.0, 3.0]),
+        (np.zeros(70_000, dtype=int), np.arange(70_000), np.arange(70_000) % 5 + 1.0),
+        ([1, 2, 3], [1, 1, 2], [0.0, 1e3, -1e3]),
+    ):
+        made = hs.BayesianMF(rank=5, samples=4, burn_in=2, keep=2, dtype=dtype)
+        made.fit(hs.Ratings.from_arrays(users, items, r))
+        mean, low, high = made.predict(users[:3], items[:3], interval=0.9)
+        assert np.isfinite([mean, low, high]).all()
+        assert (low <= high).all()
+
+
+# ---------------------------------------------------------------------- planted truth
+
+
+def test_finds_the_noise_that_was_planted(world, model):
+    assert model.record_.sigma.mean() == pytest.approx(0.6, rel=0.05)
+    shared = hs.BayesianMF(rank=4, samples=80, burn_in=60, noise="shared").fit(world[0])
+    assert shared.record_.sigma.mean() == pytest.approx(0.6, rel=0.05)
+
+
+def test_finds_who_is_steady():
+    gammas = np.where(np.arange(150) % 3 == 0, 4.0, 0.7)
+    ratings, truth, there = planted(150, 100, gammas=gammas, share=0.5)
+    options = {"rank": 3, "samples": 80, "burn_in": 50, "keep": 40}
+    found = hs.BayesianMF(**options).fit(ratings)
+    gamma = np.mean([draw.steadiness[:-1] for draw in found.draws_], axis=0)
+    assert gamma[::3].mean() > 3 * np.delete(gamma, np.s_[::3]).mean()
+    u, i = np.nonzero(~there)
+    shared = hs.BayesianMF(**options, noise="shared").fit(ratings)
+    errors = [np.sqrt(np.mean((made.predict(u, i) - truth[u, i]) ** 2)) for made in (found, shared)]
+    assert errors[0] < 0.97 * errors[1]
+    std = found.predict(u, i, std=True)[1]
+    assert std[u % 3 == 0].mean() < 0.6 * std[u % 3 > 0].mean()
+
+
+def test_the_draws_hold_the_planted_predictions(world, model):
+    """90 % of them inside the middle 90 % of the draws, seen or not."""
+    _, truth, there = world
+    for cells in (there, ~there):
+        u, i = np.nonzero(cells)
+        drawn = np.array([d.predicted(u, i, model._backend("native")) for d in model.draws_])
+        low, high = np.quantile(drawn, [0.05, 0.95], axis=0)
+        covered = np.mean((low <= truth[u, i]) & (truth[u, i] <= high))
+        assert 0.85 < covered < 0.95
+        z = (model.predict(u, i) - truth[u, i]) / drawn.std(axis=0)
+        assert np.sqrt(np.mean(z**2)) == pytest.approx(1.0, abs=0.15)
+
+
+@pytest.mark.parametrize("level", [0.5, 0.8, 0.95])
+def test_intervals_hold_the_ratings_that_they_promise(world, model, level):
+    _, truth, there = world
+    u, i = np.nonzero(~there)
+    r = truth[u, i] + 0.6 * np.random.default_rng(9).standard_normal(len(u))
+    mean, low, high = model.predict(u, i, interval=level)
+    assert np.mean((low <= r) & (r <= high)) == pytest.approx(level, abs=0.015)
+    _, std = model.predict(u, i, std=True)
+    width = stats.norm.ppf(0.5 + level / 2) * 2 * std
+    np.testing.assert_allclose((high - low).mean(), width.mean(), rtol=0.03)
+    assert ((low < mean) & (mean < high)).all()
+
+
+def test_the_mean_is_better_than_any_draw(world, model):
+    _, truth, there = world
+    u, i = np.nonzero(~there)
+
+    def error(found):
+        return np.sqrt(np.mean((found - truth[u, i]) ** 2))
+
+    of_draws = [error(d.predicted(u, i, model._backend("native"))) for d in model.draws_]
+    assert error(model.predict(u, i)) < 0.85 * min(of_draws)
+    best = min(
+        error(hs.ExplicitMF(rank=2, reg=reg).fit(world[0]).predict(u, i))
+        for reg in (0.01, 0.03, 0.1)
+    )
+    assert error(model.predict(u, i)) < 1.02 * best
+
+
+# ------------------------------------------------------------------------- single rows
+
+
+@pytest.mark.parametrize("side", SIDES)
+def test_folding_in_the_ratings_of_a_fit_comes_near_its_rows(world, model, side):
+    """The same row given the same other side: near beside how sure the model is of it."""
+    ratings, _, there = world
+    index = ratings.user_index() if side == "user" else ratings.by_user.indices
+    some = hs.Ratings.from_arrays(*(column[index < 12] for column in ratings.to_arrays()))
+    folded = model.fold_in(some, side=side)
+    assert len(folded.draws) == len(model.draws_)
+    fresh = model.with_rows(folded)
+    u, i = np.indices((12, there.shape[1])) if side == "user" else np.indices((there.shape[0], 12))
+    u, i = u.ravel(), i.ravel()
+    before, after = (made.predict(u, i) for made in (model, fresh))
+    own = model._mean_std(u, i, "", "native")
+    assert np.sqrt(np.mean((before - after) ** 2)) < 0.4 * own.mean()
+    one, two = (made.predict(u, i, std=True)[1] for made in (model, fresh))
+    assert np.abs(one / two - 1).mean() < 0.08
+    # the others stay
+    others = [100 + np.arange(20)] * 2
+    assert (fresh.predict(*others) == model.predict(*others)).all()
+    assert model.fold_in(some, side=side).factors.tobytes() == folded.factors.tobytes()
+
+
+def test_new_rows_are_known_and_sorted_in(model, world):
+    truth = world[1]
+    generator = np.random.default_rng(1)
+    new = hs.Ratings.from_arrays(np.full(60, -5), np.arange(60), truth[3, :60])
+    fresh = model.with_rows(model.fold_in(new))
+    assert fresh.factors_.user_ids.take(np.array([0])).tolist() == [-5]
+    rest = np.arange(60, 120)
+    found = fresh.predict(np.full(60, -5), rest)
+    assert np.sqrt(np.mean((found - truth[3, 60:]) ** 2)) < 0.35
+    std = fresh.predict(np.full(60, -5), rest, std=True)[1]
+    assert (std < model.predict(np.full(60, -5), rest, std=True)[1]).mean() > 0.9
+    known = generator.integers(0, 200, 50), generator.integers(0, 120, 50)
+    for answer, again in zip(
+        model.predict(*known, interval=0.8), fresh.predict(*known, interval=0.8), strict=True
+    ):
+        np.testing.assert_array_equal(answer, again)
+    assert fresh.recommend([-5], 5, strategy="thompson").to_dict()
+
+
+def test_rows_of_another_model_are_refused(model, world):
+    other = hs.BayesianMF(rank=4, samples=4, burn_in=0, keep=2).fit(world[0])
+    with pytest.raises(ParameterError, match="folded"):
+        model.with_rows(other.fold_in(world[0].select(world[0].user_index() < 2)))
+    plain = hs.ExplicitMF(rank=4).fit(world[0])
+    with pytest.raises(ParameterError, match="folded"):
+        model.with_rows(plain.fold_in(world[0].select(world[0].user_index() < 2)))
+
+
+def test_thompson_gives_a_user_the_same_items_whoever_else_asks(model):
+    everyone = model.recommend(None, 7, strategy="thompson", seed=4)
+    for users in ([3], [150, 3, 77], [3, 10**6]):
+        told = model.recommend(users, 7, strategy="thompson", seed=4, unknown="bias")
+        assert told[3] == everyone[3]
+    others = model.recommend(None, 7, strategy="thompson", seed=5)
+    assert sum(everyone[user] != others[user] for user in range(200)) > 150
+    # the scores are those of one draw, users and items alike
+    items = np.array([item for item, _ in everyone[3]])
+    scores = np.array([score for _, score in everyone[3]])
+    drawn = [d.predicted(np.full(7, 3), items, model._backend("native")) for d in model.draws_]
+    assert np.abs(np.array(drawn) - scores).max(axis=1).min() < 1e-5
+    # as often best as it is likely to be
+    likely = model.recommend([3], 1, strategy="thompson", exclude_seen=False)
+    assert likely.found[0] in {
+        int(np.argmax(d.predicted(np.full(120, 3), np.arange(120), model._backend("native"))))
+        for d in model.draws_
+    }
+
+
+# ---------------------------------------------------------------- interrupts, contract
+
+
+class Stop(Exception):
+    pass
+
+
+def after(sweeps, error):
+    seen = []
+
+    def callback(row):
+        seen.append(row.sweep)
+        if len(seen) == sweeps:
+            raise error
+
+    return callback
+
+
+def test_an_interrupted_fit_keeps_its_draws(world, tmp_path):
+    made = hs.BayesianMF(rank=3, samples=50, burn_in=5, keep=25)
+    with pytest.raises(KeyboardInterrupt):
+        made.fit(world[0], callbacks=[after(20, KeyboardInterrupt())])
+    assert made.stopped_ == "interrupted"
+    assert 5 <= len(made.draws_) <= 8
+    assert made.record_.sigma.shape[1] <= 15
+    mean, low, high = made.predict([1, 2], [3, 4], interval=0.9)
+    assert (low < mean).all()
+    assert (mean < high).all()
+    again = hs.load(made.save(tmp_path / "part.safetensors"))
+    assert again.predict([1, 2], [3, 4]).tobytes() == made.predict([1, 2], [3, 4]).tobytes()
+
+
+def test_interrupted_in_the_second_chain(world):
+    made = hs.BayesianMF(rank=2, samples=10, burn_in=2, keep=10, chains=2)
+    with pytest.raises(KeyboardInterrupt):
+        made.fit(world[0], callbacks=[after(17, KeyboardInterrupt())])
+    assert len(made.draws_) == 6  # every second one of ten and of two or three
+    assert np.isfinite(made.record_.sigma).all()
+    assert np.isfinite(made.predict(1, 1))
+
+
+def test_an_early_interrupt_leaves_the_model_as_it_was(world):
+    made = hs.BayesianMF(rank=2, samples=10, burn_in=5, keep=5)
+    with pytest.raises(KeyboardInterrupt):
+        made.fit(world[0], callbacks=[after(2, KeyboardInterrupt())])
+    with pytest.raises(hs.errors.NotFittedError):
+        made.predict(1, 1)
+    made.fit(world[0])
+    before = bits(made)
+    with pytest.raises(KeyboardInterrupt):
+        made.fit(world[0], callbacks=[after(2, KeyboardInterrupt())])
+    assert bits(made) == before
+    with pytest.raises(Stop):
+        made.fit(world[0], callbacks=[after(12, Stop())])
+
+
+def test_a_callback_ends_a_chain(world):
+    made = hs.BayesianMF(rank=2, samples=30, burn_in=5, keep=30)
+    made.fit(world[0], callbacks=[lambda row: row.sweep == 15])
+    assert len(made.trace_) == 15
+    assert len(made.draws_) == 10
+    assert made.record_.sigma.shape == (1, 10)
+
+
+def test_the_trace_has_the_error_of_the_mean(world):
+    ratings, truth, there = world
+    u, i = np.nonzero(~there)
+    held = hs.Ratings.from_arrays(u, i, truth[u, i])
+    made = hs.BayesianMF(rank=3, samples=30, burn_in=20).fit(ratings, validation=held)
+    told = [row.validation_rmse for row in made.trace_]
+    assert len(told) == 50
+    assert told[-1] < 0.9 * told[19]
+    assert told[-1] == pytest.approx(made.rmse(held), rel=0.02)
+
+
+def test_the_contract_of_scikit_learn(world):
+    users, items, r = world[0].to_arrays()
+    X = np.column_stack([users, items])
+    made = hs.BayesianMF(rank=2, samples=12, burn_in=6, keep=4, noise="shared")
+    twin = clone(made.set_params(seed=3))
+    assert twin.get_params() == made.get_params()
+    assert twin.get_params()["noise"] == "shared"
+    assert not hasattr(twin, "draws_")
+    scores = cross_val_score(made, X, r, cv=KFold(3, shuffle=True, random_state=0))
+    assert (scores > 0.3).all()
+    assert bits(made.fit(X, r)) == bits(twin.fit(X, r))
+    assert made.score(X, r) > scores.max()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("rank", 0),
+        ("rank", 2.5),
+        ("samples", 1),
+        ("burn_in", -1),
+        ("chains", 0),
+        ("keep", 1),
+        ("seed", -1),
+        ("biases", "yes"),
+        ("center", 2),
+        ("noise", "item"),
+        ("dtype", "float16"),
+        ("implicit_features", None),
+    ],
+)
+def test_wrong_parameters_are_named(world, name, value):
+    with pytest.raises(ParameterError, match=name):
+        hs.BayesianMF(**{name: value}).fit(world[0])
+
+
+def test_the_mean_of_a_users_row_is_rid_of_its_noise(world):
+    """What the mean is made of: A⁻¹ h of the users, whose draws lie around it."""
+    random = np.random.default_rng(0)
+    state = State.simple(random.standard_normal((200, 3)), random.standard_normal((120, 3)))
+    gaps = []
+    for state_, (factors, bias) in sweeps(world[0], state, 40, 0, mean=3.5):
+        rows, prior = state_.rows["user"], state_.priors["user"]
+        gap = rows - np.column_stack([factors, bias])
+        Z = np.column_stack([state_.rows["item"][:, :2], np.ones(120)])
+        seen = world[2][7]
+        A = prior.precision + state_.alpha * Z[seen].T @ Z[seen]
+        gaps.append(np.linalg.cholesky(A).T @ gap[7])
+    white = np.array(gaps).ravel()
+    assert stats.kstest(white, "norm").pvalue > 1e-3
