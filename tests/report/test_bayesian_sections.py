@@ -93,19 +93,36 @@ def test_few_ratings_of_a_sampler(ratings, tmp_path):
         assert isinstance(parts["baselines"], Missing)
 
 
-def test_features_of_a_model_are_asked_for(made, tmp_path):
+@pytest.mark.parametrize("kind", [hs.BayesianMF, hs.ExplicitMF])
+def test_features_of_a_model(kind, made, tmp_path):
     users = made.ratings.users.values
     table = {"user": users, "kind": (users % 3).astype(str)}
-    model = hs.BayesianMF(2, samples=6, burn_in=2).fit(made.ratings, user_features=table)
-    parts = _parts(_written(model, made.ratings, tmp_path))
-    assert "pass user_features=" in parts["baselines"].why
-    report = _written(model, made.ratings, tmp_path, user_features=table)
+    sizes = {"samples": 6, "burn_in": 2} if kind is hs.BayesianMF else {"max_iter": 3, "tol": 0.0}
+    model = kind(2, implicit_features=True, **sizes).fit(made.ratings, user_features=table)
+    loaded = hs.load(model.save(tmp_path / "m.safetensors"))
+    report = _written(loaded, made.ratings, tmp_path)
     train, test = hs.split_random(made.ratings, test=0.1, seed=0)
     copy = model.settled().fit(train, user_features=table)
     assert report.errors["this model"][0] == copy.rmse(test)
-    effects = _parts(report)["effects-user"]
-    assert "kind" in effects.sentence
-    assert "two standard deviations" in effects.shown
+    parts = _parts(report)
+    effects = model.feature_effects("user")
+    largest = max(range(3), key=lambda k: abs(effects.bias[k]))
+    assert (
+        f"«{effects.names[largest]}», {effects.bias[largest]:+.2g}"
+        in parts["effects-user"].sentence
+    )
+    assert ("two standard deviations" in parts["effects-user"].shown) == (kind is hs.BayesianMF)
+    assert "implicit features alone" in parts["effects-item"].why
+
+
+def test_features_that_were_not_saved_are_asked_for(made, tmp_path):
+    users = made.ratings.users.values
+    table = {"user": users, "kind": (users % 3).astype(str)}
+    model = hs.BayesianMF(2, samples=6, burn_in=2).fit(made.ratings, user_features=table)
+    bare = hs.load(model.save(tmp_path / "m.safetensors", history=False))
+    assert "pass user_features=" in _parts(_written(bare, made.ratings, tmp_path))["baselines"].why
+    report = _written(bare, made.ratings, tmp_path, user_features=table)
+    assert report.errors == _written(model, made.ratings, tmp_path).errors
 
 
 def test_the_command_reports_a_sampler(tmp_path, made, capsys):
