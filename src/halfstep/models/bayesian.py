@@ -12,6 +12,7 @@ import numpy.typing as npt
 from halfstep.backends import get_backend
 from halfstep.backends.base import CSR, Array, Backend
 from halfstep.bayes.choices import best_by_draws
+from halfstep.bayes.convergence import summary_of
 from halfstep.bayes.folding import FoldedDraws, NewRows, folded, merged
 from halfstep.bayes.posterior import Draw
 from halfstep.bayes.predictive import NoiseShape, noise_variance, variance
@@ -20,6 +21,7 @@ from halfstep.checks import check_choice, check_flag, check_integer, check_rank
 from halfstep.data.ids import IdMap
 from halfstep.data.pairs import as_ratings
 from halfstep.data.ratings import Ratings
+from halfstep.diagnostics.chains import ChainSummary
 from halfstep.errors import ParameterError
 from halfstep.factors import Factors, deviation
 from halfstep.features.design import Designs, Tables
@@ -309,9 +311,24 @@ class BayesianMF(FactorModel):
             check_flag(name, getattr(self, name))
 
     def settled(self, *, sweeps: bool = True) -> Self:
-        """An unfitted model that fits as this one did."""
+        """An unfitted model with the parameters that this one was fitted with.
+
+        `sweeps` makes no difference: a sampler draws as much as it was told.
+        """
         self._check_fitted()
         return type(self)(**self._fitted_params)
+
+    def chain_summary(self) -> ChainSummary:
+        """Whether the chains have converged: mean, sd, Monte Carlo error, effective draws and R̂.
+
+        Of σ = 1/√α, of J and of the predictions of twenty pairs that training rated, over the draws
+        after burn-in. Single factors are left out: they turn freely from draw to draw, predictions do
+        not. `diagnostics/chains.py` has the formulas; a file keeps what this is made of.
+
+        Raises `NotFittedError`.
+        """
+        self._check_fitted()
+        return summary_of(self.record_, self.factors_)
 
     # ------------------------------------------------------------------ how sure
 

@@ -91,6 +91,7 @@ def held_out(
     ratings: Ratings,
     test: Ratings | None,
     measured: FactorModel | None,
+    known: dict[str, Any],
     seed: int,
 ) -> Held | str:
     """The held-out part and the model to measure on it, or why there is none.
@@ -105,7 +106,7 @@ def held_out(
                 "is a model to measure, without ratings to measure it on",
                 "pass test= with ratings that it has not seen",
             )
-        return _by_a_copy(model, ratings, seed)
+        return _by_a_copy(model, ratings, known, seed)
     asked = model if measured is None else measured
     seen = 0 if asked.history_ is None else asked._count_fitted(*rows_of(asked, test))
     if seen:
@@ -124,7 +125,17 @@ def held_out(
     return Held(asked, _fitted_to(asked, ratings), test, how)
 
 
-def _by_a_copy(model: FactorModel, ratings: Ratings, seed: int) -> Held | str:
+def _by_a_copy(
+    model: FactorModel, ratings: Ratings, known: dict[str, Any], seed: int
+) -> Held | str:
+    design: Any = getattr(model, "features_", None)
+    for side in ("user", "item"):
+        own = None if design is None else design.side(side)
+        if own is not None and own.encoding is not None and f"{side}_features" not in known:
+            return (
+                f"The model was fitted with features of {side}s, and a copy of it to measure needs "
+                f"them: pass {side}_features="
+            )
     try:
         train, test = split_random(ratings, test=SHARE, seed=seed)
     except DataError:
@@ -133,7 +144,7 @@ def _by_a_copy(model: FactorModel, ratings: Ratings, seed: int) -> Held | str:
     if fresh.rank == "grow":  # its sweeps are those of many ranks, its tol is a gap
         fresh.set_params(rank=model.rank_, max_iter=_MOST_SWEEPS, tol=1e-4)
     try:
-        fresh.fit(train)
+        fresh.fit(train, **known)
     except (SingularSystemError, DivergedError) as error:
         return (
             f"A copy of the model could not be fitted to {1 - SHARE:.0%} of the ratings ({error})"

@@ -125,6 +125,14 @@ def select(
 
     if model is None:
         model = ExplicitMF(rank="auto", reg="auto")
+    elif type(model).__name__ == "BayesianMF":
+        raise ParameterError(
+            "model",
+            "BayesianMF",
+            "needs no selection: it learns how strong its regularization is, and a rank that is too "
+            "large does not overfit",
+            'fit it as it is; to compare ranks, hs.tune(model, ratings, {"rank": [8, 16, 32]})',
+        )
     elif not isinstance(model, ExplicitMF):
         raise ParameterError(
             "model", type(model).__name__, "must be an ExplicitMF", "use hs.tune for other models"
