@@ -63,7 +63,7 @@ class Effects:
 
     def scatter(self) -> Array:
         """Σ_f λ_f a_f a_fᵀ: what A says of Λ, with the weight of F rows."""
-        return self.backend.gram(np.ascontiguousarray(self.map), self.penalties)
+        return self.backend.gram(self.map, self.penalties)
 
     def draw(self, rows: Array, precision: Array, random: np.random.Generator) -> None:
         """A and then λ, given the rows that have ratings less m (N, D), and Λ."""
@@ -73,8 +73,9 @@ class Effects:
         prior = np.linalg.solve(root.T, random.standard_normal((D, F))).T / roots
         noise = np.linalg.solve(root.T, random.standard_normal((D, len(rows)))).T
         targets = rows - noise - self._ridge.times(prior)
-        self.map = prior + self._ridge.solve(self.penalties, targets, tol=_TOL)
-        whole = self.backend.multiply(self.rows, np.ascontiguousarray(self.map.astype(self.dtype)))
+        change = self._ridge.solve(self.penalties, targets, tol=_TOL)
+        self.map = np.ascontiguousarray(prior + change)
+        whole = self.backend.multiply(self.rows, self.map.astype(self.dtype))
         self.shift = whole.astype(np.float64)
         squares = np.einsum("fd,fd->f", self.map @ precision, self.map)
         for g in range(len(self.strengths)):
