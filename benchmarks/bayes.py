@@ -5,9 +5,9 @@
     python benchmarks/bayes.py --test                       seconds, on simulated ratings
 
 The last data set named is the one that times are taken on. A sweep draws every user and every item once.
-«To the error» is the time from ratings in memory until the mean of the draws is as near to the first held-out
-fifth as GOAL says: ours measuring included, the peers' without. Errors, intervals and log scores are
-those of models that were saved and loaded; five folds as in accuracy.py, and the parts that come with
+«To the error» is the time from ratings in memory until the mean of the draws is as near to the first
+held-out fifth as GOAL says: ours measuring included, myFM's without. Errors, intervals and log scores
+are those of models that were saved and loaded; five folds as in accuracy.py, and parts that come with
 MovieLens 100K. The log score is that of N(mean, std²), beside that of one σ for all: the best one,
 chosen on the held-out ratings themselves.
 """

@@ -1,7 +1,7 @@
 """halfstep's `BayesianMF`: seconds of a sweep, or the error of the running mean, or held-out parts.
 
 `task` says which. "sweeps": all ratings, nothing held out; a sweep's seconds are those of all its
-steps, what the next one needs to know of the residuals included. "target": the ratings of `held` are held
+steps, what the next one needs to know of the residuals included. "target": the first part is held
 out, and the error of the running mean and the seconds since the ratings were at hand are told after
 every sweep, measuring included. "parts": the mean errors and how sure the model is, on every held-out
 part, of a model that was saved and loaded. The other options are those of the model.

@@ -1,8 +1,8 @@
 """myFM's Gibbs sampler of a factorization machine of users and items, with a prior for each side.
 
 The same tasks as `halfstep_bayes.py` has. Its sampler uses one thread. Seconds are those between its
-callbacks, without what the callback does: predicting the held-out part with the draw. The mean begins after
-several numbers of sweeps at once, and the best of these counts.
+callbacks, without what the callback does: predicting the held-out part with the draw. The mean begins
+after several numbers of sweeps at once, and the best of these counts.
 """
 
 from __future__ import annotations
