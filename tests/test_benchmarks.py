@@ -17,6 +17,7 @@ import pytest
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 PARTS = [
     "accuracy",
+    "bayes",
     "coverage",
     "growth",
     "kernels",

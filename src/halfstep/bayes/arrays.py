@@ -93,6 +93,9 @@ def restore(model: BayesianMF, file: ModelFile) -> None:
         for side in ("user", "item")
         for name, shape in (("mean", (S, D)), ("precision", (S, D, D)), ("typical", (S, D)))
     }
+    for side in SIDES if file.check_values else ():
+        if (np.linalg.eigvalsh(priors[side, "precision"]) <= 0).any():
+            raise wrong(file.path, f"has draws.{side}_precision that are not positive definite")
     maps = {
         side: file.array(f"draws.{side}_effects", (S, design.width, D), dtype)
         for side in SIDES
