@@ -7,6 +7,7 @@ import pytest
 
 import halfstep as hs
 from halfstep.diagnostics import ChainSummary
+from halfstep.errors import NotFittedError
 
 
 @pytest.fixture(scope="module")
@@ -43,5 +44,5 @@ def test_settled_is_the_same_model_unfitted(sampled):
 
 
 def test_no_summary_before_the_fit():
-    with pytest.raises(hs.NotFittedError):
+    with pytest.raises(NotFittedError):
         hs.BayesianMF().chain_summary()

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 from cyclopts import Group, Parameter
 
 from halfstep.errors import ParameterError
+from halfstep.models.base import FactorModel
 from halfstep.objectives import Side
 
 __all__ = ["FeatureFiles", "FeatureOptions"]
@@ -35,7 +36,7 @@ class FeatureFiles:
         """Those that are given."""
         return [path for path in (self.user_features, self.item_features) if path is not None]
 
-    def read(self, model: Any = None) -> dict[str, Any]:
+    def read(self, model: FactorModel | None = None) -> dict[str, Any]:
         """The arguments `user_features` and `item_features` of a fit, or of a fitted model's answers.
 
         With a fitted `model` the tables are encoded as those of its fit were.
@@ -54,7 +55,7 @@ class FeatureFiles:
             found[f"{side}_features"] = read_features(path, like=like, side=side)
         return found
 
-    def told(self, model: Any) -> Any:
+    def told(self, model: FactorModel) -> FactorModel:
         """The fitted model, with the users and items of the tables."""
         if not self.paths:
             return model
@@ -93,10 +94,9 @@ class FeatureOptions(FeatureFiles):
         return found
 
 
-def _encoding_of(model: Any, side: str, path: Path) -> Any:
+def _encoding_of(model: FactorModel, side: Side, path: Path) -> Any:
     """How the features of that side were encoded in the fit."""
-    designs = getattr(model, "features_", None)
-    design = None if designs is None else designs.side(side)
+    design = model.features_.side(side)
     if design is None or design.encoding is None:
         raise ParameterError(
             f"{side}_features",

@@ -24,6 +24,8 @@ from halfstep.errors import (
 from halfstep.evaluation import split_random
 from halfstep.models.base import FactorModel
 from halfstep.models.calibration import rows_of
+from halfstep.models.side_features import fit_tables
+from halfstep.objectives import Side
 from halfstep.report.names import Names
 from halfstep.wording import counted
 
@@ -128,13 +130,14 @@ def held_out(
 def _by_a_copy(
     model: FactorModel, ratings: Ratings, known: dict[str, Any], seed: int
 ) -> Held | str:
-    design: Any = getattr(model, "features_", None)
-    for side in ("user", "item"):
-        own = None if design is None else design.side(side)
+    known = {**fit_tables(model), **known}
+    sides: tuple[Side, Side] = ("user", "item")
+    for side in sides:
+        own = model.features_.side(side)
         if own is not None and own.encoding is not None and f"{side}_features" not in known:
             return (
-                f"The model was fitted with features of {side}s, and a copy of it to measure needs "
-                f"them: pass {side}_features="
+                f"The model was fitted with features of {side}s and saved without them, and a copy of "
+                f"it to measure needs them: pass {side}_features="
             )
     try:
         train, test = split_random(ratings, test=SHARE, seed=seed)

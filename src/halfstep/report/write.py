@@ -119,7 +119,8 @@ def write_report(
     measured : fitted model, optional
         The one to measure on `test`, where `model` was fitted again to everything. Default: `model`.
     user_features, item_features : Features, a table, or a pair (matrix, ids), optional
-        Those that the model was fitted with, for the copy that is measured. Not needed with `test`.
+        Those that the model was fitted with, for the copy that is measured: only where it was saved
+        without its history, which has them.
     seed : int
         Of the held-out tenth and of the halves that calibrate and test intervals.
 

@@ -22,11 +22,10 @@ _WIDTH = 150  # pixels of a name
 
 def has_features(model: FactorModel) -> bool:
     """Whether any side has some."""
-    found = getattr(model, "features_", None)
-    return found is not None and (found.user is not None or found.item is not None)
+    return model.features_.user is not None or model.features_.item is not None
 
 
-def features_section(model: Any) -> Section:
+def features_section(model: FactorModel) -> Section:
     """The largest effects of each side, with two standard deviations where the model has them."""
     section = Section(
         "features",
@@ -41,7 +40,7 @@ def features_section(model: Any) -> Section:
     return section
 
 
-def _effects(model: Any, side: Side) -> Part:
+def _effects(model: FactorModel, side: Side) -> Part:
     import altair as alt
 
     where = (f"effects-{side}", f"Features of the {side}s")
@@ -53,7 +52,7 @@ def _effects(model: Any, side: Side) -> Part:
         count = counted(len(groups), "implicit feature")
         return Missing(*where, f"The {side}s have {count} alone, one for each of the other side.")
     order = shown[np.argsort(-np.abs(bias[shown]), kind="stable")][:_SHOWN]
-    sd = getattr(found, "bias_std", None)
+    sd = found.bias_std
     names = [shortened(found.names[k], _WIDTH, _LETTERS) for k in order]
     rows: list[dict[str, Any]] = []
     for name, k in zip(names, order.tolist(), strict=True):
