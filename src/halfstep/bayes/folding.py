@@ -2,6 +2,8 @@
 
     for every draw s:   y_s ~ p(y | ratings, Z_s, α_s, m_s, Λ_s)          the row problem of the sampler
 
+(of ordered ratings with latent numbers in their place, drawn in turn with the rows).
+
 The mean prediction of a new row is made of its conditional means, which have no noise of their own. In
 the axes of the model's mean factors Ẑ it is the row ŵ that comes nearest for all items,
 
@@ -18,6 +20,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from halfstep.backends.base import CSR, Array, Backend, Noise
+from halfstep.bayes.latents import draw_latents, expected_latents
 from halfstep.bayes.posterior import Draw
 from halfstep.data.ids import IdMap
 from halfstep.errors import SingularSystemError
@@ -25,7 +28,10 @@ from halfstep.factors import Factors
 from halfstep.models.foldin import FoldedIn, merge_rows
 from halfstep.objectives import Side
 
-__all__ = ["FoldedDraws", "folded", "merged"]
+__all__ = ["FoldedDraws", "folded", "latent_cells", "merged"]
+
+_SWEEPS = 10
+"""Of rows and latent numbers in turn; with one side fixed they forget their start in a few."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +69,13 @@ def folded(
         drawn, expected = _room(cells.n_rows, f), _room(cells.n_rows, f)
         problem = draw.density().row_problem(side, cells, K, f.dtype)
         try:
-            problem.draw(cells, fixed, drawn, backend, Noise(seed, number), expected)
+            if draw.levels is None:
+                problem.draw(cells, fixed, drawn, backend, Noise(seed, number), expected)
+            else:
+                latent, means = latent_cells(side, cells, draw, (seed, number), backend)
+                noise = Noise(seed, number)
+                problem.draw(means, fixed, drawn, backend, noise, expected)
+                problem.draw(latent, fixed, drawn, backend, noise)
         except SingularSystemError as error:
             row = error.row or 0
             raise SingularSystemError(
@@ -90,6 +102,43 @@ def folded(
         cells,
         tuple(rows),
     )
+
+
+def latent_cells(
+    side: Side, cells: CSR, draw: Draw, key: tuple[int, int], backend: Backend
+) -> tuple[CSR, CSR]:
+    """Ordered ratings of new rows as latent numbers given a draw's other side: drawn, and their means.
+
+    A few sweeps of rows and latent numbers in turn, from the typical row; both are those given the last
+    rows.
+    """
+    assert draw.levels is not None
+    f, user = draw.factors, side == "user"
+    own, fixed = (draw.users, f.item_side) if user else (draw.items, f.user_side)
+    seed, number = key
+    random = np.random.Generator(np.random.Philox(np.random.SeedSequence([seed, number])))
+    places = draw.levels.places(cells.values)
+    problem = draw.density().row_problem(side, cells, f.rank, f.dtype)
+    rows = _room(cells.n_rows, f)
+    rows[0][:] = own.typical[: f.rank]
+    if rows[1] is not None:
+        rows[1][:] = own.typical[f.rank]
+    owner = np.repeat(np.arange(cells.n_rows), np.diff(cells.indptr))
+    columns = cells.indices.astype(np.int64)
+
+    def eta() -> Array:
+        (W, bias), (Z, other) = rows, fixed
+        found = backend.predict(owner, columns, W, Z, bias, other, f.mean)
+        return found.astype(np.float64)
+
+    for sweep in range(1, _SWEEPS):
+        latent = draw_latents(eta(), places, draw.levels, random)
+        noise = Noise(seed, sweep << 16 | number)
+        problem.draw(CSR(cells.indptr, cells.indices, latent), fixed, rows, backend, noise)
+    last = eta()
+    latent = draw_latents(last, places, draw.levels, random)
+    means = expected_latents(last, places, draw.levels).astype(np.float32)
+    return CSR(cells.indptr, cells.indices, latent), CSR(cells.indptr, cells.indices, means)
 
 
 def _room(rows: int, like: Factors) -> tuple[Array, Array | None]:

@@ -1,6 +1,6 @@
 """Gibbs sampling: every unknown drawn in turn given all others.
 
-    α | everything                              a Gamma distribution
+    the likelihood's own unknowns | everything  (`likelihoods.py`): α, a Gamma distribution
     (m, Λ) of the items | Z, b_i                Normal-Wishart (`priors.py`)
     every item (z_i, b_i) | W, b_u, α, m, Λ     a row problem, noise added (`Backend.draw_rows`)
     the same for the users
@@ -17,12 +17,13 @@ from typing import ClassVar
 
 import numpy as np
 
-from halfstep.backends.base import Array, Backend, Noise
+from halfstep.backends.base import CSR, Array, Backend, Noise
 from halfstep.bayes.density import PosteriorDensity, stacked
+from halfstep.bayes.likelihoods import Likelihood
 from halfstep.bayes.priors import RowPrior, draw_prior, smallest_scatter
 from halfstep.errors import SingularSystemError
-from halfstep.factors import Factors, deviation
-from halfstep.objectives import Side, row_weights
+from halfstep.factors import Factors
+from halfstep.objectives import Side
 from halfstep.solvers.base import Problem, Sweep
 
 __all__ = ["Gibbs"]
@@ -49,16 +50,18 @@ class Gibbs:
         density = problem.objective
         assert isinstance(density, PosteriorDensity)
         density.value(problem.ratings.by_user, problem.ratings.by_item, start, backend)
-        numbers, rows = np.random.SeedSequence(self.seed).spawn(2)
+        numbers, rows, cells = np.random.SeedSequence(self.seed).spawn(3)
+        random = np.random.Generator(np.random.Philox(numbers))
+        seed = int(cells.generate_state(1, np.uint64)[0])
         bias = start.user_bias
         chain = _Chain(
             problem,
             density,
             backend,
-            deviation(problem.ratings.by_user, start.mean),
+            density.likelihood(problem.ratings, start, random, seed),
             (np.empty_like(start.user_factors), None if bias is None else np.empty_like(bias)),
             self.on_draw,
-            np.random.Generator(np.random.Philox(numbers)),
+            random,
             int(rows.generate_state(1, np.uint64)[0]),
         )
         return chain.sweep
@@ -71,7 +74,7 @@ class _Chain:
     problem: Problem
     density: PosteriorDensity
     backend: Backend
-    spread: float
+    likelihood: Likelihood
     means: tuple[Array, Array | None]
     on_draw: OnDraw
     random: np.random.Generator
@@ -79,28 +82,25 @@ class _Chain:
     step: int = 0
 
     def sweep(self, current: Factors, out: Factors) -> Iterator[str]:
-        self._draw_alpha()
-        self._draw_side("item", current, current, out)
+        by_user, by_item = self.likelihood.draw()
+        self._draw_side("item", by_item, current, current, out)
         yield "items"
-        self._draw_side("user", out, current, out)
+        self._draw_side("user", by_user, out, current, out)
         yield "users"
         self.on_draw(out, self.density, self.means)
         yield "keep"
 
-    def _draw_alpha(self) -> None:
-        """α ~ Gamma(½ + ½ Σ c, rate ½ s² + ½ Σ c (r − r̂)²)."""
-        count = float(np.add.reduce(row_weights(self.problem.ratings.by_user)))
-        rate = 0.5 * self.spread**2 + 0.5 * self.density.squares
-        self.density.alpha = self.random.gamma(0.5 + 0.5 * count) / rate
-
-    def _draw_side(self, side: Side, others: Factors, current: Factors, out: Factors) -> None:
-        """The prior of a side given its rows in `current`, then its rows given those of `others`."""
+    def _draw_side(
+        self, side: Side, cells: CSR, others: Factors, current: Factors, out: Factors
+    ) -> None:
+        """The prior of a side given its rows in `current`, then its rows given `cells` and those of
+        `others`.
+        """
         ratings, density = self.problem.ratings, self.density
         user = side == "user"
-        cells = ratings.by_user if user else ratings.by_item
         rows = stacked(*(current.user_side if user else current.item_side))
         known = np.diff(cells.indptr) > 0  # a row without ratings says nothing
-        smallest = smallest_scatter(out.rank, density.biases, self.spread)
+        smallest = smallest_scatter(out.rank, density.biases, self.likelihood.spread)
         mean, precision = draw_prior(rows[known], smallest, self.random, self.backend)
         prior = RowPrior.of(mean, precision, None, known)
         if user:

@@ -22,6 +22,8 @@ import numpy as np
 from halfstep.backends.base import Array, Backend
 from halfstep.bayes.averages import MeanProduct
 from halfstep.bayes.density import PosteriorDensity
+from halfstep.bayes.levels import Levels
+from halfstep.bayes.ordinal import OrdinalDensity
 from halfstep.bayes.priors import RowPrior
 from halfstep.factors import Factors
 
@@ -40,6 +42,8 @@ class Draw:
     users: RowPrior
     items: RowPrior
     alpha: float
+    levels: Levels | None = None
+    """Of ordered ratings, with the cutpoints of this draw."""
 
     @property
     def sigma(self) -> float:
@@ -49,7 +53,14 @@ class Draw:
     def density(self) -> PosteriorDensity:
         """The density of rows given this draw's noise and priors."""
         biases = self.factors.user_bias is not None
-        return PosteriorDensity(self.factors.mean, self.users, self.items, self.alpha, biases)
+        given = self.factors.mean, self.users, self.items, self.alpha, biases
+        if self.levels is None:
+            return PosteriorDensity(*given)
+        return OrdinalDensity(*given, levels=self.levels)
+
+    def rated(self, fitted: Array) -> Array:
+        """E r of this draw where its r̂ is `fitted`."""
+        return fitted if self.levels is None else self.levels.expected(fitted)
 
     def predicted(self, users: Array, items: Array, backend: Backend) -> Array:
         """μ + b_u + b_i + w_u·z_i for pairs of row numbers; −1 is unknown: the last row."""
@@ -95,6 +106,7 @@ class Posterior:
     ) -> None:
         """One more draw, and the means of its users."""
         assert self._products is not None
+        factors, levels = density.located(factors)
         expected = replace(factors, user_factors=users[0], user_bias=users[1])
         known = self.counts[0] > 0, self.counts[1] > 0
         mean, sides, biases = _centred(expected, density.users, density.items, known)
@@ -104,7 +116,7 @@ class Posterior:
             total += bias
         self.count += 1
         if self.count % self.every == 0:
-            self.draws.append(self._kept(factors, density))
+            self.draws.append(self._kept(factors, density, levels))
 
     def mean(self, like: Factors) -> Factors:
         """The mean of all draws so far, with the ids of `like`."""
@@ -120,7 +132,7 @@ class Posterior:
             mean=self._mean / self.count,
         )
 
-    def _kept(self, factors: Factors, density: PosteriorDensity) -> Draw:
+    def _kept(self, factors: Factors, density: PosteriorDensity, levels: Levels | None) -> Draw:
         """A copy of a draw, and of each side one more row, of which nothing is known."""
         users = self._lengthened(factors.user_side, density.users)
         items = self._lengthened(factors.item_side, density.items)
@@ -131,7 +143,7 @@ class Posterior:
             item_factors=items[0],
             item_bias=items[1],
         )
-        return Draw(whole, density.users, density.items, density.alpha)
+        return Draw(whole, density.users, density.items, density.alpha, levels)
 
     def _lengthened(
         self, rows: tuple[Array, Array | None], prior: RowPrior

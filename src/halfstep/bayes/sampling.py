@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -11,6 +11,8 @@ import numpy as np
 from halfstep.backends.base import Array, Backend
 from halfstep.bayes.density import PosteriorDensity
 from halfstep.bayes.gibbs import Gibbs
+from halfstep.bayes.levels import Levels
+from halfstep.bayes.ordinal import OrdinalDensity
 from halfstep.bayes.posterior import Posterior, fitted
 from halfstep.bayes.priors import RowPrior
 from halfstep.data.ratings import Ratings
@@ -44,9 +46,10 @@ class Record:
     Attributes
     ----------
     sigma, objective : arrays (chains, samples)
-        σ = 1/√α, and J (`PosteriorDensity`).
+        σ = 1/√α, or in its place the distance of the levels per standard deviation of the latent number
+        (`OrdinalDensity.sigma`), and J (`PosteriorDensity`).
     predictions : array (chains, samples, pairs)
-        r̂ of the pairs (`users`, `items`: row numbers). Factors are not followed: they rotate freely.
+        E r of the pairs (`users`, `items`: row numbers). Factors are not followed: they rotate freely.
     """
 
     sigma: Array
@@ -62,6 +65,7 @@ class Averaged:
 
     cells: Validation
     wait: int
+    rated: Callable[[Array], Array] = field(init=False)
     _total: Array = field(init=False)
     _count: int = 0
     _seen: int = 0
@@ -69,13 +73,14 @@ class Averaged:
     def __post_init__(self) -> None:
         self._total = np.zeros(len(self.cells.ratings))
 
-    def begin_chain(self) -> None:
-        """Another burn-in."""
+    def begin_chain(self, rated: Callable[[Array], Array]) -> None:
+        """Another burn-in; `rated` gives the mean of a rating whose r̂ in a draw is known."""
         self._seen = 0
+        self.rated = rated
 
     def rmse(self, factors: Factors, backend: Backend) -> float:
         """That of the mean, or during burn-in of the draw alone."""
-        found = self.cells.fitted(factors, backend).astype(np.float64)
+        found = self.rated(self.cells.fitted(factors, backend)).astype(np.float64)
         self._seen += 1
         if self._seen > self.wait:
             self._total += found
@@ -95,8 +100,16 @@ class Chains:
         Of all chains, one after the other.
     """
 
-    def __init__(self, ratings: Ratings, start: Factors, plan: Plan, backend: Backend) -> None:
+    def __init__(
+        self,
+        ratings: Ratings,
+        start: Factors,
+        plan: Plan,
+        backend: Backend,
+        levels: Levels | None = None,
+    ) -> None:
         self.ratings, self.start, self.plan, self.backend = ratings, start, plan, backend
+        self.levels = levels
         # one key each: of the chains, of what is kept, of the pairs that are followed
         *self._seeds, kept, pairs = np.random.SeedSequence(plan.seed).generate_state(
             plan.chains + 2, np.uint64
@@ -138,7 +151,7 @@ class Chains:
                 drawn += 1
                 if drawn > plan.burn_in:
                     self.posterior.add(factors, density, users)
-                    self._follow(factors, density.alpha)
+                    self._follow(factors, density)
 
             def on_sweep(row: TraceRow, before: int = chain * sweeps) -> None:
                 if row.sweep > plan.burn_in:
@@ -147,13 +160,11 @@ class Chains:
                 for listener in listeners:
                     listener.on_sweep(self.trace[-1])
 
-            if held_out is not None:
-                held_out.begin_chain()
             D = self.start.rank + (self.start.user_bias is not None)
             prior = RowPrior(np.zeros(D), np.eye(D), None, np.zeros(D))
-            density = PosteriorDensity(
-                self.start.mean, prior, prior, 1.0, self.start.user_bias is not None
-            )
+            density = self._density(prior)
+            if held_out is not None:
+                held_out.begin_chain(density.rated)
             train(
                 Problem.of(self.ratings, density, self.start.rank, self.start.dtype),
                 Gibbs(int(seed), on_draw),
@@ -165,9 +176,16 @@ class Chains:
                 listeners=[Listener(on_sweep=on_sweep)],
             )
 
-    def _follow(self, factors: Factors, alpha: float) -> None:
-        found = fitted(factors, *self._pairs, self.backend)
-        self._followed.append((alpha**-0.5, found.astype(np.float64)))
+    def _density(self, prior: RowPrior) -> PosteriorDensity:
+        """That of the first sweep of a chain."""
+        given = self.start.mean, prior, prior, 1.0, self.start.user_bias is not None
+        if self.levels is None:
+            return PosteriorDensity(*given)
+        return OrdinalDensity(*given, levels=self.levels)
+
+    def _follow(self, factors: Factors, density: PosteriorDensity) -> None:
+        found = density.rated(fitted(factors, *self._pairs, self.backend))
+        self._followed.append((density.sigma, found.astype(np.float64)))
 
     def record(self) -> Record:
         """What was followed, of chains of equal length: those of the shortest one's."""

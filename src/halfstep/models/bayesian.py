@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Literal, NoReturn, Self
 
 import numpy as np
@@ -11,7 +12,8 @@ import numpy.typing as npt
 from halfstep.backends import get_backend
 from halfstep.backends.base import CSR, Array, Backend
 from halfstep.bayes.choices import best_by_draws
-from halfstep.bayes.folding import FoldedDraws, folded, merged
+from halfstep.bayes.folding import FoldedDraws, folded, latent_cells, merged
+from halfstep.bayes.levels import Levels, narrowest
 from halfstep.bayes.posterior import Draw
 from halfstep.bayes.predictive import NoiseShape, noise_variance, variance
 from halfstep.bayes.sampling import Chains, Plan, Record
@@ -21,8 +23,9 @@ from halfstep.data.pairs import as_ratings
 from halfstep.data.ratings import Ratings
 from halfstep.errors import ParameterError
 from halfstep.factors import Factors
-from halfstep.models.asked import AskedLists
+from halfstep.models.asked import AskedLists, AskedPairs
 from halfstep.models.base import FactorModel
+from halfstep.models.calibration import check_level
 from halfstep.models.explanation import contributions
 from halfstep.models.fitting import held_out_of, listeners_of, warm_start
 from halfstep.models.foldin import FoldedIn
@@ -62,6 +65,16 @@ class BayesianMF(FactorModel):
     Sources: Salakhutdinov and Mnih (2007; 2008, «Bayesian Probabilistic Matrix Factorization using
     Markov Chain Monte Carlo»).
 
+    With likelihood="ordinal" ratings are not numbers with noise but ordered levels v_1 < … < v_L, at
+    whatever distances: an ordered probit on a latent scale,
+
+        r_ui = v_k  where  c_{k−1} < r*_ui ≤ c_k,   r*_ui ~ N(η_ui, 1),   η_ui = b_u + b_i + w_u·z_i
+
+    with the same priors, s = 1, and the cutpoints c drawn too (Albert and Chib 1993, «Bayesian Analysis
+    of Binary and Polychotomous Response Data»; `bayes/ordinal.py`). `predict` is still the posterior
+    mean of the rating, `predict_proba` the probability of each level. `factors_`, `fold_in` and
+    `explain` are of η, less the mean of the cutpoints.
+
     Parameters
     ----------
     rank : int
@@ -78,7 +91,11 @@ class BayesianMF(FactorModel):
     biases : bool
         Whether b_u and b_i are in the model.
     center : bool
-        Whether μ is the mean of the ratings or 0.
+        Whether μ is the mean of the ratings or 0. Of no effect with likelihood="ordinal", where the
+        cutpoints hold the location.
+    likelihood : {"gaussian", "ordinal"}
+        What a rating is, given the factors: a number with normal noise, or one of 2 to 20 ordered levels
+        (all weights 1).
     dtype : {"float32", "float64"}
         Of the factors.
     seed : int
@@ -105,6 +122,7 @@ class BayesianMF(FactorModel):
         keep: int = 32,
         biases: bool = True,
         center: bool = True,
+        likelihood: Literal["gaussian", "ordinal"] = "gaussian",
         dtype: Literal["float32", "float64"] = "float32",
         seed: int = 0,
     ) -> None:
@@ -115,11 +133,12 @@ class BayesianMF(FactorModel):
         self.keep = keep
         self.biases = biases
         self.center = center
+        self.likelihood = likelihood
         self.dtype = dtype
         self.seed = seed
 
     draws_: tuple[Draw, ...]
-    noise_shape_: NoiseShape
+    noise_shape_: NoiseShape | None
     record_: Record
 
     @property
@@ -178,10 +197,17 @@ class BayesianMF(FactorModel):
         held_out = None
         if validation is not None:
             held_out = Validation.of(held_out_of(validation), ratings)
+        levels = Levels.of(ratings) if self.likelihood == "ordinal" else None
         total = self.chains * (self.burn_in + self.samples)
         # one thread of BLAS: the same bits everywhere, and no threads that wait for one another
         with threadpool_limits(1, user_api="blas"), listeners_of(progress, total) as listeners:
-            chains = Chains(ratings, self._start(ratings, init, runs_on), self._plan(), runs_on)
+            chains = Chains(
+                ratings,
+                self._start(ratings, levels, init, runs_on),
+                self._plan(),
+                runs_on,
+                levels,
+            )
             try:
                 chains.run(held_out, callbacks, listeners)
             except Interrupted:
@@ -201,9 +227,13 @@ class BayesianMF(FactorModel):
             int(self.seed),
         )
 
-    def _start(self, ratings: Ratings, init: FactorModel | None, backend: Backend) -> Factors:
+    def _start(
+        self, ratings: Ratings, levels: Levels | None, init: FactorModel | None, backend: Backend
+    ) -> Factors:
         """The factors of `init`, or of a few sweeps of alternating least squares."""
         rank, mean = int(self.rank), ratings.mean() if self.center else 0.0
+        if levels is not None:
+            ratings, mean = levels.scored(ratings), 0.0
         known = warm_start(init, rank)
         start = Factors.random(
             ratings,
@@ -232,7 +262,9 @@ class BayesianMF(FactorModel):
         self._fitted_params = self.get_params()  # set_params after the fit does not reach the file
         self.factors_ = posterior.mean(chains.start)
         self.draws_ = tuple(posterior.draws)
-        self.noise_shape_ = NoiseShape.of(self.draws_, ratings.by_user, backend)
+        self.noise_shape_ = None
+        if self.likelihood == "gaussian":
+            self.noise_shape_ = NoiseShape.of(self.draws_, ratings.by_user, backend)
         self.record_ = chains.record()
         self.trace_ = Trace(chains.trace)
         self.n_iter_ = self.best_iter_ = len(self.trace_)
@@ -259,21 +291,112 @@ class BayesianMF(FactorModel):
             check_integer(name, getattr(self, name), least)
         check_rank(self.rank)
         check_choice("dtype", self.dtype, ("float32", "float64"))
+        check_choice("likelihood", self.likelihood, ("gaussian", "ordinal"))
         for name in ("biases", "center"):
             check_flag(name, getattr(self, name))
+
+    # ------------------------------------------------------------------ ordered levels
+
+    @property
+    def levels_(self) -> Levels | None:
+        """The levels of ordered ratings, with the means of the cutpoints over the kept draws."""
+        self._check_fitted()
+        levels = [draw.levels for draw in self.draws_ if draw.levels is not None]
+        return Levels.mean(levels) if levels else None
+
+    def predict_proba(
+        self,
+        users: Any,
+        items: Any = None,
+        *,
+        unknown: Literal["bias", "error"] = "bias",
+        backend: str | Backend = "native",
+    ) -> tuple[Array, Array]:
+        """The probability of every level, for pairs of users and items (likelihood="ordinal").
+
+            P(r = v_k) = Φ((c_k − m) / √(1 + s²)) − Φ((c_{k−1} − m) / √(1 + s²))
+
+        with m the mean of η over all draws, s² its variance over those kept and c the mean cutpoints:
+        what the mean of the probabilities over the draws is where η is normal.
+
+        Parameters
+        ----------
+        users, items : array-like of ids
+            As in `predict`.
+        unknown : {"bias", "error"}
+            As in `predict`.
+
+        Returns
+        -------
+        values (L,), probabilities (N, L), float64; of two single ids (L,)
+
+        Raises
+        ------
+        NotFittedError, UnknownIdError, DataError
+        ParameterError
+            The model has another likelihood.
+        """
+        levels = self.levels_
+        if levels is None:
+            self._refuse(
+                "probabilities of ratings",
+                "its ratings are not levels",
+                'fit it with likelihood="ordinal", or ask predict(std=True)',
+            )
+        check_choice("unknown", unknown, ("bias", "error"))
+        asked = AskedPairs.of(self, users, items, unknown)
+        chances = levels.chances(*self._eta(asked.users, asked.items, backend))
+        return levels.values.copy(), chances[0] if asked.single else chances
+
+    def _eta(self, users: Array, items: Array, backend: str | Backend) -> tuple[Array, Array]:
+        """Mean and variance of η over the draws, float64."""
+        mean = super()._predict_rows(users, items, backend).astype(np.float64)
+        return mean, variance(self.draws_, users, items, self._backend(backend))
+
+    def _predict_rows(self, user_index: Array, item_index: Array, backend: str | Backend) -> Array:
+        levels = self.levels_
+        if levels is None:
+            return super()._predict_rows(user_index, item_index, backend)
+        expected = levels.expected(*self._eta(user_index, item_index, backend))
+        return expected.astype(self.factors_.dtype)
+
+    def _best(self, lists: AskedLists, backend: str | Backend) -> tuple[Array, Array]:
+        """Of ordered ratings the best by E r among twice as many (and ten more) of the highest η."""
+        if self.levels_ is None:
+            return super()._best(lists, backend)
+        wider = replace(lists, n=min(2 * lists.n + 10, len(self.factors_.item_ids)))
+        index, _ = super()._best(wider, backend)
+        there = index >= 0
+        scores = np.full(index.shape, -np.inf)
+        users = np.broadcast_to(lists.rows[:, None], index.shape)[there]
+        scores[there] = self._predict_rows(users, index[there], backend)
+        order = np.lexsort((index, -scores))[:, : lists.n]
+        index, scores = (np.take_along_axis(found, order, axis=1) for found in (index, scores))
+        return index, np.where(index >= 0, scores, np.nan).astype(self.factors_.dtype)
 
     # ------------------------------------------------------------------ how sure
 
     def _std(self, users: Array, items: Array, backend: str | Backend) -> Array:
+        levels = self.levels_
+        if levels is not None:
+            chances = levels.chances(*self._eta(users, items, backend))
+            return levels.std(chances).astype(self.factors_.dtype)
         own = variance(self.draws_, users, items, self._backend(backend))
         return np.sqrt(own + noise_variance(self.draws_)).astype(self.factors_.dtype)
 
     def _mean_std(self, users: Array, items: Array, why: str, backend: str | Backend) -> Array:
-        return np.sqrt(variance(self.draws_, users, items, self._backend(backend)))
+        return np.sqrt(variance(self.draws_, users, items, self._backend(backend), rated=True))
 
     def _interval(
         self, users: Array, items: Array, fitted: Array, level: float, backend: str | Backend
     ) -> tuple[Array, Array]:
+        levels = self.levels_
+        if levels is not None:
+            check_level(level)
+            chances = levels.chances(*self._eta(users, items, backend))
+            low, high = narrowest(levels, chances, level)
+            return low.astype(fitted.dtype), high.astype(fitted.dtype)
+        assert self.noise_shape_ is not None
         own, noise = (
             variance(self.draws_, users, items, self._backend(backend)),
             noise_variance(self.draws_),
@@ -292,10 +415,12 @@ class BayesianMF(FactorModel):
     # ------------------------------------------------------------------ single rows
 
     def _folded(self, side: Side, ids: IdMap, cells: CSR, backend: Backend) -> FoldedDraws:
-        seed = int(
-            np.random.SeedSequence(self._fitted_params["seed"], spawn_key=(1,)).generate_state(1)[0]
-        )
-        return folded(side, ids, cells, self.factors_, self.draws_, seed, backend)
+        return folded(side, ids, cells, self.factors_, self.draws_, self._row_seed(), backend)
+
+    def _row_seed(self) -> int:
+        """Of what is drawn for single rows."""
+        own = np.random.SeedSequence(self._fitted_params["seed"], spawn_key=(1,))
+        return int(own.generate_state(1)[0])
 
     def with_rows(self, folded: FoldedIn) -> Self:
         """A model in which these users (items) are added, or replaced where it knew them.
@@ -323,10 +448,15 @@ class BayesianMF(FactorModel):
         return fresh
 
     def _contributions(self, cells: CSR, item: int) -> tuple[float, Array]:
-        """The means of those in every kept draw."""
+        """The means of those in every kept draw: of ordered ratings in η, the latent numbers' means in
+        their place.
+        """
         baseline, shares = 0.0, np.zeros(cells.nnz)
-        for draw in self.draws_:
+        ordered, key, runs_on = cells, self._row_seed(), self._backend("native")
+        for number, draw in enumerate(self.draws_):
             f = draw.factors
+            if draw.levels is not None:
+                cells = latent_cells("user", ordered, draw, (key, number), runs_on)[1]
             problem = draw.density().row_problem("user", cells, f.rank, "float64")
             own, parts = contributions(cells, problem, f, item)
             baseline += own / len(self.draws_)
