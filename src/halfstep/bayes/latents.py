@@ -45,8 +45,9 @@ def draw_latents(
         a, b = np.where(right, -high, low), np.where(right, -low, high)
         below = ndtr(a)
         chance = below + random.random(len(centre)) * (ndtr(b) - below)
-        drawn = np.clip(ndtri(np.maximum(chance, _TINY)), a, b)
-        out[part] = centre + np.where(right, -drawn, drawn)
+        drawn = ndtri(np.maximum(chance, _TINY))
+        drawn = np.where(right, centre - drawn, centre + drawn)
+        out[part] = np.clip(drawn, edges[place], edges[place + 1])  # where a chance is below 1e-300
     return out
 
 
