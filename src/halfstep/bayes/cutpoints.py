@@ -49,7 +49,7 @@ class _Counts:
         first = round(low / width)
         bins = round(high / width) - first + 1
         number = np.rint(eta / width).astype(np.int64) - first
-        counts = np.bincount(places * bins + np.clip(number, 0, bins - 1))
+        counts = np.bincount(places.astype(np.int64) * bins + np.clip(number, 0, bins - 1))
         there = np.flatnonzero(counts)
         return cls(there // bins, (there % bins + first) * width, counts[there].astype(np.float64))
 

@@ -116,7 +116,6 @@ def latent_cells(
     f, user = draw.factors, side == "user"
     own, fixed = (draw.users, f.item_side) if user else (draw.items, f.user_side)
     seed, number = key
-    random = np.random.Generator(np.random.Philox(np.random.SeedSequence([seed, number])))
     places = draw.levels.places(cells.values)
     problem = draw.density().row_problem(side, cells, f.rank, f.dtype)
     rows = _room(cells.n_rows, f)
@@ -128,15 +127,15 @@ def latent_cells(
 
     def eta() -> Array:
         (W, bias), (Z, other) = rows, fixed
-        found = backend.predict(owner, columns, W, Z, bias, other, f.mean)
-        return found.astype(np.float64)
+        return backend.predict(owner, columns, W, Z, bias, other, f.mean)
 
     for sweep in range(1, _SWEEPS):
-        latent = draw_latents(eta(), places, draw.levels, random)
-        noise = Noise(seed, sweep << 16 | number)
+        step = sweep << 16 | number
+        latent = draw_latents(eta(), places, draw.levels, (seed, step))
+        noise = Noise(seed, step)
         problem.draw(CSR(cells.indptr, cells.indices, latent), fixed, rows, backend, noise)
     last = eta()
-    latent = draw_latents(last, places, draw.levels, random)
+    latent = draw_latents(last, places, draw.levels, (seed, number))
     means = expected_latents(last, places, draw.levels).astype(np.float32)
     return CSR(cells.indptr, cells.indices, latent), CSR(cells.indptr, cells.indices, means)
 

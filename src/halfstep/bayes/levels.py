@@ -85,12 +85,12 @@ class Levels:
         return replace(self, cutpoints=self.cutpoints + by)
 
     def places(self, ratings: Array) -> Array:
-        """k − 1 of every rating, int64.
+        """k − 1 of every rating, one byte each.
 
         Raises `DataError` where one is not among the levels.
         """
         values = self.values.astype(np.float32)  # as ratings are stored
-        found = np.minimum(np.searchsorted(values, ratings), len(values) - 1)
+        found = np.minimum(np.searchsorted(values, ratings), len(values) - 1).astype(np.uint8)
         wrong = values[found] != ratings
         if wrong.any():
             raise DataError(

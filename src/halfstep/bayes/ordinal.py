@@ -37,9 +37,9 @@ _EXACT = 1 << 24
 
 
 def eta_of(cells: CSR, f: Factors, mean: float, backend: Backend) -> Array:
-    """η of every cell, in the order of `cells` by user (float64)."""
+    """η of every cell by user, of the factors' type."""
     users = np.repeat(np.arange(cells.n_rows), np.diff(cells.indptr))
-    found = backend.predict(
+    return backend.predict(
         users,
         cells.indices.astype(np.int64),
         f.user_factors,
@@ -48,7 +48,6 @@ def eta_of(cells: CSR, f: Factors, mean: float, backend: Backend) -> Array:
         f.item_bias,
         mean,
     )
-    return found.astype(np.float64)
 
 
 @dataclass(slots=True)
@@ -63,6 +62,7 @@ class OrdinalDensity(PosteriorDensity):
     levels: Levels = field(kw_only=True)
     eta: Array = field(default_factory=lambda: np.zeros(0), kw_only=True)
     """Of every cell by user, where J was worked out last."""
+    _known: tuple[Array, Array] | None = field(default=None, init=False)
 
     def likelihood(
         self, ratings: Ratings, start: Factors, random: np.random.Generator, seed: int
@@ -95,22 +95,29 @@ class OrdinalDensity(PosteriorDensity):
     ) -> Value:
         """∂J / ∂(W, Z, b): that of the latent numbers' means, as ∂ −log P(r) / ∂η = η − E[r* | r, η]."""
         eta = eta_of(by_user, factors, self.mean, backend)
-        means = expected_latents(eta, self.levels.places(by_user.values), self.levels)
+        means = expected_latents(eta, self._places(by_user.values), self.levels)
         cells = CSR(by_user.indptr, by_user.indices, means.astype(np.float32))
         self._slope(cells, transpose(cells, by_item.n_rows), factors, backend, out)
         return self.value(by_user, by_item, factors, backend)
 
     def _fit(self, by_user: CSR, f: Factors, backend: Backend) -> tuple[float, float]:
         self.eta = eta_of(by_user, f, self.mean, backend)
-        logs, squares = fit_of(self.eta, self.levels.places(by_user.values), self.levels)
+        logs, squares = fit_of(self.eta, self._places(by_user.values), self.levels)
         return -logs, math.sqrt(squares / max(by_user.nnz, 1))
+
+    def _places(self, ratings: Array) -> Array:
+        """k − 1 of every rating; those of the same array are looked up once."""
+        if self._known is None or self._known[0] is not ratings:
+            self._known = ratings, self.levels.places(ratings)
+        return self._known[1]
 
 
 @dataclass(slots=True)
 class Ordinal:
     """Draws cutpoints and latent numbers of one chain.
 
-    The latent number of a cell depends on the seed, the sweep and the cell's place by user.
+    What is random in the latent number of a cell depends on the seed, the sweep and the cell's place by
+    user alone.
     """
 
     density: OrdinalDensity
@@ -133,7 +140,7 @@ class Ordinal:
         by_item = transpose(CSR(cells.indptr, cells.indices, low, high), len(ratings.items))
         assert by_item.weights is not None
         order = by_item.values.astype(np.int64) + by_item.weights.astype(np.int64) * _EXACT
-        return cls(density, ratings, density.levels.places(cells.values), order, random, seed)
+        return cls(density, ratings, density._places(cells.values), order, random, seed)
 
     @property
     def spread(self) -> float:
@@ -146,9 +153,9 @@ class Ordinal:
             density.levels = self.cutpoints.draw(
                 density.levels, density.eta, self.places, self.random
             )
-        own = np.random.Generator(np.random.Philox(key=[self.seed, self.sweeps]))
+        key = self.seed, self.sweeps
         self.sweeps += 1
-        values = draw_latents(density.eta, self.places, density.levels, own)
+        values = draw_latents(density.eta, self.places, density.levels, key)
         by_user, by_item = self.ratings.by_user, self.ratings.by_item
         return (
             CSR(by_user.indptr, by_user.indices, values),
