@@ -45,6 +45,7 @@ PARTS: dict[str, tuple[list[str], list[str]]] = {
     "budget": (["selection.py", "--simulated", "--seeds", "1"], ["--ratings", "1000000"]),
     "accuracy": (["accuracy.py"], ["ml-100k"]),
     "coverage": (["coverage.py"], ["ml-100k"]),
+    "ordinal": (["ordinal.py"], ["ml-100k"]),
 }
 # The table shows these; figures.csv holds everything.
 HEADLINES = [
@@ -65,6 +66,7 @@ HEADLINES = [
     "to LIBMF's best",
     "above the smallest J",
     "RMSE",
+    "log loss",
     "chosen and fitted",
     "a fold",
     "covered",

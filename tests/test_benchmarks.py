@@ -22,6 +22,7 @@ PARTS = [
     "kernels",
     "memory",
     "objective",
+    "ordinal",
     "peak",
     "reading",
     "selection",
