@@ -290,6 +290,18 @@ def test_it_predicts_better_than_shares_and_biases():
     assert found["interval_coverage@80"].value >= 0.78
 
 
+def test_the_spread_of_the_draws_is_what_is_not_known_of_eta():
+    ratings, eta = ordered(m=200, n=80, share=0.4, seed=2)
+    model = hs.BayesianMF(rank=2, samples=150, burn_in=40, keep=150, likelihood="ordinal").fit(
+        ratings
+    )
+    mean, variance = model._eta(*np.divmod(np.arange(eta.size), 80), "native")
+    score = (eta.ravel() - FIVE.cutpoints.mean() - mean) / np.sqrt(variance)
+    assert abs(score.mean()) < 0.15
+    assert np.mean(np.abs(score) < 1.2816) == pytest.approx(0.8, abs=0.05)
+    assert np.mean(np.abs(score) < 1.96) == pytest.approx(0.95, abs=0.025)
+
+
 def test_predictions_are_averages_over_the_draws(ratings):
     model = hs.BayesianMF(rank=2, samples=150, burn_in=20, keep=150, likelihood="ordinal").fit(
         ratings
