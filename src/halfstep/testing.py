@@ -165,6 +165,7 @@ def _feature_parts(
 ) -> dict[str, Array]:
     """X and A of implicit features, and in place of the rows how far they are from X A."""
     X = rated / np.sqrt(np.maximum(rated.sum(axis=1, keepdims=True), 1))
+    X = X.astype(np.float32).astype(float)  # the precision in which features are kept
     rows, K = parts["W" if side == "u" else "Z"], parts["W"].shape[1]
     gap, bias_gap = rows - X @ A[:, :K], parts[f"b_{side}"]
     if A.shape[1] > K:
