@@ -297,8 +297,8 @@ class ExplicitMF(FactorModel):
             nonnegative=objective.nonnegative,
         )
         if objective.features is not None:
-            user, item = objective.features.user, objective.features.item
-            start = start.with_maps(user and user.width, item and item.width)
+            sides = objective.features.user, objective.features.item
+            start = start.with_maps(*(None if side is None else side.width for side in sides))
         return start if known is None else start.started_from(known)
 
     def _keep(

@@ -157,7 +157,7 @@ def choose(
     model: ExplicitMF,
     ratings: Ratings,
     *,
-    tables: Tables,
+    tables: Tables | None = None,
     parts: Parts | None,
     backend: Backend,
     clock: Clock,
@@ -185,6 +185,7 @@ def choose(
     wanted, stopping = _range(model, ratings, max_rank)
     if parts is None:
         parts = parts_of(ratings, valid, folds, seed)
+    tables = tables or Tables(implicit=bool(model.implicit_features))
     search = _Search(model, ratings, tables, parts, wanted, stopping, rule, backend, clock, seed)
     from halfstep.progress import trials_progress
 

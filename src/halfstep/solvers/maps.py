@@ -133,14 +133,13 @@ class MapSteps:
 
         def matrix(P: Array) -> Array:
             move = backend.multiply(self.prior.rows, P)
-            return slope(self.unrated, move, nothing, 0.0) + penalty * P
+            found: Array = slope(self.unrated, move, nothing, 0.0) + penalty * P
+            return found
 
         residual = -slope(self.cells, _joined(*rows), fixed[1], self.mean) - penalty * A
         step = _conjugate_gradients(matrix, residual, self._preconditioner(fixed, A.dtype), _dot)
         A += step
-        move = backend.multiply(self.prior.rows, step)
-        if self.prior.typical is not None:
-            move = self.prior.mean(step, backend)
+        move = self.prior.mean(step, backend)
         rows[0][...] += move[:, :K]
         if rows[1] is not None:
             rows[1][...] += move[:, K]
