@@ -229,7 +229,11 @@ def _model_facts(model: FactorModel) -> str:
     told = f"λ = {reg.user:.3g} for users, {reg.item:.3g} for items"
     if f.user_bias is not None:
         told += f", {reg.bias:.3g} for biases"
-    scaled = "times the number of ratings" if objective.reg_scaling == "count" else "not scaled"
+    scaled = {
+        "count": "times the number of ratings",
+        "sqrt": "times the root of the number of ratings",
+        "none": "not scaled",
+    }[objective.reg_scaling]
     fitted = model.data_summary_.get("ratings")
     to = f" to {counted(fitted, 'rating')}" if isinstance(fitted, int) else ""
     sweeps = counted(model.best_iter_, "sweep")
