@@ -18,6 +18,7 @@ BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 PARTS = [
     "accuracy",
     "coverage",
+    "features",
     "growth",
     "kernels",
     "memory",
