@@ -17,11 +17,14 @@ import pytest
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 PARTS = [
     "accuracy",
+    "bayes",
     "coverage",
+    "features",
     "growth",
     "kernels",
     "memory",
     "objective",
+    "ordinal",
     "peak",
     "reading",
     "selection",

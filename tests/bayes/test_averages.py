@@ -148,7 +148,7 @@ def test_the_mean_is_that_of_the_predictions(biases, shifted):
     counts = [np.diff(cells.indptr) for cells in (ratings.by_user, ratings.by_item)]
     counts[0][4] = counts[1][6] = 0
     draws = list(random_draws(ratings, 5, biases=biases, shifted=shifted))
-    posterior = Posterior(tuple(counts), 2, np.random.default_rng(0))
+    posterior = Posterior(tuple(counts), 0.5, np.random.default_rng(0))
     posterior.begin(draws[0][0], 15, NATIVE)
     for factors, density in draws:
         posterior.add(factors, density, factors.user_side)

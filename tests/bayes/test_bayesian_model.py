@@ -314,6 +314,18 @@ def test_thompson_gives_a_user_the_same_items_whoever_else_asks(model):
 # ---------------------------------------------------------------- interrupts, contract
 
 
+@pytest.mark.parametrize(
+    ("samples", "chains", "keep", "kept"),
+    [(10, 1, 3, 3), (10, 1, 10, 10), (10, 1, 99, 10), (7, 2, 5, 5), (2, 1, 2, 2), (100, 1, 32, 32)],
+)
+def test_as_many_draws_are_kept_as_were_asked_for(samples, chains, keep, kept):
+    ratings = testing.random_ratings(12, 10, 0.4)
+    made = hs.BayesianMF(rank=2, samples=samples, burn_in=1, chains=chains, keep=keep).fit(ratings)
+    assert len(made.draws_) == kept
+    assert made.record_.sigma.shape == (chains, samples)
+    assert len(made.trace_) == chains * (samples + 1)
+
+
 class Stop(Exception):
     pass
 
@@ -422,17 +434,40 @@ def test_wrong_parameters_are_named(world, name, value):
         hs.BayesianMF(**{name: value}).fit(world[0])
 
 
-def test_the_mean_of_a_users_row_is_rid_of_its_noise(world):
-    """What the mean is made of: A⁻¹ h of the users, whose draws lie around it."""
+@pytest.mark.parametrize("noise", ["shared", "user"])
+def test_rows_are_drawn_given_all_else(noise):
+    """Both sides of a sweep against the dense conditionals; the users' means to rounding."""
     random = np.random.default_rng(0)
-    state = State.simple(random.standard_normal((200, 3)), random.standard_normal((120, 3)))
-    gaps = []
-    for state_, (factors, bias) in sweeps(world[0], state, 40, 0, mean=3.5):
-        rows, prior = state_.rows["user"], state_.priors["user"]
-        gap = rows - np.column_stack([factors, bias])
-        Z = np.column_stack([state_.rows["item"][:, :2], np.ones(120)])
-        seen = world[2][7]
-        A = prior.precision + state_.alpha * Z[seen].T @ Z[seen]
-        gaps.append(np.linalg.cholesky(A).T @ gap[7])
-    white = np.array(gaps).ravel()
-    assert stats.kstest(white, "norm").pvalue > 1e-3
+    ratings = testing.random_ratings(60, 40, 0.5, weighted=True)
+    cells = ratings.by_user
+    R, C = np.zeros((2, 60, 40))
+    rows = np.repeat(np.arange(60), np.diff(cells.indptr))
+    R[rows, cells.indices], C[rows, cells.indices] = cells.values, cells.weights
+    state = State.simple(random.standard_normal((60, 3)), random.standard_normal((40, 3)))
+    if noise == "user":
+        state.steadiness = np.ones(60)
+
+    def conditional(prior, others, target, precisions):
+        F = np.column_stack([others[:, :2], np.ones(len(others))])
+        A = prior.precision + (F.T * precisions) @ F
+        h = prior.precision @ prior.mean + F.T @ (precisions * (target - 2.5 - others[:, 2]))
+        return np.linalg.solve(A, h), np.linalg.cholesky(A).T
+
+    white: dict = {"user": [], "item": []}
+    before = state.rows["user"]
+    for now, (factors, bias) in sweeps(ratings, state, 40, 0, mean=2.5):
+        gamma = np.ones(60) if now.steadiness is None else now.steadiness
+        precisions = now.alpha * gamma[:, None] * C
+        for row in (0, 7, 30):
+            given = now.priors["item"], before, R[:, row], precisions[:, row]
+            mean, root = conditional(*given)
+            white["item"] += (root @ (now.rows["item"][row] - mean)).tolist()
+            given = now.priors["user"], now.rows["item"], R[row], precisions[row]
+            mean, root = conditional(*given)
+            white["user"] += (root @ (now.rows["user"][row] - mean)).tolist()
+            np.testing.assert_allclose([*factors[row], bias[row]], mean, atol=1e-5)
+        before = now.rows["user"]
+    if noise == "user":
+        assert np.ptp(gamma) > 0.5
+    for values in white.values():
+        assert stats.kstest(values, "norm").pvalue > 1e-3

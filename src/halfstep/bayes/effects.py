@@ -63,7 +63,7 @@ class Effects:
 
     def scatter(self) -> Array:
         """Σ_f λ_f a_f a_fᵀ: what A says of Λ, with the weight of F rows."""
-        return self.backend.gram(np.ascontiguousarray(self.map), self.penalties)
+        return self.backend.gram(self.map, self.penalties)
 
     def draw(self, rows: Array, precision: Array, random: np.random.Generator) -> None:
         """A and then λ, given the rows that have ratings less m (N, D), and Λ."""
@@ -73,11 +73,11 @@ class Effects:
         prior = np.linalg.solve(root.T, random.standard_normal((D, F))).T / roots
         noise = np.linalg.solve(root.T, random.standard_normal((D, len(rows)))).T
         targets = rows - noise - self._ridge.times(prior)
-        self.map = prior + self._ridge.solve(self.penalties, targets, tol=_TOL)
-        A = np.ascontiguousarray(self.map, dtype=self.dtype)
-        self.shift = prior_mean(self.rows, A, self.typical, self.unrated, self.backend).astype(
-            np.float64
-        )
+        change = self._ridge.solve(self.penalties, targets, tol=_TOL)
+        self.map = np.ascontiguousarray(prior + change)
+        A = self.map.astype(self.dtype)
+        found = prior_mean(self.rows, A, self.typical, self.unrated, self.backend)
+        self.shift = found.astype(np.float64)
         squares = np.einsum("fd,fd->f", self.map @ precision, self.map)
         for g in range(len(self.strengths)):
             own = self.group == g

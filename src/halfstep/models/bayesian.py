@@ -13,7 +13,8 @@ from halfstep.backends import get_backend
 from halfstep.backends.base import CSR, Array, Backend
 from halfstep.bayes.choices import best_by_draws
 from halfstep.bayes.convergence import summary_of
-from halfstep.bayes.folding import FoldedDraws, NewRows, folded, merged
+from halfstep.bayes.folding import FoldedDraws, NewRows, folded, latent_cells, merged
+from halfstep.bayes.levels import Levels, narrowest
 from halfstep.bayes.posterior import Draw
 from halfstep.bayes.predictive import NoiseShape, noise_variance, variance
 from halfstep.bayes.sampling import Chains, Plan, Record
@@ -26,8 +27,9 @@ from halfstep.errors import ParameterError
 from halfstep.factors import Factors, deviation
 from halfstep.features.design import Designs, Tables
 from halfstep.features.features import Features
-from halfstep.models.asked import AskedLists
+from halfstep.models.asked import AskedLists, AskedPairs
 from halfstep.models.base import FactorModel
+from halfstep.models.calibration import check_level
 from halfstep.models.cold import effects_of
 from halfstep.models.explanation import contributions
 from halfstep.models.fitting import held_out_of, listeners_of, warm_start
@@ -72,6 +74,16 @@ class BayesianMF(FactorModel):
     Sources: Salakhutdinov and Mnih (2007; 2008, «Bayesian Probabilistic Matrix Factorization using
     Markov Chain Monte Carlo»).
 
+    With likelihood="ordinal" ratings are not numbers with noise but ordered levels v_1 < … < v_L, at
+    whatever distances: an ordered probit on a latent scale,
+
+        r_ui = v_k  where  c_{k−1} < r*_ui ≤ c_k,   r*_ui ~ N(η_ui, 1),   η_ui = b_u + b_i + w_u·z_i
+
+    with the same priors, s = 1, and the cutpoints c drawn too (Albert and Chib 1993, «Bayesian Analysis
+    of Binary and Polychotomous Response Data»; `bayes/ordinal.py`). `predict` is still the posterior
+    mean of the rating, `predict_proba` the probability of each level. `factors_`, `fold_in` and
+    `explain` are of η, less the mean of the cutpoints.
+
     Parameters
     ----------
     rank : int
@@ -88,9 +100,14 @@ class BayesianMF(FactorModel):
     biases : bool
         Whether b_u and b_i are in the model.
     center : bool
-        Whether μ is the mean of the ratings or 0.
-    noise : {"user", "shared"}
-        Whether the noise of ratings is one for each user (γ_u), or the same for all (γ_u = 1).
+        Whether μ is the mean of the ratings or 0. Of no effect with likelihood="ordinal", where the
+        cutpoints hold the location.
+    likelihood : {"gaussian", "ordinal"}
+        What a rating is, given the factors: a number with normal noise, or one of 2 to 20 ordered levels
+        (all weights 1).
+    noise : {"auto", "user", "shared"}
+        Whether the noise of ratings is one for each user (γ_u) or the same for all (γ_u = 1). "auto":
+        each user's, but shared with likelihood="ordinal", which knows no other.
     implicit_features : bool
         Whether which items a user has rated, whatever the ratings, is a feature of the user, and which
         users have rated it one of an item: one more entry of x for each, 1/√n_u where it is there.
@@ -120,7 +137,8 @@ class BayesianMF(FactorModel):
         keep: int = 32,
         biases: bool = True,
         center: bool = True,
-        noise: Literal["user", "shared"] = "user",
+        likelihood: Literal["gaussian", "ordinal"] = "gaussian",
+        noise: Literal["auto", "user", "shared"] = "auto",
         implicit_features: bool = False,
         dtype: Literal["float32", "float64"] = "float32",
         seed: int = 0,
@@ -132,13 +150,14 @@ class BayesianMF(FactorModel):
         self.keep = keep
         self.biases = biases
         self.center = center
+        self.likelihood = likelihood
         self.noise = noise
         self.implicit_features = implicit_features
         self.dtype = dtype
         self.seed = seed
 
     draws_: tuple[Draw, ...]
-    noise_shape_: NoiseShape
+    noise_shape_: NoiseShape | None
     record_: Record
 
     @property
@@ -204,15 +223,17 @@ class BayesianMF(FactorModel):
         held_out = None
         if validation is not None:
             held_out = Validation.of(held_out_of(validation), ratings)
+        levels = Levels.of(ratings) if self.likelihood == "ordinal" else None
         total = self.chains * (self.burn_in + self.samples)
         # one thread of BLAS: the same bits everywhere, and no threads that wait for one another
         with threadpool_limits(1, user_api="blas"), listeners_of(progress, total) as listeners:
             chains = Chains(
                 ratings,
                 designs,
-                self._start(ratings, designs, init, runs_on),
+                self._start(ratings, designs, levels, init, runs_on),
                 self._plan(),
                 runs_on,
+                levels,
             )
             try:
                 chains.run(held_out, callbacks, listeners)
@@ -231,11 +252,16 @@ class BayesianMF(FactorModel):
             int(self.keep),
             2 * int(self.rank),
             int(self.seed),
-            self.noise == "user",
+            self.noise != "shared" and self.likelihood == "gaussian",
         )
 
     def _start(
-        self, ratings: Ratings, designs: Designs, init: FactorModel | None, backend: Backend
+        self,
+        ratings: Ratings,
+        designs: Designs,
+        levels: Levels | None,
+        init: FactorModel | None,
+        backend: Backend,
     ) -> Factors:
         """The factors of `init`, or of a few sweeps of alternating least squares.
 
@@ -243,6 +269,8 @@ class BayesianMF(FactorModel):
         factors, and is learned slowly where these say it all already.
         """
         rank, mean = int(self.rank), ratings.mean() if self.center else 0.0
+        if levels is not None:
+            ratings, mean = levels.scored(ratings), 0.0
         known = warm_start(init, rank)
         start = Factors.random(
             ratings,
@@ -279,7 +307,9 @@ class BayesianMF(FactorModel):
         self.features_ = chains.designs.without_rows()
         self._tables = tables.user, tables.item
         self.draws_ = tuple(posterior.draws)
-        self.noise_shape_ = NoiseShape.of(self.draws_, ratings.by_user, backend)
+        self.noise_shape_ = None
+        if self.likelihood == "gaussian":
+            self.noise_shape_ = NoiseShape.of(self.draws_, ratings.by_user, backend)
         self.record_ = chains.record()
         self.trace_ = Trace(chains.trace)
         self.n_iter_ = self.best_iter_ = len(self.trace_)
@@ -305,8 +335,16 @@ class BayesianMF(FactorModel):
         ):
             check_integer(name, getattr(self, name), least)
         check_rank(self.rank)
-        check_choice("noise", self.noise, ("user", "shared"))
+        check_choice("noise", self.noise, ("auto", "user", "shared"))
         check_choice("dtype", self.dtype, ("float32", "float64"))
+        check_choice("likelihood", self.likelihood, ("gaussian", "ordinal"))
+        if self.likelihood == "ordinal" and self.noise == "user":
+            raise ParameterError(
+                "noise",
+                "user",
+                'cannot be had with likelihood="ordinal": the noise of latent numbers is 1',
+                'pass noise="auto"',
+            )
         for name in ("biases", "center", "implicit_features"):
             check_flag(name, getattr(self, name))
 
@@ -330,19 +368,109 @@ class BayesianMF(FactorModel):
         self._check_fitted()
         return summary_of(self.record_, self.factors_)
 
+    # ------------------------------------------------------------------ ordered levels
+
+    @property
+    def levels_(self) -> Levels | None:
+        """The levels of ordered ratings, with the means of the cutpoints over the kept draws."""
+        self._check_fitted()
+        levels = [draw.levels for draw in self.draws_ if draw.levels is not None]
+        return Levels.mean(levels) if levels else None
+
+    def predict_proba(
+        self,
+        users: Any,
+        items: Any = None,
+        *,
+        unknown: Literal["bias", "error"] = "bias",
+        backend: str | Backend = "native",
+    ) -> tuple[Array, Array]:
+        """The probability of every level, for pairs of users and items (likelihood="ordinal").
+
+            P(r = v_k) = Φ((c_k − m) / √(1 + s²)) − Φ((c_{k−1} − m) / √(1 + s²))
+
+        with m the mean of η over all draws, s² its variance over those kept and c the mean cutpoints:
+        what the mean of the probabilities over the draws is where η is normal.
+
+        Parameters
+        ----------
+        users, items : array-like of ids
+            As in `predict`.
+        unknown : {"bias", "error"}
+            As in `predict`.
+
+        Returns
+        -------
+        values (L,), probabilities (N, L), float64; of two single ids (L,)
+
+        Raises
+        ------
+        NotFittedError, UnknownIdError, DataError
+        ParameterError
+            The model has another likelihood.
+        """
+        levels = self.levels_
+        if levels is None:
+            self._refuse(
+                "probabilities of ratings",
+                "its ratings are not levels",
+                'fit it with likelihood="ordinal", or ask predict(std=True)',
+            )
+        check_choice("unknown", unknown, ("bias", "error"))
+        asked = AskedPairs.of(self, users, items, unknown)
+        chances = levels.chances(*self._eta(asked.users, asked.items, backend))
+        return levels.values.copy(), chances[0] if asked.single else chances
+
+    def _eta(self, users: Array, items: Array, backend: str | Backend) -> tuple[Array, Array]:
+        """Mean and variance of η over the draws, float64."""
+        mean = super()._predict_rows(users, items, backend).astype(np.float64)
+        return mean, variance(self.draws_, users, items, self._backend(backend))
+
+    def _predict_rows(self, user_index: Array, item_index: Array, backend: str | Backend) -> Array:
+        levels = self.levels_
+        if levels is None:
+            return super()._predict_rows(user_index, item_index, backend)
+        expected = levels.expected(*self._eta(user_index, item_index, backend))
+        return expected.astype(self.factors_.dtype)
+
+    def _best(self, lists: AskedLists, backend: str | Backend) -> tuple[Array, Array]:
+        """Of ordered ratings the best by E r among twice as many (and ten more) of the highest η."""
+        if self.levels_ is None:
+            return super()._best(lists, backend)
+        wider = replace(lists, n=min(2 * lists.n + 10, len(self.factors_.item_ids)))
+        index, _ = super()._best(wider, backend)
+        there = index >= 0
+        scores = np.full(index.shape, -np.inf)
+        users = np.broadcast_to(lists.rows[:, None], index.shape)[there]
+        scores[there] = self._predict_rows(users, index[there], backend)
+        order = np.lexsort((index, -scores))[:, : lists.n]
+        index, scores = (np.take_along_axis(found, order, axis=1) for found in (index, scores))
+        return index, np.where(index >= 0, scores, np.nan).astype(self.factors_.dtype)
+
     # ------------------------------------------------------------------ how sure
 
     def _std(self, users: Array, items: Array, backend: str | Backend) -> Array:
+        levels = self.levels_
+        if levels is not None:
+            chances = levels.chances(*self._eta(users, items, backend))
+            return levels.std(chances).astype(self.factors_.dtype)
         own = variance(self.draws_, users, items, self._backend(backend))
         std: Array = np.sqrt(own + noise_variance(self.draws_, users))
         return std.astype(self.factors_.dtype)
 
     def _mean_std(self, users: Array, items: Array, why: str, backend: str | Backend) -> Array:
-        return np.sqrt(variance(self.draws_, users, items, self._backend(backend)))
+        return np.sqrt(variance(self.draws_, users, items, self._backend(backend), rated=True))
 
     def _interval(
         self, users: Array, items: Array, fitted: Array, level: float, backend: str | Backend
     ) -> tuple[Array, Array]:
+        levels = self.levels_
+        if levels is not None:
+            check_level(level)
+            chances = levels.chances(*self._eta(users, items, backend))
+            low, high = narrowest(levels, chances, level)
+            return low.astype(fitted.dtype), high.astype(fitted.dtype)
+        assert self.noise_shape_ is not None
         own, noise = (
             variance(self.draws_, users, items, self._backend(backend)),
             noise_variance(self.draws_, users),
@@ -368,10 +496,7 @@ class BayesianMF(FactorModel):
         """
         table = None if features is None else features.aligned(ids)
         new = NewRows(side, ids, cells, *self._row_features(side, cells, table))
-        seed = np.random.SeedSequence(self._fitted_params["seed"], spawn_key=(1,))
-        rows = folded(
-            new, self.factors_, self.draws_, int(seed.generate_state(1, np.uint64)[0]), backend
-        )
+        rows = folded(new, self.factors_, self.draws_, self._row_seed(), backend)
         if features is None or table is None:
             return rows
         return replace(rows, features=Features(ids, table, features.encoding))
@@ -385,6 +510,11 @@ class BayesianMF(FactorModel):
             return None, None
         others = self._ids("item" if side == "user" else "user")
         return design.rows_of(table, cells, others), design.typical
+
+    def _row_seed(self) -> int:
+        """Of what is drawn for single rows."""
+        own = np.random.SeedSequence(self._fitted_params["seed"], spawn_key=(1,))
+        return int(own.generate_state(1, np.uint64)[0])
 
     def with_rows(self, folded: FoldedIn) -> Self:
         """A model in which these users (items) are added, or replaced where it knew them.
@@ -414,11 +544,17 @@ class BayesianMF(FactorModel):
     def _contributions(
         self, cells: CSR, item: int, table: CSR | None = None
     ) -> tuple[float, Array]:
-        """The means of those in every kept draw."""
+        """The means of those in every kept draw: of ordered ratings in η, the latent numbers' means in
+        their place.
+        """
+        new = NewRows("user", self._ids("user"), cells, *self._row_features("user", cells, table))
         baseline, shares = 0.0, np.zeros(cells.nnz)
-        for draw in self.draws_:
-            f = draw.factors
-            problem = draw.density().row_problem("user", cells, f.rank, "float64")
+        key, runs_on = self._row_seed(), self._backend("native")
+        for number, draw in enumerate(self.draws_):
+            f, density = draw.factors, new.density(draw, runs_on)
+            if draw.levels is not None:
+                cells = latent_cells(new, density, draw, (key, number), runs_on)[1]
+            problem = density.row_problem("user", cells, f.rank, "float64")
             own, parts = contributions(cells, problem, f, item)
             baseline += own / len(self.draws_)
             shares += parts / len(self.draws_)

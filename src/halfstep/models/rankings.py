@@ -131,6 +131,12 @@ class Rankings(Cold):
         if strategy == "thompson":
             index, scores = self._thompson(lists, int(seed), backend)
             return Ranked.of(lists.asked, index, scores, f.item_ids, names)
+        index, scores = self._best(lists, backend)
+        return Ranked.of(lists.asked, index, scores, f.item_ids, names)
+
+    def _best(self, lists: AskedLists, backend: str | Backend) -> tuple[Array, Array]:
+        """(index, score) of the items of the highest predicted rating."""
+        f, rows = self.factors_, lists.rows
         known = rows >= 0
         queries = f.user_factors[np.where(known, rows, 0)]
         queries[~known] = 0
@@ -138,7 +144,7 @@ class Rankings(Cold):
         if f.user_bias is not None:
             base[known] += f.user_bias[rows[known]]
         index, scores = lists.best(queries, f, get_backend(backend, dtype=f.dtype))
-        return Ranked.of(lists.asked, index, scores + base[:, None], f.item_ids, names)
+        return index, scores + base[:, None]
 
     def _thompson(
         self, lists: AskedLists, seed: int, backend: str | Backend
