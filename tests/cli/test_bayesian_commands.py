@@ -142,6 +142,18 @@ def test_fit_bayes_is_the_library(run, files, tmp_path):
     assert hs.load(path).factors_.item_factors.tobytes() == expected.item_factors.tobytes()
 
 
+def test_fit_of_ordered_levels(run, files, tmp_path):
+    path = tmp_path / "m.safetensors"
+    flags = ("--bayes", *SMALL, "--likelihood", "ordinal", "--test", 0, "--no-refit")
+    assert run("fit", files.ratings, "-o", path, *flags).code == 0
+    saved = hs.load(path)
+    assert saved.likelihood == "ordinal"
+    (told,) = _told(run("predict", path, "--user", 1, "--item", 3, "--std", "--json"))[
+        "predictions"
+    ]
+    assert (told["prediction"], told["std"]) == tuple(map(float, saved.predict(1, 3, std=True)))
+
+
 def test_fit_best_draws_more(run, files, tmp_path):
     path = tmp_path / "m.safetensors"
     flags = ("--best", "--rank", 2, "--burn-in", 1, "--samples", 7, "--test", 0, "--no-refit")

@@ -51,9 +51,18 @@ class BayesOptions:
     chains: Annotated[int, Parameter(converter=integer, help="Independent chains.")] = _DEFAULT[
         "chains"
     ]
+    likelihood: Annotated[
+        Literal["gaussian", "ordinal"],
+        Parameter(
+            help="What a rating is: a number with noise, or one of ordered levels (an ordered probit)."
+        ),
+    ] = _DEFAULT["likelihood"]
     noise: Annotated[
-        Literal["user", "shared"],
-        Parameter(help="One noise of ratings for each user, or the same for all."),
+        Literal["auto", "user", "shared"],
+        Parameter(
+            help="One noise of ratings for each user, or the same for all; auto is user where the "
+            "likelihood is gaussian."
+        ),
     ] = _DEFAULT["noise"]
     keep: Annotated[
         int,

@@ -146,10 +146,10 @@ class ModelOptions:
         ),
     ] = "auto"
     reg_scaling: Annotated[
-        Literal["auto", "count", "none"],
+        Literal["auto", "count", "sqrt", "none"],
         Parameter(
-            help="Whether the penalty of a row grows with its number of ratings: count or none; auto "
-            "is chosen too, and count where the regularization is given."
+            help="Whether the penalty of a row grows with its number of ratings: count, with its root: "
+            "sqrt, or none; auto is chosen too, and count where the regularization is given."
         ),
     ] = _DEFAULT["reg_scaling"]
     biases: Annotated[bool, Parameter(help="Learn a bias for each user and item.")] = _DEFAULT[
@@ -217,7 +217,7 @@ class GivenModelOptions(ModelOptions):
         ),
     ] = str(_DEFAULT["reg"])
     reg_scaling: Annotated[
-        Literal["count", "none"],
+        Literal["count", "sqrt", "none"],
         Parameter(help="Whether the penalty of a row grows with its number of ratings."),
     ] = "count"
 
