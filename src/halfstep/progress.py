@@ -16,8 +16,11 @@ __all__ = ["fit_progress", "trials_progress", "tuning_progress"]
 
 
 @contextmanager
-def fit_progress(max_iter: int) -> Iterator[list[Listener]]:
-    """A bar over the sweeps with J and the errors of the last one; gone when the fit is done."""
+def fit_progress(max_iter: int, chains: int = 1) -> Iterator[list[Listener]]:
+    """A bar over the sweeps with J and the errors of the last one; gone when the fit is done.
+
+    `max_iter` are the sweeps of all chains together.
+    """
     with _bar("sweep", max_iter) as bar:
         task = bar.add_task("", total=max_iter)
 
@@ -25,6 +28,8 @@ def fit_progress(max_iter: int) -> Iterator[list[Listener]]:
             text = f"J {row.objective:.6g}  train RMSE {row.train_rmse:.4f}"
             if row.validation_rmse is not None:
                 text += f"  validation {row.validation_rmse:.4f}"
+            if chains > 1:
+                text = f"chain {(row.sweep - 1) * chains // max_iter + 1} of {chains}  {text}"
             bar.update(task, completed=row.sweep, description=text)
 
         yield [Listener(on_sweep=swept)]

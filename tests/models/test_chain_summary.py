@@ -46,3 +46,11 @@ def test_settled_is_the_same_model_unfitted(sampled):
 def test_no_summary_before_the_fit():
     with pytest.raises(NotFittedError):
         hs.BayesianMF().chain_summary()
+
+
+def test_the_progress_line_counts_chains(capsys, monkeypatch):
+    monkeypatch.setenv("FORCE_COLOR", "1")  # as on a terminal
+    monkeypatch.setenv("COLUMNS", "160")
+    ratings = hs.simulate(30, 20, rank=2, seed=0).ratings
+    hs.BayesianMF(2, samples=3, burn_in=1, chains=2).fit(ratings, progress=True)
+    assert "chain 2 of 2" in capsys.readouterr().err

@@ -226,7 +226,10 @@ class BayesianMF(FactorModel):
         levels = Levels.of(ratings) if self.likelihood == "ordinal" else None
         total = self.chains * (self.burn_in + self.samples)
         # one thread of BLAS: the same bits everywhere, and no threads that wait for one another
-        with threadpool_limits(1, user_api="blas"), listeners_of(progress, total) as listeners:
+        with (
+            threadpool_limits(1, user_api="blas"),
+            listeners_of(progress, total, int(self.chains)) as listeners,
+        ):
             chains = Chains(
                 ratings,
                 designs,

@@ -54,7 +54,7 @@ def warm_start(init: FactorModel | None, rank: int, *, nonnegative: bool = False
     return init.factors_
 
 
-def listeners_of(progress: bool | Listener, max_iter: int) -> Any:
+def listeners_of(progress: bool | Listener, max_iter: int, chains: int = 1) -> Any:
     """Who hears of the sweeps, as a context: a given listener, a progress line, or nobody."""
     from contextlib import nullcontext
 
@@ -64,4 +64,4 @@ def listeners_of(progress: bool | Listener, max_iter: int) -> Any:
         return nullcontext([])
     from halfstep.progress import fit_progress
 
-    return fit_progress(max_iter)
+    return fit_progress(max_iter, chains)
