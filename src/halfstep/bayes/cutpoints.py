@@ -10,9 +10,9 @@ none of the others.
 An independence step of Metropolis: the proposal is a multivariate t of 5 degrees of freedom about the
 mode in γ, which Newton's method finds, and is taken in four of five steps (with twenty levels in half of
 them). Given the latent numbers the cutpoints could hardly move, as each lies between the two latent
-numbers next to it; given η alone they are drawn anew (Cowles 1996, «Accelerating Monte Carlo Markov chain
-convergence for cumulative-link generalized linear models»; Albert and Chib 2001, «Sequential Ordinal
-Modeling with Applications to Survival Data», for γ).
+numbers next to it; given η alone they are drawn anew (Cowles 1996, «Accelerating Monte Carlo Markov
+chain convergence for cumulative-link generalized linear models»; Albert and Chib 2001, «Sequential
+Ordinal Modeling with Applications to Survival Data», for γ).
 
 The likelihood is that of η rounded to multiples of 1/256, so that its cost is that of some thousand
 counts whatever the number of ratings. Rounding adds 1/(12 · 256²) = 1.3e-6 to a variance of 1, and moves
@@ -117,10 +117,8 @@ def _cutpoints(free: Array, anchor: int) -> Array:
 def _moves(free: Array, anchor: int) -> Array:
     """∂c_k / ∂γ_j, (k, j)."""
     k, j = np.ogrid[: len(free), : len(free)]
-    steps = np.exp(free)
-    return np.where(j == anchor, 1.0, np.where((j > anchor) & (k >= j), steps, 0.0)) - np.where(
-        (j < anchor) & (k <= j), steps, 0.0
-    )
+    way = 1.0 * ((j > anchor) & (k >= j)) - 1.0 * ((j < anchor) & (k <= j))
+    return np.where(j == anchor, 1.0, way * np.exp(free))
 
 
 def _prior_precision(count: int, anchor: int) -> Array:
