@@ -46,6 +46,7 @@ PARTS: dict[str, tuple[list[str], list[str]]] = {
     "accuracy": (["accuracy.py"], ["ml-100k"]),
     "coverage": (["coverage.py"], ["ml-100k"]),
     "bayes": (["bayes.py"], ["ml-100k", "--sweeps", "3", "--samples", "60"]),
+    "ordinal": (["ordinal.py"], ["ml-100k"]),
 }
 # The table shows these; figures.csv holds everything.
 HEADLINES = [
@@ -66,6 +67,7 @@ HEADLINES = [
     "to LIBMF's best",
     "above the smallest J",
     "RMSE",
+    "log loss",
     "chosen and fitted",
     "a fold",
     "covered",

@@ -23,6 +23,7 @@ PARTS = [
     "kernels",
     "memory",
     "objective",
+    "ordinal",
     "peak",
     "reading",
     "selection",

@@ -35,6 +35,9 @@ class Factors:
     mean : float, μ
     user_ids, item_ids : IdMap
         Who each row is.
+    user_map, item_map : array (F, K + 1) or None
+        A, and a as its last column where there are biases: of a model with features, whose rows w_u are
+        drawn to A'x_u and whose b_u are drawn to a'x_u.
     """
 
     user_factors: Array
@@ -44,6 +47,8 @@ class Factors:
     mean: float
     user_ids: IdMap
     item_ids: IdMap
+    user_map: Array | None = None
+    item_map: Array | None = None
 
     @property
     def rank(self) -> int:
@@ -119,7 +124,12 @@ class Factors:
             into[...] = array
 
     def _arrays(self) -> list[Array]:
-        arrays = (self.user_factors, self.item_factors, self.user_bias, self.item_bias)
+        arrays = (
+            *self.user_side,
+            *self.item_side,
+            self.user_map,
+            self.item_map,
+        )
         return [array for array in arrays if array is not None]
 
     def _map(self, make: Any) -> Factors:
@@ -131,7 +141,19 @@ class Factors:
             self.mean,
             self.user_ids,
             self.item_ids,
+            None if self.user_map is None else make(self.user_map),
+            None if self.item_map is None else make(self.item_map),
         )
+
+    def with_maps(self, user: int | None, item: int | None) -> Factors:
+        """These factors with maps of 0 for so many features of each side; None is no map."""
+
+        def zeros(width: int | None) -> Array | None:
+            if width is None:
+                return None
+            return np.zeros((width, self.rank + (self.user_bias is not None)), dtype=self.dtype)
+
+        return replace(self, user_map=zeros(user), item_map=zeros(item))
 
     # ------------------------------------------------------------ which of the equivalent factors
 
@@ -139,10 +161,17 @@ class Factors:
         """W Q and Z Q for a K × L matrix Q with Q Qᵀ = I: predictions and J stay what they are."""
         from halfstep.rotations import rotated
 
+        def turned(A: Array | None) -> Array | None:
+            if A is None:
+                return None
+            return np.hstack([rotated(A[:, : self.rank], rotation), A[:, self.rank :]])
+
         return replace(
             self,
             user_factors=rotated(self.user_factors, rotation),
             item_factors=rotated(self.item_factors, rotation),
+            user_map=turned(self.user_map),
+            item_map=turned(self.item_map),
         )
 
     def canonical(
@@ -204,7 +233,8 @@ class Factors:
     def started_from(self, other: Factors) -> Factors:
         """These factors, with the rows of every id that `other` knows taken from it.
 
-        Where `other` has fewer columns, they are the first ones; it must not have more (`narrowed`).
+        Where `other` has fewer columns, they are the first ones; it must not have more (`narrowed`). A
+        map is taken where it is of as many features.
         """
         fresh = self.copy()
         for ids, known, target, source in (
@@ -218,6 +248,12 @@ class Factors:
             rows = known.lookup(ids.values)
             columns = (slice(other.rank),) if target.ndim == 2 else ()
             target[(rows >= 0, *columns)] = source[rows[rows >= 0]]
+        for A, known_map in ((fresh.user_map, other.user_map), (fresh.item_map, other.item_map)):
+            if A is None or known_map is None or len(A) != len(known_map):
+                continue
+            A[:, : other.rank] = known_map[:, : other.rank]
+            if A.shape[1] > self.rank and known_map.shape[1] > other.rank:
+                A[:, self.rank] = known_map[:, other.rank]
         return fresh
 
     def narrowed(self, rank: int, *, nonnegative: bool = False) -> Factors:
@@ -234,7 +270,17 @@ class Factors:
         users, items = (
             np.ascontiguousarray(side[:, kept]) for side in (whole.user_factors, whole.item_factors)
         )
-        return replace(whole, user_factors=users, item_factors=items)
+
+        def cut(A: Array | None) -> Array | None:  # the bias stays
+            return None if A is None else np.hstack([A[:, kept], A[:, self.rank :]])
+
+        return replace(
+            whole,
+            user_factors=users,
+            item_factors=items,
+            user_map=cut(whole.user_map),
+            item_map=cut(whole.item_map),
+        )
 
 
 def _empty(shape: tuple[int, ...], dtype: npt.DTypeLike) -> Array:

@@ -6,7 +6,7 @@ To add an objective: one class here with the methods of `Objective`, one entry i
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal, Protocol
 
 import numpy as np
@@ -15,6 +15,9 @@ from halfstep.backends.base import CSR, Array, Backend, Noise, RowTerms
 from halfstep.factors import Factors
 
 if TYPE_CHECKING:
+    from halfstep.data.ratings import Ratings
+    from halfstep.features.design import Designs
+    from halfstep.features.prior import FeaturePrior, FeaturePriors
     from halfstep.solvers.linear import Linear
 
 __all__ = [
@@ -57,6 +60,19 @@ class RowProblem:
     nonnegative: bool = False
     prior: Array | None = None
     linear: Array | None = None
+
+    def around(self, mean: Array, cells: CSR) -> RowProblem:
+        """The same with penalties ½ s Σ_k d_k (x_k − m_k)² in place of ½ s Σ_k d_k x_k²: q = s d m.
+
+        `mean` has a row m for each of `cells`. A row without cells is its m, whatever its scale.
+        """
+        scale = self.scale
+        if scale is not None:
+            scale = np.where(np.diff(cells.indptr) > 0, scale, 1).astype(scale.dtype)
+        q = mean * self.ridge
+        if scale is not None:
+            q *= scale[:, None]
+        return replace(self, scale=scale, linear=q)
 
     def solve(
         self,
@@ -161,6 +177,13 @@ class SquaredError:
     Volinsky (2009, «Matrix Factorization Techniques for Recommender Systems», eq. 4 and 5), solved
     jointly with the factors of their row. With `nonnegative`, J is minimized over W ≥ 0 and Z ≥ 0
     (biases are free).
+
+    With `features` x_u (and x_i) the rows are drawn to a linear map of them in place of 0,
+
+        ½ Σ_u s_u (λ_w ‖w_u − A'x_u‖² + λ_b (b_u − a'x_u)²) + ½ Σ_f λ_f √(1 + t_f) ‖[A a]_f‖²
+
+    over the rows that have ratings, with A and a learned too and t_f = Σ_u x_uf²: the maximum a
+    posteriori estimate of Macau (Simm et al. 2017).
     """
 
     mean: float
@@ -168,6 +191,36 @@ class SquaredError:
     reg_scaling: Literal["count", "none"]
     biases: bool
     nonnegative: bool = False
+    features: FeaturePriors | None = field(default=None, compare=False, repr=False)
+
+    def with_features(
+        self, ratings: Ratings, designs: Designs, strength: float | Literal["auto"]
+    ) -> SquaredError:
+        """This objective of a fit with features, if there are any; `strength` is λ_f."""
+        from halfstep.features.prior import AUTO, FeaturePrior, FeaturePriors
+
+        if designs.user is None and designs.item is None:
+            return self
+        made: list[FeaturePrior | None] = []
+        for design, rows, cells, reg in (
+            (designs.user, designs.user_rows, ratings.by_user, self.reg.user),
+            (designs.item, designs.item_rows, ratings.by_item, self.reg.item),
+        ):
+            if design is None or rows is None:
+                made.append(None)
+                continue
+            s = row_weights(cells)
+            rated = max(int(np.count_nonzero(s)), 1)
+            mean = float(np.add.reduce(s)) / rated if self.reg_scaling == "count" else 1.0
+            level = AUTO * reg * mean if strength == "auto" else float(strength)
+            made.append(FeaturePrior.of(rows, design.width, cells, level, design.typical))
+        return replace(self, features=FeaturePriors(*made))
+
+    def prior(self, side: Side) -> FeaturePrior | None:
+        """The features of a side."""
+        if self.features is None:
+            return None
+        return self.features.user if side == "user" else self.features.item
 
     def row_problem(self, side: Side, cells: CSR, rank: int, dtype: str) -> RowProblem:
         penalty = self.reg.user if side == "user" else self.reg.item
@@ -183,7 +236,7 @@ class SquaredError:
         squares = backend.squared_error(
             by_user, f.user_factors, f.item_factors, f.user_bias, f.item_bias, self.mean
         )
-        return self._value(squares, by_user, by_item, f)
+        return self._value(squares, by_user, by_item, f, backend)
 
     def gradient(
         self, by_user: CSR, by_item: CSR, factors: Factors, backend: Backend, out: Factors
@@ -192,29 +245,66 @@ class SquaredError:
 
             ∂J/∂W = E Z + λ_w S_u W      ∂J/∂b_u = E·1 + λ_b s_u b_u      E = c (r̂ − r) on Ω
 
-        and likewise for the items, with Eᵀ. In the precision of the factors.
+        and likewise for the items, with Eᵀ; with features W − X A in place of W in the penalty, and
+        ∂J/∂A = −λ_w Xᵀ S_u (W − X A) + diag(λ_f √(1 + t)) A. In the precision of the factors.
         """
         f = factors
         squares = 0.0
-        for cells, rows, fixed, grad, reg in (
-            (by_item, f.item_side, f.user_side, out.item_side, self.reg.item),
-            (by_user, f.user_side, f.item_side, out.user_side, self.reg.user),
+        for side, cells, rows, fixed, grad in (
+            ("item", by_item, f.item_side, f.user_side, out.item_side),
+            ("user", by_user, f.user_side, f.item_side, out.user_side),
         ):
             (X, bias), (F, offset), (g, g_bias) = rows, fixed, grad
             squares = backend.gradient(cells, X, F, bias, offset, self.mean, out=g, out_bias=g_bias)
-            s = row_weights(cells) if self.reg_scaling == "count" else np.ones(cells.n_rows)
-            g += (reg * s).astype(g.dtype)[:, None] * X
-            if bias is not None and g_bias is not None:
-                g_bias += (self.reg.bias * s).astype(g_bias.dtype) * bias
-        return self._value(squares, by_user, by_item, f)  # those of the users: summed like `value`
+            s = self._scale(cells)
+            gap, bias_gap = self._gaps("user" if side == "user" else "item", f, backend)
+            reg = self.reg.user if side == "user" else self.reg.item
+            pull = (reg * s).astype(g.dtype)[:, None] * gap
+            g += pull
+            pulls = [pull]
+            if bias_gap is not None and g_bias is not None:
+                bias_pull = (self.reg.bias * s).astype(g_bias.dtype) * bias_gap
+                g_bias += bias_pull
+                pulls.append(bias_pull[:, None])
+            prior = self.prior("user" if side == "user" else "item")
+            A, into = (f.user_map, out.user_map) if side == "user" else (f.item_map, out.item_map)
+            if prior is not None and A is not None and into is not None:
+                into[...] = prior.penalty.astype(A.dtype)[:, None] * A
+                into -= backend.multiply(prior.columns, np.hstack(pulls))
+        return self._value(squares, by_user, by_item, f, backend)  # summed like `value`
 
-    def _value(self, squares: float, by_user: CSR, by_item: CSR, f: Factors) -> Value:
+    def _scale(self, cells: CSR) -> Array:
+        """s of every row of `cells`, float64; with features 0 where a row has no ratings."""
+        if self.reg_scaling == "count":
+            return row_weights(cells)
+        if self.features is None:
+            return np.ones(cells.n_rows)
+        return (np.diff(cells.indptr) > 0).astype(np.float64)
+
+    def _gaps(self, side: Side, factors: Factors, backend: Backend) -> tuple[Array, Array | None]:
+        """What is penalized of the rows of a side: W and b, or how far they are from X A."""
+        rows, bias = factors.user_side if side == "user" else factors.item_side
+        A = factors.user_map if side == "user" else factors.item_map
+        prior = self.prior(side)
+        if prior is None or A is None:
+            return rows, bias
+        mean, K = prior.mean(A, backend), rows.shape[1]
+        return rows - mean[:, :K], None if bias is None else bias - mean[:, K]
+
+    def _value(
+        self, squares: float, by_user: CSR, by_item: CSR, f: Factors, backend: Backend
+    ) -> Value:
         penalty = 0.0
-        for cells, array, bias, reg in (
-            (by_user, f.user_factors, f.user_bias, self.reg.user),
-            (by_item, f.item_factors, f.item_bias, self.reg.item),
+        sides: tuple[Side, Side] = ("user", "item")
+        for side, cells, reg, A in zip(
+            sides,
+            (by_user, by_item),
+            (self.reg.user, self.reg.item),
+            (f.user_map, f.item_map),
+            strict=True,
         ):
-            s = row_weights(cells) if self.reg_scaling == "count" else np.ones(cells.n_rows)
+            array, bias = self._gaps(side, f, backend)
+            s = self._scale(cells)
             norms = np.einsum("rk,rk->r", array, array, dtype=np.float64)
             # not np.dot: BLAS would sum in another order for another number of threads
             penalty += 0.5 * reg * float(np.add.reduce(s * norms))
@@ -222,6 +312,10 @@ class SquaredError:
                 penalty += (
                     0.5 * self.reg.bias * float(np.add.reduce(s * bias.astype(np.float64) ** 2))
                 )
+            prior = self.prior(side)
+            if prior is not None and A is not None:
+                norms = np.einsum("fk,fk->f", A, A, dtype=np.float64)
+                penalty += 0.5 * float(np.add.reduce(prior.penalty * norms))
         observed = float(np.add.reduce(row_weights(by_user)))
         return Value(0.5 * squares + penalty, float(np.sqrt(squares / observed)))
 

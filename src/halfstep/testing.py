@@ -23,6 +23,7 @@ from halfstep.backends.base import CSR, Array, Backend
 from halfstep.data.ratings import Ratings
 from halfstep.errors import ParameterError
 from halfstep.factors import Factors
+from halfstep.features.design import Tables
 from halfstep.models.explicit import ExplicitMF, check_reg
 from halfstep.objectives import SquaredError
 from halfstep.solvers import ALS, CG, GD, LBFGS, SGD, Problem, Solver, Subspace
@@ -60,6 +61,8 @@ OBJECTIVES: tuple[dict[str, Any], ...] = (
     {"biases": False, "reg_scaling": "none", "reg": 1.0, "center": False},
     {"biases": False, "reg_scaling": "none", "reg": 0.5, "center": False, "nonnegative": True},
     {"biases": True, "reg_scaling": "count", "reg": 0.05, "nonnegative": True},
+    {"biases": True, "reg_scaling": "none", "reg": (2.0, 1.0, 0.5), "implicit_features": True},
+    {"biases": False, "reg_scaling": "count", "reg": 0.1, "implicit_features": True},
 )
 TOLERANCE = {"float32": 2e-4, "float64": 1e-10}
 """How far a backend may be from the oracle, relative to the largest entry of the answer, on
@@ -150,33 +153,67 @@ def _parts(ratings: Ratings, objective: SquaredError, f: Factors) -> dict[str, A
     count = objective.reg_scaling == "count"
     s_u = C.sum(axis=1) if count else np.ones(len(W))
     s_i = C.sum(axis=0) if count else np.ones(len(Z))
-    return {"C": C, "E": E, "W": W, "Z": Z, "b_u": b_u, "b_i": b_i, "s_u": s_u, "s_i": s_i}
+    found = {"C": C, "E": E, "W": W, "Z": Z, "b_u": b_u, "b_i": b_i, "s_u": s_u, "s_i": s_i}
+    for side, rated, s, A in (("u", C > 0, s_u, f.user_map), ("i", (C > 0).T, s_i, f.item_map)):
+        if A is not None:
+            found |= _feature_parts(side, rated, s, A.astype(float), found)
+    return found
+
+
+def _feature_parts(
+    side: str, rated: Array, s: Array, A: Array, parts: dict[str, Array]
+) -> dict[str, Array]:
+    """X and A of implicit features, and in place of the rows how far they are from X A."""
+    X = rated / np.sqrt(np.maximum(rated.sum(axis=1, keepdims=True), 1))
+    rows, K = parts["W" if side == "u" else "Z"], parts["W"].shape[1]
+    gap, bias_gap = rows - X @ A[:, :K], parts[f"b_{side}"]
+    if A.shape[1] > K:
+        bias_gap = bias_gap - X @ A[:, K]
+    return {
+        f"X_{side}": X,
+        f"A_{side}": A,
+        f"gap_{side}": gap,
+        f"bias_gap_{side}": bias_gap,
+        f"s_{side}": s * rated.any(axis=1),
+        f"mass_{side}": np.sqrt(1 + (X**2).sum(axis=0)),
+        f"mean_s_{side}": s[rated.any(axis=1)].mean(),
+    }
 
 
 def objective_value(ratings: Ratings, objective: SquaredError, factors: Factors) -> float:
     """J, from dense float64 arrays."""
     p, reg = _parts(ratings, objective, factors), objective.reg
     observed = p["C"] > 0
-    squares = (p["E"][observed] ** 2 / p["C"][observed]).sum()
-    return float(
-        0.5 * squares
-        + 0.5 * reg.user * (p["s_u"] @ (p["W"] ** 2).sum(axis=1))
-        + 0.5 * reg.item * (p["s_i"] @ (p["Z"] ** 2).sum(axis=1))
-        + 0.5 * reg.bias * (p["s_u"] @ p["b_u"] ** 2 + p["s_i"] @ p["b_i"] ** 2)
-    )
+    total = 0.5 * (p["E"][observed] ** 2 / p["C"][observed]).sum()
+    for side, rows, level in (("u", "W", reg.user), ("i", "Z", reg.item)):
+        gap = p.get(f"gap_{side}", p[rows])
+        bias_gap = p.get(f"bias_gap_{side}", p[f"b_{side}"])
+        total += 0.5 * level * (p[f"s_{side}"] @ (gap**2).sum(axis=1))
+        total += 0.5 * reg.bias * (p[f"s_{side}"] @ bias_gap**2)
+        if f"A_{side}" in p:
+            strength = 1.5 * level * p[f"mean_s_{side}"]
+            total += 0.5 * strength * (p[f"mass_{side}"] @ (p[f"A_{side}"] ** 2).sum(axis=1))
+    return float(total)
 
 
 def gradient(ratings: Ratings, objective: SquaredError, factors: Factors) -> dict[str, Array]:
     """∂J/∂W = E Z + λ_w S_u W and its like for Z and the biases, E the residuals on Ω."""
     p, reg = _parts(ratings, objective, factors), objective.reg
-    E = p["E"]
-    found = {
-        "user_factors": E @ p["Z"] + reg.user * p["s_u"][:, None] * p["W"],
-        "item_factors": E.T @ p["W"] + reg.item * p["s_i"][:, None] * p["Z"],
-    }
-    if factors.user_bias is not None:
-        found["user_bias"] = E.sum(axis=1) + reg.bias * p["s_u"] * p["b_u"]
-        found["item_bias"] = E.sum(axis=0) + reg.bias * p["s_i"] * p["b_i"]
+    found = {}
+    for name, side, rows, others, E, level in (
+        ("user", "u", "W", "Z", p["E"], reg.user),
+        ("item", "i", "Z", "W", p["E"].T, reg.item),
+    ):
+        s = p[f"s_{side}"]
+        pull = level * s[:, None] * p.get(f"gap_{side}", p[rows])
+        bias_pull = reg.bias * s * p.get(f"bias_gap_{side}", p[f"b_{side}"])
+        found[f"{name}_factors"] = E @ p[others] + pull
+        if factors.user_bias is not None:
+            found[f"{name}_bias"] = E.sum(axis=1) + bias_pull
+            pull = np.column_stack([pull, bias_pull])
+        if f"A_{side}" in p:
+            strength = 1.5 * level * p[f"mean_s_{side}"] * p[f"mass_{side}"]
+            found[f"{name}_map"] = strength[:, None] * p[f"A_{side}"] - p[f"X_{side}"].T @ pull
     return found
 
 
@@ -191,6 +228,8 @@ def _arrays(factors: Factors) -> dict[str, Array]:
         "item_factors": factors.item_factors,
         "user_bias": factors.user_bias,
         "item_bias": factors.item_bias,
+        "user_map": factors.user_map,
+        "item_map": factors.item_map,
     }
     return {name: array for name, array in named.items() if array is not None}
 
@@ -298,11 +337,25 @@ def law_weight_two_is_the_row_twice(case: Case) -> None:
 
 
 def law_rows_without_ratings_are_zero(case: Case) -> None:
-    """A user or item without ratings gets zeros."""
+    """A user or item without ratings gets zeros.
+
+    With implicit features the mean of the others' stands for theirs: the row is A'x̄.
+    """
     ratings = case.ratings()
     rows = ratings.user_index()
     part = ratings.select((rows != 4) & (ratings.by_user.indices != 6))
     f = case.fit(part).factors_
+    if f.user_map is not None and f.item_map is not None:
+        parts = _parts(part, _objective_of(case.fit(part)), f)
+        for side, A, own, empty in (
+            ("u", f.user_map, (f.user_factors, f.user_bias), 4),
+            ("i", f.item_map, (f.item_factors, f.item_bias), 6),
+        ):
+            X = parts[f"X_{side}"]
+            expected = X[X.any(axis=1)].mean(axis=0) @ A
+            row = own[0][empty] if own[1] is None else np.append(own[0][empty], own[1][empty])
+            assert np.abs(row - expected).max() <= max(1e-6, case.tolerance)
+        return
     assert not f.user_factors[4].any()
     assert not f.item_factors[6].any()
     if f.user_bias is not None and f.item_bias is not None:
@@ -339,13 +392,15 @@ def law_relabelling_permutes(case: Case) -> None:
         item_factors=two.item_factors[new_item],
         user_bias=None if two.user_bias is None else two.user_bias[new_user],
         item_bias=None if two.item_bias is None else two.item_bias[new_item],
+        user_map=None if two.user_map is None else two.user_map[new_item],
+        item_map=None if two.item_map is None else two.item_map[new_user],
     )
     assert_near(one, back, case.tolerance * 10)
 
 
 def _start(case: Case, ratings: Ratings) -> Factors:
     objective = _objective(case, ratings)
-    return Factors.random(
+    start = Factors.random(
         ratings,
         case.rank,
         biases=objective.biases,
@@ -354,18 +409,21 @@ def _start(case: Case, ratings: Ratings) -> Factors:
         seed=case.seed,
         nonnegative=objective.nonnegative,
     )
+    return start if objective.features is None else start.with_maps(*ratings.shape[::-1])
 
 
 def _objective(case: Case, ratings: Ratings) -> SquaredError:
     params = case.model().get_params()
     mean = ratings.mean() if params["center"] else 0.0
-    return SquaredError(
+    objective = SquaredError(
         mean,
         check_reg(params["reg"]),
         params["reg_scaling"],
         params["biases"],
         params["nonnegative"],
     )
+    tables = Tables(implicit=params["implicit_features"])
+    return objective.with_features(ratings, tables.designs(ratings), params["feature_reg"])
 
 
 def _sweeps(case: Case, ratings: Ratings, start: Factors, sweeps: int) -> Factors:

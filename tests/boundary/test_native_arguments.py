@@ -104,7 +104,7 @@ def valid(name, T):
         del cells["weights"]
         return {**cells, "fixed": floats(COLUMNS, K), "out": np.zeros((ROWS, K), dtype=T)}
     if name == "squared_error":
-        return {**cells, **model}
+        return {**cells, **model, "by_row": np.zeros(ROWS)}
     if name == "gradient":
         return {
             **cells,
@@ -142,7 +142,7 @@ FUNCTIONS = (
     *("factorize", "sort_pairs", "take", "transpose", "gram", "solve_rows", "squared_error"),
     *("gradient", "predict", "topk", "draw_rows", "multiply"),
 )
-OUTPUTS = ("out", "out_bias", "out_index", "out_score", "mean_rows", "mean_bias")
+OUTPUTS = ("out", "out_bias", "out_index", "out_score", "mean_rows", "mean_bias", "by_row")
 DTYPES = (np.float32, np.float64)
 
 
@@ -266,7 +266,8 @@ def test_floats_of_two_sizes(name, argument):
 @pytest.mark.parametrize(("name", "argument"), ARRAYS)
 def test_none_where_it_is_not_optional(name, argument, T):
     arguments = valid(name, T)
-    optional = ("weights", "scale", "offset", "prior", "linear", "user_bias", "item_bias", "allow")
+    optional = ("weights", "scale", "offset", "prior", "linear", "user_bias", "item_bias")
+    optional += ("allow", "by_row")
     if name == "draw_rows":
         optional = ("weights", "offset")
     arguments[argument] = None
@@ -333,7 +334,7 @@ def test_an_output_that_is_an_input(name, output, T):
         tried += 1
         with pytest.raises(REFUSED):
             call(name, arguments)
-    assert tried or output == "out_index"
+    assert tried or output in ("out_index", "by_row")
 
 
 def test_an_output_that_is_an_input_of_another_type():
@@ -504,7 +505,7 @@ def empty(name, rows, columns, rank, T):
             "fixed": model["items"],
             "out": np.full((rows, rank), np.nan, dtype=T),
         },
-        "squared_error": {**cells, **model},
+        "squared_error": {**cells, **model, "by_row": np.full(rows, np.nan)},
         "gradient": {
             **cells,
             "rows": model["users"],
@@ -577,6 +578,7 @@ def test_empty_calls(name, rows, columns, rank, T):
         assert not arguments["out"].any()
     elif name == "squared_error":
         assert found == 0.0
+        assert not arguments["by_row"].any()
     elif name == "gradient":
         assert found == 0.0
         assert not arguments["out"].any()
@@ -634,7 +636,9 @@ def test_bad_indices_in_large_work(threads, place):
                 None,
             )
         with pytest.raises(InternalError):
-            _native.squared_error(indptr, indices, values, None, users, items, None, None, 0.0)
+            _native.squared_error(
+                indptr, indices, values, None, users, items, None, None, 0.0, None
+            )
         with pytest.raises(InternalError):
             _native.transpose(indptr, indices, values, None, 1000)
         with pytest.raises(InternalError):
@@ -748,7 +752,7 @@ for bad in ([0, -2**63, 2**63 - 1, 1], [2**63 - 1] * 4, [0, 2**63 - 1, 2**63 - 1
     for call in (
         lambda p: n.transpose(p, np.zeros(1, np.uint32), 1),
         lambda p: n.squared_error(p, np.zeros(1, np.uint32), np.zeros(1, np.float32), None,
-                                  np.zeros((3, 2)), np.zeros((1, 2)), None, None, 0.0),
+                                  np.zeros((3, 2)), np.zeros((1, 2)), None, None, 0.0, None),
         lambda p: n.solve_rows(p, np.zeros(1, np.uint32), np.zeros(1, np.float32), None,
                                np.zeros((1, 2)), None, (1, 0, 0, 1), None, None, np.ones(2), None,
                                np.empty((3, 2)), None),

@@ -104,10 +104,10 @@ def test_fit_is_the_library(run, files, tmp_path):
     assert saved.factors_.user_factors.tobytes() == again.factors_.user_factors.tobytes()
 
 
-def test_fit_without_options_is_the_library(run, files, tmp_path):
+def test_fit_fast_is_the_library(run, files, tmp_path):
     """Chosen on the training part, measured on the test part, fitted again on everything."""
     path = tmp_path / "m.safetensors"
-    told = _json(run("fit", files.ratings, "-o", path, "--json"))
+    told = _json(run("fit", files.ratings, "-o", path, "--fast", "--json"))
     ratings = hs.read_ratings(files.ratings)
     train, test = hs.split_random(ratings, test=0.1, seed=0)
     model = hs.ExplicitMF(rank="auto", reg="auto")
@@ -119,7 +119,7 @@ def test_fit_without_options_is_the_library(run, files, tmp_path):
     assert saved.factors_.user_factors.tobytes() == again.factors_.user_factors.tobytes()
     assert saved.selection_.chosen.rank == saved.rank_ == found.chosen.rank
     assert saved.objective_.reg == found.chosen.reg
-    out = _fits(run("fit", files.ratings, "-o", path))
+    out = _fits(run("fit", files.ratings, "-o", path, "--fast"))
     assert "lowest of" in out
     assert "chosen" in out
 

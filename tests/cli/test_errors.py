@@ -233,7 +233,7 @@ def test_ctrl_c_before_the_first_sweep_writes_nothing(run, files, tmp_path, monk
         raise KeyboardInterrupt
 
     monkeypatch.setattr(hs.ExplicitMF, "fit", interrupted)
-    monkeypatch.setattr("halfstep.cli.fit.choose", interrupted)
+    monkeypatch.setattr("halfstep.cli.fit.select", interrupted)
     answer = run("fit", files.ratings, "-o", tmp_path / "m.safetensors")
     assert answer.code == 130
     assert answer.err == ("halfstep: interrupted before a sweep was finished: nothing is saved\n")
@@ -252,7 +252,7 @@ def test_ctrl_c_in_the_refit_keeps_the_first_fit(run, files, tmp_path, monkeypat
 
     monkeypatch.setattr(hs.ExplicitMF, "fit", second_is_interrupted)
     path = tmp_path / "m.safetensors"
-    answer = run("fit", files.ratings, "-o", path)
+    answer = run("fit", files.ratings, "-o", path, "--fast")
     assert answer.code == 130
     assert answer.err.count("\n") == 1
     monkeypatch.undo()

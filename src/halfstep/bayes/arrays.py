@@ -2,11 +2,12 @@
 
 `draws.user_factors` (S, m + 1, K), `draws.item_factors`, `draws.user_bias` (S, m + 1),
 `draws.item_bias`: the last row of each is a row that nothing is known of. `draws.alpha` (S),
-`draws.steadiness` (S, m + 1): γ, `draws.freedom` (S): ν, `draws.prior_mean` (float64): μ;
+`draws.steadiness` (S, m + 1): γ, `draws.freedom` (S): ν, `draws.center` (S, float64): μ;
 `draws.user_mean` (S, D), `draws.user_precision` (S, D, D), `draws.user_typical` (S, D) and the same
 of the items: the priors; `draws.user_effects` (S, F, D) where there are features.
-`noise.quantiles`; `record.sigma`, `record.objective` (chains, samples), `record.predictions`
-(chains, samples, pairs), `record.users`, `record.items`.
+`noise.quantiles`, or of ordered ratings `draws.levels` (L) and `draws.cutpoints` (S, L − 1);
+`record.sigma`, `record.objective` (chains, samples), `record.predictions` (chains, samples, pairs),
+`record.users`, `record.items`.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from halfstep.backends.base import Array
+from halfstep.bayes.levels import Levels
 from halfstep.bayes.posterior import Draw
 from halfstep.bayes.predictive import NoiseShape
 from halfstep.bayes.priors import RowPrior
@@ -33,14 +35,12 @@ __all__ = ["restore", "to_arrays"]
 def to_arrays(model: BayesianMF) -> dict[str, Array]:
     """All of them, by name."""
     draws, record = model.draws_, model.record_
-    first = draws[0].factors
     arrays = {
         "draws.user_factors": np.stack([draw.factors.user_factors for draw in draws]),
         "draws.item_factors": np.stack([draw.factors.item_factors for draw in draws]),
         "draws.alpha": np.array([draw.alpha for draw in draws]),
         "draws.freedom": np.array([draw.freedom for draw in draws]),
-        "draws.center": np.array([first.mean]),
-        "noise.quantiles": model.noise_shape_.quantiles,
+        "draws.center": np.array([draw.factors.mean for draw in draws]),
         "record.sigma": record.sigma,
         "record.objective": record.objective,
         "record.predictions": record.predictions,
@@ -50,6 +50,12 @@ def to_arrays(model: BayesianMF) -> dict[str, Array]:
     steadiness = [draw.steadiness for draw in draws if draw.steadiness is not None]
     if steadiness:
         arrays["draws.steadiness"] = np.stack(steadiness)
+    if model.noise_shape_ is not None:
+        arrays["noise.quantiles"] = model.noise_shape_.quantiles
+    levels = [draw.levels for draw in draws if draw.levels is not None]
+    if levels:
+        arrays["draws.levels"] = levels[0].values
+        arrays["draws.cutpoints"] = np.stack([one.cutpoints for one in levels])
     for side in ("user", "item"):
         biases = [getattr(draw.factors, f"{side}_bias") for draw in draws]
         if biases[0] is not None:
@@ -83,11 +89,12 @@ def restore(model: BayesianMF, file: ModelFile) -> None:
         )
     tiny = float(np.finfo(np.float64).tiny)
     alpha = file.array("draws.alpha", (S,), "float64", least=tiny)
-    mean = float(file.array("draws.center", (1,), "float64")[0])
+    means = file.array("draws.center", (S,), "float64")
     freedom = file.array("draws.freedom", (S,), "float64", least=1.0, finite=False)
     steadiness = None
-    if model.noise == "user":
+    if "draws.steadiness" in file.arrays:
         steadiness = file.array("draws.steadiness", (S, m + 1), "float64", least=tiny)
+    levels = _levels(file, S) if model.likelihood == "ordinal" else [None] * S
     priors = {
         (side, name): file.array(f"draws.{side}_{name}", shape, "float64")
         for side in ("user", "item")
@@ -116,7 +123,7 @@ def restore(model: BayesianMF, file: ModelFile) -> None:
                 items[s],
                 None if biases is None else biases[0][s],
                 None if biases is None else biases[1][s],
-                mean,
+                float(means[s]),
                 f.user_ids,
                 f.item_ids,
             ),
@@ -125,13 +132,11 @@ def restore(model: BayesianMF, file: ModelFile) -> None:
             float(alpha[s]),
             float(freedom[s]),
             None if steadiness is None else steadiness[s],
+            levels[s],
         )
         for s in range(S)
     )
-    quantiles = file.array("noise.quantiles", file.arrays["noise.quantiles"].shape, "float64")
-    if quantiles.ndim != 1 or not len(quantiles) or (np.diff(quantiles) < 0).any():
-        raise wrong(file.path, "has quantiles of the noise that do not ascend")
-    model.noise_shape_ = NoiseShape(quantiles)
+    model.noise_shape_ = None if model.likelihood == "ordinal" else _noise_shape(file)
     chains, samples = file.arrays["record.sigma"].shape
     pairs = len(file.arrays["record.users"])
     model.record_ = Record(
@@ -142,3 +147,19 @@ def restore(model: BayesianMF, file: ModelFile) -> None:
         file.array("record.items", (pairs,), "int64", least=0),
     )
     model.objective_ = model.draws_[-1].density()
+
+
+def _noise_shape(file: ModelFile) -> NoiseShape:
+    quantiles = file.array("noise.quantiles", file.arrays["noise.quantiles"].shape, "float64")
+    if quantiles.ndim != 1 or not len(quantiles) or (np.diff(quantiles) < 0).any():
+        raise wrong(file.path, "has quantiles of the noise that do not ascend")
+    return NoiseShape(quantiles)
+
+
+def _levels(file: ModelFile, draws: int) -> list[Levels | None]:
+    count = len(file.arrays["draws.levels"])
+    values = file.array("draws.levels", (count,), "float64")
+    cutpoints = file.array("draws.cutpoints", (draws, count - 1), "float64")
+    if count < 2 or (np.diff(values) <= 0).any() or (np.diff(cutpoints, axis=1) < 0).any():
+        raise wrong(file.path, "has levels or cutpoints that do not ascend")
+    return [Levels(values, own) for own in cutpoints]

@@ -46,5 +46,9 @@ def best_by_draws(
         base = np.full(len(places), f.mean, dtype=dtype)
         if f.user_bias is not None:
             base += f.user_bias[some.rows]
-        index[places], scores[places] = found, own + base[:, None]
+        own = own + base[:, None]
+        index[places], scores[places] = (
+            found,
+            draws[int(number)].rated(own.ravel()).reshape(own.shape),
+        )
     return index, scores

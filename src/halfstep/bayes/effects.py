@@ -16,14 +16,13 @@ their priors,
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 
 from halfstep.backends.base import CSR, Array, Backend
 from halfstep.bayes.ridge import Ridge
 from halfstep.data.ratings import take_rows
-from halfstep.features.blocks import Group
+from halfstep.features.design import SideDesign
+from halfstep.features.prior import prior_mean
 
 __all__ = ["Effects"]
 
@@ -45,10 +44,11 @@ class Effects:
     """
 
     def __init__(
-        self, rows: CSR, groups: Sequence[Group], known: Array, D: int, dtype: str, backend: Backend
+        self, rows: CSR, design: SideDesign, known: Array, D: int, dtype: str, backend: Backend
     ) -> None:
         self.rows, self.dtype, self.backend = rows, dtype, backend
-        width = groups[-1].stop
+        self.typical, self.unrated = design.typical, ~known
+        groups, width = design.groups, design.width
         self.group = np.repeat(np.arange(len(groups)), [len(group) for group in groups])
         self.strengths = np.ones(len(groups))
         self.map = np.zeros((width, D))
@@ -75,8 +75,9 @@ class Effects:
         targets = rows - noise - self._ridge.times(prior)
         change = self._ridge.solve(self.penalties, targets, tol=_TOL)
         self.map = np.ascontiguousarray(prior + change)
-        whole = self.backend.multiply(self.rows, self.map.astype(self.dtype))
-        self.shift = whole.astype(np.float64)
+        A = self.map.astype(self.dtype)
+        found = prior_mean(self.rows, A, self.typical, self.unrated, self.backend)
+        self.shift = found.astype(np.float64)
         squares = np.einsum("fd,fd->f", self.map @ precision, self.map)
         for g in range(len(self.strengths)):
             own = self.group == g

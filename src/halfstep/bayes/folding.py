@@ -3,9 +3,10 @@
     for every draw s:   y_s ~ p(y | ratings, Z_s, α_s, γ, m_s, Λ_s)       the row problem of the sampler
 
 γ of a new user, how steady they are, is not drawn but taken at its conditional mean, in a few
-rounds with y. The mean prediction of a new row is made of its conditional means, which have no
-noise of their own. In the axes of the model's mean factors Ẑ it is the row ŵ that comes nearest for
-all items,
+rounds with y. Of ordered ratings there are latent numbers in their place, drawn in turn with the rows.
+
+The mean prediction of a new row is made of its conditional means, which have no noise of their own. In
+the axes of the model's mean factors Ẑ it is the row ŵ that comes nearest for all items,
 
     ŵ = argmin Σ_i (ẑ_i·ŵ − 1/S Σ_s z'_is·w'_s)² = (ẐᵀẐ)⁺ · 1/S Σ_s (Ẑᵀ Z'_s) w'_s
 
@@ -19,20 +20,23 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from halfstep.backends.base import CSR, Array, Backend
-from halfstep.backends.base import Noise as RowNoise
+from halfstep.backends.base import CSR, Array, Backend, Noise
+from halfstep.bayes.density import PosteriorDensity
+from halfstep.bayes.latents import draw_latents, expected_latents
 from halfstep.bayes.posterior import Draw
-from halfstep.bayes.priors import RowPrior
 from halfstep.data.ids import IdMap, union
 from halfstep.errors import SingularSystemError
 from halfstep.factors import Factors
+from halfstep.features.prior import prior_mean
 from halfstep.models.foldin import FoldedIn, merge_rows
 from halfstep.objectives import Side, row_weights
 
-__all__ = ["FoldedDraws", "NewRows", "folded", "merged"]
+__all__ = ["FoldedDraws", "NewRows", "folded", "latent_cells", "merged"]
 
 _ROUNDS = 3
 """Of a row and its γ."""
+_SWEEPS = 10
+"""Of rows and latent numbers in turn; with one side fixed they forget their start in a few."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +62,18 @@ class NewRows:
     ids: IdMap
     cells: CSR
     features: CSR | None
+    typical: Array | None
+
+    def density(self, draw: Draw, backend: Backend) -> PosteriorDensity:
+        """That of these rows given a draw: their prior has the mean that their features lead to."""
+        density = draw.density()
+        own = density.prior(self.side)
+        if self.features is None or own.effects is None:
+            return density
+        unrated = np.diff(self.cells.indptr) == 0
+        shift = prior_mean(self.features, own.effects, self.typical, unrated, backend)
+        own = replace(own, shift=shift.astype(np.float64))
+        return replace(density, users=own) if self.side == "user" else replace(density, items=own)
 
 
 def folded(
@@ -70,7 +86,7 @@ def folded(
     rows: list[tuple[Array, Array | None, Array | None]] = []
     for number, draw in enumerate(draws):
         own, other = (draw.users, draw.items) if new.side == "user" else (draw.items, draw.users)
-        drawn, expected, gamma = _drawn(new, draw, own, RowNoise(seed, number), backend)
+        drawn, expected, gamma = _drawn(new, draw, Noise(seed, number), backend)
         rows.append((*drawn, gamma))
         f = draw.factors
         K, fixed = f.rank, (f.item_factors if new.side == "user" else f.user_factors)
@@ -93,15 +109,11 @@ def folded(
 
 
 def _drawn(
-    new: NewRows, draw: Draw, own: RowPrior, noise: RowNoise, backend: Backend
+    new: NewRows, draw: Draw, noise: Noise, backend: Backend
 ) -> tuple[tuple[Array, Array | None], tuple[Array, Array | None], Array | None]:
     """(factors, bias) drawn, their means, and γ of new users."""
     f, cells = draw.factors, new.cells
-    density = draw.density()
-    if new.features is not None and own.effects is not None:
-        shift = backend.multiply(new.features, own.effects).astype(np.float64)
-        own = replace(own, shift=shift)
-        density = replace(density, users=own) if new.side == "user" else replace(density, items=own)
+    density = new.density(draw, backend)
     fixed = f.item_side if new.side == "user" else f.user_side
     drawn, expected = _room(cells.n_rows, f), _room(cells.n_rows, f)
     gamma = None
@@ -116,9 +128,16 @@ def _drawn(
         weighted = cells
         if gamma is not None:
             weighted = _weighted(cells, np.repeat(gamma, np.diff(cells.indptr)))
-        problem = density.row_problem(new.side, weighted, f.rank, f.dtype)
         try:
-            problem.draw(weighted, fixed, drawn, backend, noise, expected)
+            if draw.levels is None:
+                problem = density.row_problem(new.side, weighted, f.rank, f.dtype)
+                problem.draw(weighted, fixed, drawn, backend, noise, expected)
+            else:
+                key = noise.seed, noise.step
+                latent, means = latent_cells(new, density, draw, key, backend)
+                problem = density.row_problem(new.side, means, f.rank, f.dtype)
+                problem.draw(means, fixed, drawn, backend, noise, expected)
+                problem.draw(latent, fixed, drawn, backend, noise)
         except SingularSystemError as error:
             row = error.row or 0
             raise SingularSystemError(
@@ -137,6 +156,42 @@ def _weighted(cells: CSR, weights: Array) -> CSR:
     """Cells of so many times their weights."""
     own = weights.astype(np.float32)
     return replace(cells, weights=own if cells.weights is None else own * cells.weights)
+
+
+def latent_cells(
+    new: NewRows, density: PosteriorDensity, draw: Draw, key: tuple[int, int], backend: Backend
+) -> tuple[CSR, CSR]:
+    """Ordered ratings of new rows as latent numbers given a draw's other side: drawn, and their means.
+
+    A few sweeps of rows and latent numbers in turn, from the typical row; both are those given the last
+    rows.
+    """
+    assert draw.levels is not None
+    f, user, cells = draw.factors, new.side == "user", new.cells
+    own, fixed = (draw.users, f.item_side) if user else (draw.items, f.user_side)
+    seed, number = key
+    places = draw.levels.places(cells.values)
+    problem = density.row_problem(new.side, cells, f.rank, f.dtype)
+    rows = _room(cells.n_rows, f)
+    rows[0][:] = own.typical[: f.rank]
+    if rows[1] is not None:
+        rows[1][:] = own.typical[f.rank]
+    owner = np.repeat(np.arange(cells.n_rows), np.diff(cells.indptr))
+    columns = cells.indices.astype(np.int64)
+
+    def eta() -> Array:
+        (W, bias), (Z, other) = rows, fixed
+        return backend.predict(owner, columns, W, Z, bias, other, f.mean)
+
+    for sweep in range(1, _SWEEPS):
+        step = sweep << 16 | number
+        latent = draw_latents(eta(), places, draw.levels, (seed, step))
+        noise = Noise(seed, step)
+        problem.draw(CSR(cells.indptr, cells.indices, latent), fixed, rows, backend, noise)
+    last = eta()
+    latent = draw_latents(last, places, draw.levels, (seed, number))
+    means = expected_latents(last, places, draw.levels).astype(np.float32)
+    return CSR(cells.indptr, cells.indices, latent), CSR(cells.indptr, cells.indices, means)
 
 
 def _room(rows: int, like: Factors) -> tuple[Array, Array | None]:

@@ -1,6 +1,6 @@
 """Gibbs sampling: every unknown drawn in turn given all others.
 
-    α and γ_u | everything                      Gamma distributions (`noise.py`)
+    the likelihood's own unknowns | everything  (`likelihoods.py`): the noise, or latent numbers
     (m, Λ) of the items | Z, b_i                Normal-Wishart (`priors.py`)
     the effects of their features | Z, b_i      a ridge regression (`effects.py`)
     every item (z_i, b_i) | W, b_u, α, m, Λ     a row problem, noise added (`Backend.draw_rows`)
@@ -18,14 +18,13 @@ from typing import ClassVar
 
 import numpy as np
 
-from halfstep.backends.base import Array, Backend
-from halfstep.backends.base import Noise as RowNoise
+from halfstep.backends.base import CSR, Array, Backend, Noise
 from halfstep.bayes.density import PosteriorDensity, stacked
 from halfstep.bayes.effects import Effects
-from halfstep.bayes.noise import Noise
+from halfstep.bayes.likelihoods import Likelihood
 from halfstep.bayes.priors import RowPrior, draw_prior, smallest_scatter
 from halfstep.errors import SingularSystemError
-from halfstep.factors import Factors, deviation
+from halfstep.factors import Factors
 from halfstep.features.design import Designs
 from halfstep.objectives import SIDES, Side
 from halfstep.solvers.base import Problem, Sweep
@@ -46,7 +45,6 @@ class Gibbs:
     seed: int
     on_draw: OnDraw
     designs: Designs = Designs()  # noqa: RUF009
-    noise_by_user: bool = True
 
     name: ClassVar[str] = "gibbs"
     descends: ClassVar[bool] = False
@@ -56,19 +54,19 @@ class Gibbs:
         density = problem.objective
         assert isinstance(density, PosteriorDensity)
         density.value(problem.ratings.by_user, problem.ratings.by_item, start, backend)
-        numbers, rows = np.random.SeedSequence(self.seed).spawn(2)
+        numbers, rows, cells = np.random.SeedSequence(self.seed).spawn(3)
+        random = np.random.Generator(np.random.Philox(numbers))
+        seed = int(cells.generate_state(1, np.uint64)[0])
         bias = start.user_bias
-        spread = deviation(problem.ratings.by_user, start.mean)
-        users = np.ones(len(start.user_factors)) if self.noise_by_user else None
         chain = _Chain(
             problem,
             density,
             backend,
-            Noise(problem.ratings, spread, spread**-2, users),
+            density.likelihood(problem.ratings, start, random, seed),
             (np.empty_like(start.user_factors), None if bias is None else np.empty_like(bias)),
             self.on_draw,
             {side: self._effects(side, problem, start, backend) for side in SIDES},
-            np.random.Generator(np.random.Philox(numbers)),
+            random,
             int(rows.generate_state(1, np.uint64)[0]),
         )
         return chain.sweep
@@ -82,7 +80,7 @@ class Gibbs:
             return None
         known = np.diff(problem.side(side)[0].indptr) > 0
         D = start.rank + (start.user_bias is not None)
-        return Effects(rows, design.groups, known, D, start.dtype, backend)
+        return Effects(rows, design, known, D, start.dtype, backend)
 
 
 @dataclass(slots=True)
@@ -92,7 +90,7 @@ class _Chain:
     problem: Problem
     density: PosteriorDensity
     backend: Backend
-    noise: Noise
+    likelihood: Likelihood
     means: tuple[Array, Array | None]
     on_draw: OnDraw
     effects: dict[Side, Effects | None]
@@ -101,25 +99,22 @@ class _Chain:
     step: int = 0
 
     def sweep(self, current: Factors, out: Factors) -> Iterator[str]:
-        self._draw_noise()
-        self._draw_side("item", current, current, out)
+        by_user, by_item = self.likelihood.draw()
+        self._draw_side("item", by_item, current, current, out)
         yield "items"
-        self._draw_side("user", out, current, out)
+        self._draw_side("user", by_user, out, current, out)
         yield "users"
         self.on_draw(out, self.density, self.means)
         yield "keep"
 
-    def _draw_noise(self) -> None:
-        assert self.density.squares is not None
-        self.noise.draw(self.density.squares, self.random)
-        self.density.alpha, self.density.steadiness = self.noise.alpha, self.noise.users
-        self.density.freedom = self.noise.freedom
-
-    def _draw_side(self, side: Side, others: Factors, current: Factors, out: Factors) -> None:
-        """The prior of a side given its rows in `current`, then its rows given those of `others`."""
+    def _draw_side(
+        self, side: Side, cells: CSR, others: Factors, current: Factors, out: Factors
+    ) -> None:
+        """The prior of a side given its rows in `current`, then its rows given `cells` and those of
+        `others`.
+        """
         ratings, density = self.problem.ratings, self.density
         user = side == "user"
-        cells = self.noise.cells(side)
         if self.step >= 2:  # in the first sweep the priors stay where they begin
             rows = stacked(*(current.user_side if user else current.item_side))
             known = np.diff(cells.indptr) > 0  # a row without ratings says nothing
@@ -137,7 +132,7 @@ class _Chain:
                 fixed,
                 into,
                 self.backend,
-                RowNoise(self.seed, self.step),
+                Noise(self.seed, self.step),
                 self.means if user else None,
             )
         except SingularSystemError as error:
@@ -155,7 +150,7 @@ class _Chain:
         """The prior of a side, with the effects of its features, given the rows that have ratings."""
         density, effects = self.density, self.effects[side]
         D = rows.shape[1]
-        smallest = smallest_scatter(D - density.biases, density.biases, self.noise.spread)
+        smallest = smallest_scatter(D - density.biases, density.biases, self.likelihood.spread)
         rest = rows if effects is None else rows - effects.shift[known]
         mean, precision = draw_prior(rest, smallest, self.random, self.backend, effects)
         if effects is None:

@@ -22,7 +22,9 @@ import numpy as np
 from halfstep.backends.base import Array, Backend
 from halfstep.bayes.averages import MeanProduct
 from halfstep.bayes.density import PosteriorDensity
+from halfstep.bayes.levels import Levels
 from halfstep.bayes.noise import typical_steadiness
+from halfstep.bayes.ordinal import OrdinalDensity
 from halfstep.bayes.priors import RowPrior
 from halfstep.factors import Factors
 
@@ -44,11 +46,20 @@ class Draw:
     alpha: float
     freedom: float
     steadiness: Array | None
+    levels: Levels | None = None
+    """Of ordered ratings, with the cutpoints of this draw."""
 
     def density(self) -> PosteriorDensity:
         """The density of rows given this draw's noise and priors; γ is left to the weights."""
         biases = self.factors.user_bias is not None
-        return PosteriorDensity(self.factors.mean, self.users, self.items, self.alpha, biases)
+        given = self.factors.mean, self.users, self.items, self.alpha, biases
+        if self.levels is None:
+            return PosteriorDensity(*given)
+        return OrdinalDensity(*given, levels=self.levels)
+
+    def rated(self, fitted: Array) -> Array:
+        """E r of this draw where its r̂ is `fitted`."""
+        return fitted if self.levels is None else self.levels.expected(fitted)
 
     def precision(self, users: Array) -> Array:
         """α γ_u, one over the variance of a rating, for row numbers of users (−1: unknown)."""
@@ -101,6 +112,7 @@ class Posterior:
     ) -> None:
         """One more draw, and the means of its users."""
         assert self._products is not None
+        factors, levels = density.located(factors)
         expected = replace(factors, user_factors=users[0], user_bias=users[1])
         known = self.counts[0] > 0, self.counts[1] > 0
         mean, sides, biases = _centred(expected, density.users, density.items, known)
@@ -110,7 +122,7 @@ class Posterior:
             total += bias
         self.count += 1
         if int(self.count * self.share + 1e-9) > len(self.draws):
-            self.draws.append(self._kept(factors, density))
+            self.draws.append(self._kept(factors, density, levels))
 
     def mean(self, like: Factors) -> Factors:
         """The mean of all draws so far, with the ids of `like`."""
@@ -126,7 +138,7 @@ class Posterior:
             mean=self._mean / self.count,
         )
 
-    def _kept(self, factors: Factors, density: PosteriorDensity) -> Draw:
+    def _kept(self, factors: Factors, density: PosteriorDensity, levels: Levels | None) -> Draw:
         """A copy of a draw, and of each side one more row, of which nothing is known."""
         users = self._lengthened(factors.user_side, density.users)
         items = self._lengthened(factors.item_side, density.items)
@@ -148,7 +160,7 @@ class Posterior:
         gamma = density.steadiness
         if gamma is not None:
             gamma = np.append(gamma, typical_steadiness(density.freedom))
-        return Draw(whole, users_prior, items_prior, density.alpha, density.freedom, gamma)
+        return Draw(whole, users_prior, items_prior, density.alpha, density.freedom, gamma, levels)
 
     def _lengthened(
         self, rows: tuple[Array, Array | None], prior: RowPrior

@@ -31,11 +31,16 @@ _NORMALS = 64
 """Quantiles that stand for a normal distribution."""
 
 
-def variance(draws: Sequence[Draw], users: Array, items: Array, backend: Backend) -> Array:
-    """Var_s r̂_ui,s for pairs of row numbers (−1: unknown), float64."""
+def variance(
+    draws: Sequence[Draw], users: Array, items: Array, backend: Backend, *, rated: bool = False
+) -> Array:
+    """Var_s r̂_ui,s for pairs of row numbers (−1: unknown), float64; with `rated` that of E r given each
+    draw, which is another where ratings are ordered levels.
+    """
     mean, squares = np.zeros(len(users)), np.zeros(len(users))
     for count, draw in enumerate(draws, start=1):  # Welford's update
-        gap = draw.predicted(users, items, backend) - mean
+        found = draw.predicted(users, items, backend)
+        gap = (draw.rated(found) if rated else found) - mean
         mean += gap / count
         squares += gap * gap * ((count - 1) / count)
     return squares / max(len(draws) - 1, 1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -11,6 +11,8 @@ import numpy as np
 from halfstep.backends.base import Array, Backend
 from halfstep.bayes.density import PosteriorDensity
 from halfstep.bayes.gibbs import Gibbs
+from halfstep.bayes.levels import Levels
+from halfstep.bayes.ordinal import OrdinalDensity
 from halfstep.bayes.posterior import Posterior, fitted
 from halfstep.bayes.priors import first_prior
 from halfstep.data.ratings import Ratings
@@ -46,9 +48,10 @@ class Record:
     Attributes
     ----------
     sigma, objective : arrays (chains, samples)
-        σ = 1/√α, and J (`PosteriorDensity`).
+        σ = 1/√α, or in its place the distance of the levels per standard deviation of the latent number
+        (`OrdinalDensity.sigma`), and J (`PosteriorDensity`).
     predictions : array (chains, samples, pairs)
-        r̂ of the pairs (`users`, `items`: row numbers). Factors are not followed: they rotate freely.
+        E r of the pairs (`users`, `items`: row numbers). Factors are not followed: they rotate freely.
     """
 
     sigma: Array
@@ -64,6 +67,7 @@ class Averaged:
 
     cells: Validation
     wait: int
+    rated: Callable[[Array], Array] = field(init=False)
     _total: Array = field(init=False)
     _count: int = 0
     _seen: int = 0
@@ -71,13 +75,14 @@ class Averaged:
     def __post_init__(self) -> None:
         self._total = np.zeros(len(self.cells.ratings))
 
-    def begin_chain(self) -> None:
-        """Another burn-in."""
+    def begin_chain(self, rated: Callable[[Array], Array]) -> None:
+        """Another burn-in; `rated` gives the mean of a rating whose r̂ in a draw is known."""
         self._seen = 0
+        self.rated = rated
 
     def rmse(self, factors: Factors, backend: Backend) -> float:
         """That of the mean, or during burn-in of the draw alone."""
-        found = self.cells.fitted(factors, backend).astype(np.float64)
+        found = self.rated(self.cells.fitted(factors, backend)).astype(np.float64)
         self._seen += 1
         if self._seen > self.wait:
             self._total += found
@@ -104,9 +109,10 @@ class Chains:
         start: Factors,
         plan: Plan,
         backend: Backend,
+        levels: Levels | None = None,
     ) -> None:
         self.ratings, self.designs, self.start = ratings, designs, start
-        self.plan, self.backend = plan, backend
+        self.plan, self.backend, self.levels = plan, backend, levels
         # one key each: of the chains, of what is kept, of the pairs that are followed
         *self._seeds, kept, pairs = np.random.SeedSequence(plan.seed).generate_state(
             plan.chains + 2, np.uint64
@@ -139,8 +145,6 @@ class Chains:
         plan = self.plan
         sweeps = plan.burn_in + plan.samples
         held_out = None if validation is None else Averaged(validation, plan.burn_in)
-        biased = self.start.user_bias is not None
-        spread = deviation(self.ratings.by_user, self.start.mean)
         for chain, seed in enumerate(self._seeds):
             drawn = 0
             self._followed.append([])
@@ -153,7 +157,7 @@ class Chains:
                 drawn += 1
                 if drawn > plan.burn_in:
                     self.posterior.add(factors, density, users)
-                    self._follow(factors, density.alpha)
+                    self._follow(factors, density)
 
             def on_sweep(row: TraceRow, before: int = chain * sweeps) -> None:
                 if row.sweep > plan.burn_in:
@@ -162,13 +166,12 @@ class Chains:
                 for listener in listeners:
                     listener.on_sweep(self.trace[-1])
 
+            density = self._density()
             if held_out is not None:
-                held_out.begin_chain()
-            prior = first_prior(self.start.rank, biased, spread)
-            density = PosteriorDensity(self.start.mean, prior, prior, spread**-2, biased)
+                held_out.begin_chain(density.rated)
             train(
                 Problem.of(self.ratings, density, self.start.rank, self.start.dtype),
-                Gibbs(int(seed), on_draw, self.designs, plan.noise_by_user),
+                Gibbs(int(seed), on_draw, self.designs),
                 self.backend,
                 self.start.copy(),
                 stopping=Stopping(sweeps, -math.inf, sweeps + 1),
@@ -177,9 +180,19 @@ class Chains:
                 listeners=[Listener(on_sweep=on_sweep)],
             )
 
-    def _follow(self, factors: Factors, alpha: float) -> None:
-        found = fitted(factors, *self._pairs, self.backend)
-        self._followed[-1].append((alpha**-0.5, found.astype(np.float64)))
+    def _density(self) -> PosteriorDensity:
+        """That of the first sweep of a chain."""
+        start, biased = self.start, self.start.user_bias is not None
+        spread = 1.0 if self.levels is not None else deviation(self.ratings.by_user, start.mean)
+        prior = first_prior(start.rank, biased, spread)
+        if self.levels is not None:
+            return OrdinalDensity(start.mean, prior, prior, 1.0, biased, levels=self.levels)
+        steady = np.ones(len(start.user_factors)) if self.plan.noise_by_user else None
+        return PosteriorDensity(start.mean, prior, prior, spread**-2, biased, steady)
+
+    def _follow(self, factors: Factors, density: PosteriorDensity) -> None:
+        found = density.rated(fitted(factors, *self._pairs, self.backend))
+        self._followed[-1].append((density.sigma, found.astype(np.float64)))
 
     def record(self) -> Record:
         """What was followed: of every chain as many draws as the shortest one has."""

@@ -26,7 +26,8 @@ def doctor(*, as_json: Json = False) -> int:
     """Check the installation: versions, processor, threads, a self-check.
 
     The self-check fits a tiny problem in the native kernels and in plain numpy, which
-    must agree, and with one thread and with two, which must agree to the last bit.
+    must agree, and (a sampler too) with one thread and with two, which must agree to
+    the last bit.
     The exit code is 1 where it fails.
 
     For example:
@@ -147,8 +148,11 @@ def _same_for_two_threads() -> tuple[bool, str]:
     try:
         for threads in (1, 2):
             hs.set_num_threads(threads)
-            f = hs.ExplicitMF(rank=5, max_iter=3).fit(ratings).factors_
-            bits.append(f.user_factors.tobytes() + f.item_factors.tobytes())
+            found = [
+                hs.ExplicitMF(rank=5, max_iter=3).fit(ratings).factors_,
+                hs.BayesianMF(rank=5, samples=3, burn_in=1).fit(ratings).factors_,
+            ]
+            bits.append([f.user_factors.tobytes() + f.item_factors.tobytes() for f in found])
     finally:
         hs.set_num_threads(before)
     same = bits[0] == bits[1]

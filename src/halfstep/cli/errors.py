@@ -18,6 +18,7 @@ from halfstep.errors import (
     HistoryRequiredError,
     InputError,
     InternalError,
+    NotCalibratedError,
     ReadError,
     shown,
 )
@@ -45,6 +46,19 @@ _FLAGS = (
         "rule",
         "metrics",
         "relevant",
+        "std",
+        "interval",
+        "bayes",
+        "samples",
+        "burn_in",
+        "chains",
+        "keep",
+        "noise",
+        "likelihood",
+        "implicit_features",
+        "user_features",
+        "item_features",
+        "cold",
     ),
 )
 _ASSIGNMENT = re.compile(rf"\b({'|'.join(_FLAGS)})=(\"[^\"]*\"|'[^']*'|…|[\w.+-]*\w)?")
@@ -105,6 +119,12 @@ def _print(message: str, cut: int = 2000) -> None:
 
 def in_flags(error: HalfstepError) -> str:
     """The message, with flags in the place of Python's arguments."""
+    if isinstance(error, NotCalibratedError):
+        return (
+            "--interval: the model is not calibrated, so that it does not know how wide its intervals "
+            "must be; fit a Bayesian model (halfstep fit --bayes), which needs no calibration, or call "
+            "calibrate in Python"
+        )
     if not isinstance(error, InputError):
         return _flags_in(str(error))
     rule, remedy = error.rule, error.remedy

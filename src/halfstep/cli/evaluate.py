@@ -10,12 +10,15 @@ import numpy as np
 from cyclopts import Parameter
 
 from halfstep.checks import check_integer
+from halfstep.cli.bayes import BayesOptions, unfitted
+from halfstep.cli.features import FeatureOptions
 from halfstep.cli.options import ModelOptions, ReadingOptions, integer
 from halfstep.cli.output import Column, Json, Output, note, watched
 from halfstep.data.ratings import Ratings
 from halfstep.errors import ParameterError
 from halfstep.evaluation import (
     baseline_rmse,
+    compare_cold,
     cross_validate,
     split_by_time,
     split_cold,
@@ -30,6 +33,7 @@ from halfstep.evaluation.splits import UserSplit
 from halfstep.evaluation.splits.leaks import cells_of
 from halfstep.evaluation.splits.parts import check_share
 from halfstep.models.base import FactorModel
+from halfstep.models.bayesian import BayesianMF
 from halfstep.models.explicit import ExplicitMF
 
 __all__ = ["evaluate"]
@@ -64,6 +68,13 @@ def evaluate(
             help=f"Share of the ratings, users or items to hold out in one part. [default: {_TEST}]"
         ),
     ] = None,
+    cold: Annotated[
+        Literal["users", "items"] | None,
+        Parameter(
+            help="What features are worth without ratings: hold all ratings of some users (items) out, "
+            "in folds, and compare the model with features and without."
+        ),
+    ] = None,
     file_order: Annotated[
         bool,
         Parameter(
@@ -95,6 +106,8 @@ def evaluate(
         Parameter(name="--model", help="Measure this saved model on the table; nothing is fitted."),
     ] = None,
     model: ModelOptions | None = None,
+    bayes: BayesOptions | None = None,
+    known: FeatureOptions | None = None,
     reading: ReadingOptions | None = None,
     as_json: Json = False,
 ) -> None:
@@ -108,15 +121,32 @@ def evaluate(
 
     For example:
         halfstep evaluate ratings.csv --folds 5 --rank 64
-        halfstep evaluate ratings.csv --split time --test 0.2
+        halfstep evaluate ratings.csv --bayes --split time --test 0.2
+        halfstep evaluate ratings.csv --cold users --user-features users.csv
         halfstep evaluate new-ratings.csv --model movies.safetensors --metrics rmse,ndcg@10
     """
     out = Output(as_json)
     options, reader = model or ModelOptions(), reading or ReadingOptions()
+    draws, features = bayes or BayesOptions(), known or FeatureOptions()
     if model_file is None:
-        unfitted = options.model()
+        made = unfitted(options, draws, features.implicit_features)
         for name, value in (("metrics", metrics), ("relevant", relevant)):
             _refuse(value is not None, name, value, "fitting", "pass --model")
+        if cold is not None:
+            for name, value in (("split", None if split == "kfold" else split), ("test", test)):
+                _refuse(value is not None, name, value, f"cold={cold}")
+            _refuse(file_order, "file_order", True, f"cold={cold}")
+            parts = _FOLDS if folds is None else folds
+            check_integer("folds", parts, 2, example=_FOLDS)
+            if not features.given:
+                raise ParameterError(
+                    "cold",
+                    cold,
+                    "compares a model with features and without, and there are none",
+                    "pass --user-features or --item-features",
+                )
+            out.document(_cold(out, made, reader.read(table), cold, parts, clip, features.read()))
+            return
         if split == "kfold":
             _refuse(test is not None, "test", test, "split=kfold")
         else:
@@ -125,14 +155,22 @@ def evaluate(
             _refuse(test is not None and split in _ONE_EACH, "test", test, f"split={split}")
             share = _TEST if test is None else test
             check_share("test", share)
-            out.document(_one_split(out, unfitted, reader.read(table), split, share, clip))
+            ratings = reader.read(table)
+            out.document(_one_split(out, made, ratings, split, share, clip, features.read()))
             return
         parts = _FOLDS if folds is None else folds
         check_integer("folds", parts, 2, example=_FOLDS)
         ratings = reader.read(table, keep_order=file_order)
-        out.document(_cross_validation(out, unfitted, ratings, parts, file_order, clip))
+        read = features.read()
+        out.document(_cross_validation(out, made, ratings, parts, file_order, clip, read))
         return
-    given = options.changed()
+    given = [
+        *options.changed(),
+        *(f"--{name.replace('_', '-')}" for name in draws.changed()),
+        *(["--implicit-features"] if features.implicit_features else []),
+    ]
+    if cold is not None:
+        given.append("--cold")
     if folds is not None:
         given.append("--folds")
     if file_order:
@@ -147,7 +185,7 @@ def evaluate(
         )
     from halfstep.models.saving import load
 
-    saved = load(model_file)
+    saved = features.told(load(model_file))
     if metrics is not None:
         out.document(_measured(out, saved, model_file, reader.read(table), metrics, relevant, clip))
         return
@@ -169,7 +207,13 @@ _FIGURES = (
 
 
 def _cross_validation(
-    out: Output, model: Any, ratings: Ratings, folds: int, file_order: bool, clip: bool
+    out: Output,
+    model: Any,
+    ratings: Ratings,
+    folds: int,
+    file_order: bool,
+    clip: bool,
+    known: dict[str, Any],
 ) -> dict[str, Any]:
     order = "file" if file_order else "sorted"
     seed = model.seed
@@ -192,6 +236,7 @@ def _cross_validation(
             order="file" if file_order else "sorted",
             clip=clip,
             on_fold=told,
+            **known,
         )
     rows = [
         [str(number), *(format(getattr(fold, name), form) for name, _, form in _FIGURES)]
@@ -215,8 +260,11 @@ def _cross_validation(
     }
 
 
-def _described(model: ExplicitMF) -> str:
+def _described(model: ExplicitMF | BayesianMF) -> str:
     """What is fitted; where something is to be chosen, that it is for every fit anew."""
+    if isinstance(model, BayesianMF):
+        chains = f" in {model.chains} chains" if model.chains > 1 else ""
+        return f"Bayesian, rank {model.rank}, {model.chains * model.samples} draws{chains}"
     given = model._check()
     if not given.open:
         return f"rank {model.rank}, reg {model.reg} ({given.reg_scaling})"
@@ -243,8 +291,9 @@ def _counting(out: Output, folds: int) -> Any:
 
         with Console(stderr=True).status(f"fold 1 of {folds}") as status:
 
-            def told(done: int, fold: Fold) -> None:
-                status.update(f"fold {min(done + 1, folds)} of {folds}: last RMSE {fold.rmse:.4f}")
+            def told(done: int, fold: Fold | None = None) -> None:
+                last = "" if fold is None else f": last RMSE {fold.rmse:.4f}"
+                status.update(f"fold {min(done + 1, folds)} of {folds}{last}")
 
             yield told
 
@@ -288,7 +337,13 @@ def _parts(ratings: Ratings, split: _Split, test: float, seed: int) -> tuple[Rat
 
 
 def _one_split(
-    out: Output, model: Any, ratings: Ratings, split: _Split, share: float, clip: bool
+    out: Output,
+    model: Any,
+    ratings: Ratings,
+    split: _Split,
+    share: float,
+    clip: bool,
+    known_of: dict[str, Any],
 ) -> dict[str, Any]:
     parts: Any = _parts(ratings, split, share, model.seed)
     train, held_out = parts[0], parts[-1]
@@ -313,7 +368,7 @@ def _one_split(
         ]
     )
     out.say()
-    found = cross_validate(model, ratings, [parts], clip=clip)
+    found = cross_validate(model, ratings, [parts], clip=clip, **known_of)
     (fold,) = found.folds
     baselines = baseline_rmse(known, held_out, clip=clip)
     out.table(
@@ -334,6 +389,64 @@ def _one_split(
         "seed": model.seed,
         **found.as_dict()["mean"],
         "baseline_rmse": baselines,
+    }
+
+
+# ------------------------------------------------------------- nothing but features
+
+
+def _cold(
+    out: Output,
+    model: Any,
+    ratings: Ratings,
+    cold: str,
+    folds: int,
+    clip: bool,
+    known: dict[str, Any],
+) -> dict[str, Any]:
+    """Without ratings of their own: with features and without."""
+    m, n = ratings.shape
+    out.facts(
+        [
+            ("ratings", f"{len(ratings):,} of {m:,} users and {n:,} items"),
+            ("held out", f"all ratings of some {cold}, in {folds} folds, seed {model.seed}"),
+            *(
+                (name.replace("_", " "), f"{len(table):,} rows, {table.shape[1]:,} columns")
+                for name, table in known.items()
+            ),
+            ("model", _described(model)),
+        ]
+    )
+    out.say()
+    with _counting(out, folds) as told:
+        found = compare_cold(
+            model,
+            ratings,
+            "user" if cold == "users" else "item",
+            folds,
+            clip=clip,
+            seed=model.seed,
+            on_fold=told,
+            **known,
+        )
+    out.lines(str(found))
+    out.say()
+    error = found.gain
+    low, high = error.rmse_interval
+    sense = "lower" if high < 0 else "raise" if low > 0 else "do not change"
+    sure = "" if sense == "do not change" else f" by {abs(error.rmse):.4f}"
+    out.say(
+        f"For {cold} without ratings, features {sense} the RMSE{sure} "
+        f"({100 * found.confidence:g} % interval of the difference {low:+.4f} to {high:+.4f}, "
+        f"{found.units:,} {cold} resampled)."
+    )
+    return {
+        "command": "evaluate",
+        "parameters": model.get_params(),
+        "cold": cold,
+        "clip": clip,
+        "seed": model.seed,
+        **found.as_dict(),
     }
 
 

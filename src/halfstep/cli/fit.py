@@ -1,30 +1,36 @@
-"""`halfstep fit`: choose on the training part, report on a test part, refit on everything."""
+"""`halfstep fit`: fit on the training part, report on a test part, refit on everything."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from time import perf_counter
 from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from halfstep.backends import get_backend
 from halfstep.baselines import compare_baselines
+from halfstep.cli.bayes import BayesOptions, affordable, refuse_draws, unfitted
+from halfstep.cli.contest import Contest, Rival
+from halfstep.cli.features import FeatureOptions
 from halfstep.cli.options import Budget, ModelOptions, ReadingOptions, check_writable
 from halfstep.cli.output import LABEL, Column, Json, Output, duration, note, size, watched
 from halfstep.cli.saved import TitlesFile
 from halfstep.cli.select import show as show_selection
 from halfstep.data.ratings import Ratings
-from halfstep.errors import ParameterError
+from halfstep.errors import HalfstepError, ParameterError
 from halfstep.evaluation import split_random
+from halfstep.models.bayesian import BayesianMF
 from halfstep.models.explicit import ExplicitMF
 from halfstep.selection.budget import Clock, seconds_of
 from halfstep.selection.result import Selection
-from halfstep.selection.select import choose
+from halfstep.selection.select import select
 
 __all__ = ["FitJob", "fit"]
+
+_BEST = {"samples": 500, "burn_in": 50}
+"""What `--best` draws where it is not told."""
 
 
 def fit(
@@ -34,11 +40,28 @@ def fit(
     output: Annotated[
         Path, Parameter(name=["--output", "-o"], help="Where the model is written.")
     ] = Path("model.safetensors"),
+    fast: Annotated[
+        bool,
+        Parameter(
+            negative="",
+            show_default=False,
+            help="Fit ALS alone, with rank and regularization chosen: a small model, soon done.",
+        ),
+    ] = False,
+    best: Annotated[
+        bool,
+        Parameter(
+            negative="",
+            show_default=False,
+            help=f"Fit the Bayesian model alone, with {_BEST['samples']} draws: the lowest error, and "
+            "the most time.",
+        ),
+    ] = False,
     valid: Annotated[
         float | None,
         Parameter(
-            help="Share of the ratings that decides: what rank and regularization to take, or else when "
-            "to stop; 0 for none. [default: 0.1; small tables choose by five folds]",
+            help="Share of the ratings that decides: what model, what rank and regularization to take, "
+            "or else when to stop; 0 for none. [default: 0.1; small tables choose by five folds]",
             show_default=False,
         ),
     ] = None,
@@ -63,32 +86,38 @@ def fit(
     ] = None,
     titles: TitlesFile = None,
     model: ModelOptions | None = None,
+    bayes: BayesOptions | None = None,
+    known: FeatureOptions | None = None,
     reading: ReadingOptions | None = None,
     as_json: Json = False,
 ) -> None:
     """Fit a model to a table of ratings, show its error, and save it.
 
-    The ratings are split at random. Rank and regularization are chosen on the
-    training part, by the error of ratings that are held out of it in turn; the error
-    on the test part, which neither the choice nor the fit ever saw, is the error to
-    expect. Then the model is fitted again, on all ratings, and saved. Where rank and
-    regularization are given, a validation part says when to stop. Ctrl-C ends the
-    fit and saves what there is.
+    The ratings are split at random. Without an option two models are fitted to the
+    same training part, ALS with rank and regularization chosen on it and a Bayesian
+    model, and a validation part decides between them; one line says what the better
+    one costs. The error on the test part, which neither the choice nor the fit ever
+    saw, is the error to expect. Then the model is fitted again, on all ratings, and
+    saved. Options of ALS (--rank, --reg, …) fit ALS alone, as --fast does. Ctrl-C
+    ends the fit and saves what there is.
 
     For example:
         halfstep fit ratings.csv -o movies.safetensors
-        halfstep fit ratings.csv --budget 60s --report report.html
+        halfstep fit ratings.csv --fast --report report.html
         halfstep fit ratings.csv --rank 64 --reg 0.08
+        halfstep fit ratings.csv --best --user-features users.csv
         halfstep fit log.parquet --user uid --item sku --rating stars
     """
     out = Output(as_json)
-    options = model or ModelOptions()
-    check_writable(output, table)
+    options, draws = model or ModelOptions(), bayes or BayesOptions()
+    features = known or FeatureOptions()
+    made, rival = _models(options, draws, features.implicit_features, fast, best)
+    check_writable(output, table, *features.paths)
     if report is not None:
         from halfstep.report.write import check_report
 
         check_report(report)
-        check_writable(report, table, output, titles)
+        check_writable(report, table, output, titles, *features.paths)
     named = None
     if titles is not None:
         from halfstep.data.titles import read_titles
@@ -96,8 +125,9 @@ def fit(
         named = read_titles(titles)
     job = FitJob(
         out,
-        options.model(),
+        made,
         output,
+        rival=rival,
         given_valid=valid,
         test=test,
         refit=refit,
@@ -108,7 +138,32 @@ def fit(
     )
     job.check()
     ratings = (reading or ReadingOptions()).read(table)
+    job.features = features.read()
     out.document(job.run(ratings))
+
+
+_NEUTRAL = ("seed", "dtype")
+"""Options of the model that say nothing of its kind."""
+
+
+def _models(
+    options: ModelOptions, bayes: BayesOptions, implicit: bool, fast: bool, best: bool
+) -> tuple[ExplicitMF | BayesianMF, BayesianMF | None]:
+    """The model to fit, and the one to compare it with."""
+    given = [
+        flag for flag, on in (("--fast", fast), ("--best", best), ("--bayes", bayes.bayes)) if on
+    ]
+    if len(given) > 1 and given != ["--best", "--bayes"]:
+        raise HalfstepError(f"{given[0]} and {given[1]} ask for different models; drop one")
+    if best:
+        own = bayes.changed()
+        more = {name: value for name, value in _BEST.items() if name not in own}
+        return bayes.model(options, implicit, **more), None
+    made = unfitted(options, bayes, implicit)
+    if fast or bayes.bayes or any(name not in _NEUTRAL for name in options.changed_names()):
+        return made, None
+    refuse_draws(bayes)
+    return made, BayesOptions().model(options, implicit)
 
 
 @dataclass
@@ -116,8 +171,9 @@ class FitJob:
     """The main job, on ratings that are read. `run` returns the document of `--json`."""
 
     out: Output
-    model: ExplicitMF
+    model: ExplicitMF | BayesianMF
     path: Path
+    rival: BayesianMF | None = None
     given_valid: float | None = None
     test: float = 0.1
     refit: bool = True
@@ -125,17 +181,20 @@ class FitJob:
     budget: float | None = None
     report: Path | None = None
     titles: Mapping[Any, str] | None = None
+    features: Mapping[str, Any] = field(default_factory=dict)
     selection: Selection | None = None
 
     @property
     def valid(self) -> float:
-        """The share that decides."""
+        """The share that decides; a sampler alone has nothing to decide."""
+        if isinstance(self.model, BayesianMF):
+            return self.given_valid or 0.0
         return 0.1 if self.given_valid is None else self.given_valid
 
     @property
     def open(self) -> bool:
         """Whether rank or regularization are to be chosen."""
-        return self.model._check().open
+        return isinstance(self.model, ExplicitMF) and self.model._check().open
 
     def check(self) -> None:
         """Shares that no table allows, before the table is read."""
@@ -179,15 +238,26 @@ class FitJob:
                 "seed": seed,
             },
         }
-        first, final = self.model, None
+        first, final, contest = self.model, None, None
         try:
             if self.open:
                 self.selection, document["selection"] = self._select(train, clock)
-            document["fit"] = self._fit(first, train, valid, clock)
+            watched_part = None if self.rival else valid
+            document["fit"] = self._fit(first, train, watched_part, clock)
+            if self.rival is not None and valid is not None:
+                seconds = clock.seconds
+                contest = Contest(first, seconds, self._fit_rival(self.rival, train, clock))
+                contest.decide(valid)
+                first = contest.winner
+                document["parameters"] = first.get_params()
             if test:
-                document["test"] = self._measure(first, train, test)
+                document["test"] = self._measure(first, train, test, contest)
+            if contest is not None:
+                document["comparison"] = contest.as_dict()
+                out.say()
+                out.say(contest.told())
             if self.refit and train is not ratings:
-                final = self._again()
+                final = self._again(first)
                 document["refit"] = self._refit(final, ratings, clock)
         except KeyboardInterrupt:
             done = [m for m in (final, first) if m is not None and hasattr(m, "factors_")]
@@ -207,10 +277,11 @@ class FitJob:
 
     def _parts(self, ratings: Ratings) -> tuple[Ratings, Ratings | None, Ratings | None]:
         seed = self.model.seed
-        if self.valid and self.test and not self.open:
+        part = self.valid and (not self.open or self.rival is not None)
+        if part and self.test:
             train, valid, test = split_random(ratings, valid=self.valid, test=self.test, seed=seed)
             return train, valid, test
-        if self.valid and not self.open:
+        if part:
             train, valid = split_random(ratings, test=self.valid, seed=seed)
             return train, valid, None
         if self.test:
@@ -219,48 +290,56 @@ class FitJob:
         return ratings, None, None
 
     def _select(self, train: Ratings, clock: Clock) -> tuple[Selection, dict[str, Any]]:
-        found = choose(
-            self.model,
-            train,
-            parts=None,
-            backend=get_backend("native", dtype=self.model.dtype),
-            clock=clock.part(_SEARCHING),
-            valid=self.given_valid,
-            seed=self.model.seed,
-            progress=watched(self.out),
-        )
+        assert isinstance(self.model, ExplicitMF)
+        share = _SEARCHING if self.rival is None else _SEARCHING_TOO
+        try:
+            found = select(
+                train,
+                model=self.model,
+                valid=self.given_valid,
+                budget=None if self.budget is None else max(share * clock.left, _SHORTEST),
+                seed=self.model.seed,
+                progress=watched(self.out),
+                **self.features,
+            )
+        except ParameterError as error:
+            if error.argument != "budget":
+                raise
+            raise ParameterError("budget", self.budget, error.rule, error.remedy) from None
         show_selection(self.out, found)
         return found, found.as_dict()
 
+    def _options(self, model: ExplicitMF | BayesianMF, budget: float) -> dict[str, Any]:
+        """The arguments of its fit."""
+        given: dict[str, Any] = {**self.features, "progress": watched(self.out)}
+        if isinstance(model, ExplicitMF):
+            given["selection"] = self.selection
+            given["budget"] = None if self.budget is None else max(budget, _LEAST)
+        return given
+
     def _fit(
-        self, model: ExplicitMF, train: Ratings, valid: Ratings | None, clock: Clock
+        self, model: ExplicitMF | BayesianMF, train: Ratings, valid: Ratings | None, clock: Clock
     ) -> dict[str, Any]:
+        if isinstance(model, BayesianMF):
+            model = self._within(model, train, _TRYING * clock.left)
         begun = perf_counter()
-        model.fit(
-            train,
-            validation=valid,
-            selection=self.selection,
-            progress=watched(self.out),
-            budget=None if self.budget is None else max(clock.left / 2, _LEAST),
-        )
+        share = 0.5 if self.rival is None else _TRYING / 2
+        model.fit(train, validation=valid, **self._options(model, share * clock.left))
         seconds = perf_counter() - begun
         best = model.trace_[model.best_iter_ - 1]
-        told = f"{len(train):,} ratings, rank {model.rank_}: {_sweeps(model.n_iter_)}"
-        why = _WHY[model.stopped_]
-        if self.selection is not None and model.stopped_ == "max_iter":
-            why = "as many as were best on held-out ratings"
-        told += f" in {duration(seconds)}, {why}"
-        facts = [("fit", told)]
+        facts = [("fit", self._told(model, len(train), seconds))]
         if valid:
+            how = "the best, " if isinstance(model, ExplicitMF) else ""
             facts.append(
                 (
                     "validation",
                     f"{len(valid):,} ratings: RMSE {best.validation_rmse:.4f}, "
-                    f"the best, after sweep {model.best_iter_}",
+                    f"{how}after sweep {model.best_iter_}",
                 )
             )
         self.out.facts(facts)
         return {
+            "class": type(model).__name__,
             "seconds": seconds,
             "sweeps": model.n_iter_,
             "best_sweep": model.best_iter_,
@@ -270,19 +349,67 @@ class FitJob:
             "validation_rmse": best.validation_rmse,
         }
 
-    def _measure(self, model: ExplicitMF, train: Ratings, test: Ratings) -> dict[str, Any]:
-        rmse, mae = model.rmse(test), model.mae(test)
+    def _told(self, model: ExplicitMF | BayesianMF, ratings: int, seconds: float) -> str:
+        told = f"{ratings:,} ratings, rank {model.rank_}: {_sweeps(model.n_iter_)}"
+        told += f" in {duration(seconds)}"
+        if isinstance(model, BayesianMF):
+            return f"{told}, Bayesian: {_draws(model)}"
+        if self.selection is not None and model.stopped_ == "max_iter":
+            return f"{told}, as many as were best on held-out ratings"
+        return f"{told}, {_WHY[model.stopped_]}"
+
+    def _within(self, model: BayesianMF, train: Ratings, seconds: float) -> BayesianMF:
+        """A sampler of as many draws as the budget allows, itself where there is none."""
+        if self.budget is None:
+            return model
+        found = affordable(model, train, max(seconds, _LEAST), **self.features)
+        if found is None:
+            raise ParameterError(
+                "budget",
+                self.budget,
+                "is too short for eighty sweeps of the sampler",
+                "allow more time, or pass --fast",
+            )
+        model.set_params(**found.get_params())
+        return model
+
+    def _fit_rival(self, model: BayesianMF, train: Ratings, clock: Clock) -> Rival:
+        """Fit the Bayesian model, or say why not."""
+        left = None if self.budget is None else max(_TRYING * clock.left, _LEAST)
+        found = affordable(model, train, left, **self.features)
+        if found is None:
+            why = "the table is too large for eighty of its sweeps; --best fits it all the same"
+            if left is not None:
+                why = "eighty of its sweeps do not fit into the budget"
+            return Rival(None, 0.0, why)
+        begun = perf_counter()
+        found.fit(train, **self._options(found, 0.0))
+        seconds = perf_counter() - begun
+        self.out.facts([("", self._told(found, len(train), seconds))])
+        return Rival(found, seconds, "")
+
+    def _measure(
+        self,
+        model: ExplicitMF | BayesianMF,
+        train: Ratings,
+        test: Ratings,
+        contest: Contest | None,
+    ) -> dict[str, Any]:
         measured = compare_baselines(train, test, most_operations=_MOST_OPERATIONS)
         baselines = {name: error for name, error in measured.items() if error.left_out is None}
+        named: dict[str, Any] = {"this model": model}
+        if contest is not None:
+            contest.measure(test)
+            named = contest.models
+        errors = {name: (one.rmse(test), one.mae(test)) for name, one in named.items()}
         self.out.say()
         self.out.heading(f"Error on the test part: {len(test):,} ratings that the fit never saw")
         rows = [
             (name, f"{error.rmse:.4f}", f"{error.mae:.4f}") for name, error in baselines.items()
         ]
-        self.out.table(
-            [Column(""), Column("RMSE", right=True), Column("MAE", right=True)],
-            [*rows, ("this model", f"{rmse:.4f}", f"{mae:.4f}")],
-        )
+        rows += [(name, f"{rmse:.4f}", f"{mae:.4f}") for name, (rmse, mae) in errors.items()]
+        self.out.table([Column(""), Column("RMSE", right=True), Column("MAE", right=True)], rows)
+        rmse, mae = next(errors[name] for name, one in named.items() if one is model)
         return {
             "rmse": rmse,
             "mae": mae,
@@ -294,8 +421,8 @@ class FitJob:
     def _report(
         self,
         path: Path,
-        model: ExplicitMF,
-        measured: ExplicitMF,
+        model: ExplicitMF | BayesianMF,
+        measured: ExplicitMF | BayesianMF,
         ratings: Ratings,
         test: Ratings | None,
     ) -> str:
@@ -308,26 +435,26 @@ class FitJob:
             titles=self.titles,
             test=test,
             measured=None if test is None or measured is model else measured,
+            **self.features,
         )
         self.out.facts([("report", f"{path} ({size(path.stat().st_size)})")])
         return str(path)
 
-    def _again(self) -> ExplicitMF:
-        if self.selection is not None:  # which says how many sweeps
-            return ExplicitMF(**self.model.get_params())
-        return self.model.settled()
+    def _again(self, model: ExplicitMF | BayesianMF) -> ExplicitMF | BayesianMF:
+        if isinstance(model, ExplicitMF) and self.selection is not None:
+            return ExplicitMF(**self.model.get_params())  # the selection says how many sweeps
+        return model.settled()
 
-    def _refit(self, model: ExplicitMF, ratings: Ratings, clock: Clock) -> dict[str, Any]:
+    def _refit(
+        self, model: ExplicitMF | BayesianMF, ratings: Ratings, clock: Clock
+    ) -> dict[str, Any]:
         begun = perf_counter()
-        model.fit(
-            ratings,
-            selection=self.selection,
-            progress=watched(self.out),
-            budget=None if self.budget is None else max(clock.left, _LEAST),
-        )
+        model.fit(ratings, **self._options(model, clock.left))
         seconds = perf_counter() - begun
         why = "as many as were best before" if self.valid else "as many as before"
-        if model.stopped_ != "max_iter":
+        if isinstance(model, BayesianMF):
+            why = _draws(model)
+        elif model.stopped_ != "max_iter":
             why = _WHY[model.stopped_]
         self.out.say()
         self.out.facts(
@@ -341,10 +468,11 @@ class FitJob:
         )
         return {"seconds": seconds, "sweeps": model.n_iter_, "ratings": len(ratings)}
 
-    def _save(self, model: ExplicitMF) -> dict[str, Any]:
+    def _save(self, model: ExplicitMF | BayesianMF) -> dict[str, Any]:
         model.save(self.path, history=self.history)
         return {
             "path": str(self.path),
+            "class": type(model).__name__,
             "bytes": self.path.stat().st_size,
             "users": len(model.factors_.user_ids),
             "items": len(model.factors_.item_ids),
@@ -352,7 +480,7 @@ class FitJob:
             "history": self.history,
         }
 
-    def _interrupted(self, model: ExplicitMF, document: dict[str, Any]) -> None:
+    def _interrupted(self, model: ExplicitMF | BayesianMF, document: dict[str, Any]) -> None:
         document["model"] = self._save(model)
         document["interrupted"] = True
         note(f"interrupted: the model of sweep {model.best_iter_} is saved as {self.path}")
@@ -366,10 +494,18 @@ _WHY = {
     "budget": "the time was up",
 }
 _MOST_OPERATIONS = 20_000_000  # of a baseline: about a second
-_SEARCHING = 0.6
-"""Of the budget; the rest is for the fit and the refit."""
+_SEARCHING, _SEARCHING_TOO = 0.6, 0.3
+"""Of the budget, alone and beside a Bayesian model; the rest is for the fit and the refit."""
+_TRYING = 0.4
+"""Of what is left of the budget: a fit of the sampler, so that its refit can take the rest."""
 _LEAST = 1e-3  # seconds: one sweep is done in any case
+_SHORTEST = 1e-9  # that a search can be given
 
 
 def _sweeps(count: int) -> str:
     return f"{count} sweep{'' if count == 1 else 's'}"
+
+
+def _draws(model: BayesianMF) -> str:
+    chains = f" in {model.chains} chains" if model.chains > 1 else ""
+    return f"{model.chains * model.samples} draws{chains}"

@@ -186,15 +186,22 @@ class ModelOptions:
         given = {f.name: getattr(self, f.name) for f in fields(self)}
         return {**given, "reg": self.reg if self.reg == "auto" else _numbers("reg", self.reg)}
 
-    def model(self) -> ExplicitMF:
-        """An unfitted model, its parameters checked."""
-        model = ExplicitMF(**self.parameters())
+    def model(self, implicit: bool = False) -> ExplicitMF:
+        """An unfitted model, its parameters checked; `implicit` is whether it has implicit features."""
+        given = self.parameters()
+        if implicit:
+            given["implicit_features"] = True
+        model = ExplicitMF(**given)
         model._check()
         return model
 
     def changed(self) -> list[str]:
         """The flags whose values are not the defaults."""
-        return [f"--{name.replace('_', '-')}" for name in _changed(self)]
+        return [f"--{name.replace('_', '-')}" for name in self.changed_names()]
+
+    def changed_names(self) -> list[str]:
+        """The names of the options whose values are not the defaults."""
+        return list(_changed(self))
 
 
 @Parameter(name="*", group=_MODEL)

@@ -9,11 +9,12 @@ import numpy as np
 from cyclopts import Parameter
 
 from halfstep.backends.base import Array
+from halfstep.cli.features import FeatureFiles
 from halfstep.cli.options import FileOptions, check_writable
 from halfstep.cli.output import Column, Json, Output, note
 from halfstep.cli.saved import ModelFile, Titles, TitlesFile
 from halfstep.data.ids import MISSING
-from halfstep.errors import DataError, HalfstepError
+from halfstep.errors import DataError, HalfstepError, ParameterError
 from halfstep.models.base import FactorModel
 from halfstep.models.saving import load
 
@@ -43,22 +44,41 @@ def predict(
         bool,
         Parameter(negative="", show_default=False, help="Clip to the scale of the ratings."),
     ] = False,
+    std: Annotated[
+        bool,
+        Parameter(
+            negative="",
+            show_default=False,
+            help="Add the standard deviation of the rating around the prediction.",
+        ),
+    ] = False,
+    interval: Annotated[
+        float | None,
+        Parameter(
+            help="Add the ends of an interval that holds the rating with this probability, such as "
+            "0.9: of a Bayesian model, or of one that is calibrated."
+        ),
+    ] = None,
     output: Annotated[
         Path | None,
         Parameter(name=["--output", "-o"], help="Write a file (.csv, .parquet, .jsonl)."),
     ] = None,
     user_column: Annotated[str | None, Parameter(help="Column of the users in PAIRS.")] = None,
     item_column: Annotated[str | None, Parameter(help="Column of the items in PAIRS.")] = None,
+    known_of: FeatureFiles | None = None,
     reading: FileOptions | None = None,
     as_json: Json = False,
 ) -> None:
     """Predict the rating of one pair, or of a table of pairs.
 
     A table is answered row by row, in its own order. Other columns (a rating) may
-    stand beside the users and the items.
+    stand beside the users and the items. Users and items that the model does not know
+    are answered by their features, where the model was fitted with some and a table
+    has theirs.
 
     For example:
         halfstep predict movies.safetensors --user 1 --item 318
+        halfstep predict movies.safetensors --user 1 --item 318 --interval 0.9
         halfstep predict movies.safetensors pairs.csv -o predictions.csv
     """
     out = Output(as_json)
@@ -70,8 +90,10 @@ def predict(
 
         check_kind(output)
         check_writable(output, model_file, pairs, titles)
+    if std and interval is not None:
+        raise ParameterError("std", True, "cannot be asked together with interval", "ask twice")
     named = Titles(titles)
-    model = load(model_file)
+    model = (known_of or FeatureFiles()).told(load(model_file))
     users: Any
     items: Any
     if user is not None and item is not None:
@@ -79,17 +101,20 @@ def predict(
     else:
         assert pairs is not None
         users, items = _read(pairs, reading or FileOptions(), user_column, item_column)
-    answers = np.atleast_1d(model.predict(users, items, unknown=unknown, clip=clip))
+    found = model.predict(users, items, unknown=unknown, clip=clip, std=std, interval=interval)
+    names = ["prediction", *(["std"] * std), *(["lower", "upper"] if interval is not None else [])]
+    parts = found if isinstance(found, tuple) else (found,)
+    answers = {name: np.atleast_1d(part) for name, part in zip(names, parts, strict=True)}
+    rows = len(answers["prediction"])
     known = (model.factors_.user_ids.lookup(users) >= 0, model.factors_.item_ids.lookup(items) >= 0)
     users, items = _as_the_model(model, users, items)
     document: dict[str, Any] = {"command": "predict", "model": str(model_file)}
     if output is not None:
         from halfstep.cli.export import write_table
 
-        columns = {"user": users, "item": items, "prediction": answers}
-        write_table(output, columns)
-        out.facts([("saved", f"{output}: {len(answers):,} predictions")])
-        out.document({**document, "output": str(output), "rows": len(answers)})
+        write_table(output, {"user": users, "item": items, **answers})
+        out.facts([("saved", f"{output}: {rows:,} predictions")])
+        out.document({**document, "output": str(output), "rows": rows})
     else:
         _show(out, users, items, answers, named)
         out.document(
@@ -100,12 +125,12 @@ def predict(
                         "user": u,
                         "item": i,
                         **named.entry(i),
-                        "prediction": float(answer),
+                        **dict(zip(names, map(float, answer), strict=True)),
                         "user_known": bool(known_user),
                         "item_known": bool(known_item),
                     }
-                    for u, i, answer, known_user, known_item in zip(
-                        users, items, answers, *known, strict=True
+                    for u, i, known_user, known_item, *answer in zip(
+                        users, items, *known, *answers.values(), strict=True
                     )
                 ],
             }
@@ -116,8 +141,8 @@ def predict(
         side = "user" if not known[0].all() else "item"
         which = (
             f"the {side} is not known"
-            if len(answers) == 1
-            else (f"the user or item of {partly:,} of {len(answers):,} pairs is not known")
+            if rows == 1
+            else (f"the user or item of {partly:,} of {rows:,} pairs is not known")
         )
         note(f"{which} to the model: the prediction is {what}")
 
@@ -153,14 +178,20 @@ def _as_the_model(model: FactorModel, users: Any, items: Any) -> tuple[list[Any]
     return sides[0], sides[1]
 
 
-def _show(out: Output, users: list[Any], items: list[Any], answers: Array, titles: Titles) -> None:
+def _show(
+    out: Output, users: list[Any], items: list[Any], answers: dict[str, Array], titles: Titles
+) -> None:
+    shown = [answer[:_MOST_ROWS].tolist() for answer in answers.values()]
     out.table(
-        [Column("user"), Column("item"), *titles.column(), Column("prediction", right=True)],
         [
-            [u, i, *titles.cell(i), "–" if np.isnan(answer) else f"{answer:.3f}"]
-            for u, i, answer in zip(
-                users[:_MOST_ROWS], items[:_MOST_ROWS], answers[:_MOST_ROWS], strict=True
-            )
+            Column("user"),
+            Column("item"),
+            *titles.column(),
+            *(Column(name, right=True) for name in answers),
+        ],
+        [
+            [u, i, *titles.cell(i), *("–" if a != a else f"{a:.3f}" for a in found)]
+            for u, i, *found in zip(users[:_MOST_ROWS], items[:_MOST_ROWS], *shown, strict=True)
         ],
     )
     if len(users) > _MOST_ROWS:

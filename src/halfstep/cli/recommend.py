@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
+from halfstep.cli.features import FeatureFiles
 from halfstep.cli.options import check_writable
 from halfstep.cli.output import Column, Json, Output, note
 from halfstep.cli.saved import ModelFile, Titles, TitlesFile, ids_given, read_ids
@@ -59,11 +60,14 @@ def recommend(
             name=["--output", "-o"], help="Write a file (.csv, .parquet, .jsonl), print no table."
         ),
     ] = None,
+    known_of: FeatureFiles | None = None,
     as_json: Json = False,
 ) -> None:
     """The best items for a user, for some users, or for all.
 
     The items of the highest predicted rating, without those that the user has rated.
+    New users and items are known by their features, where the model was fitted with
+    some and a table has theirs.
 
     For example:
         halfstep recommend movies.safetensors --user 1 --items movies.dat
@@ -81,7 +85,7 @@ def recommend(
         check_kind(output)
         check_writable(output, model_file, users, titles)
     named = Titles(titles)
-    model = load(model_file)
+    model = (known_of or FeatureFiles()).told(load(model_file))
     asked = user or (read_ids(users) if users is not None else None)
     allowed, denied = ids_given(allow), ids_given(deny)
     for flag, ids in (("--allow", allowed), ("--deny", denied)):

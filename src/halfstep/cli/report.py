@@ -9,6 +9,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from halfstep.cli.features import FeatureFiles
 from halfstep.cli.options import ReadingOptions, check_writable
 from halfstep.cli.output import Json, Output, size
 from halfstep.cli.saved import ModelFile, TitlesFile
@@ -33,6 +34,7 @@ def report(
         ),
     ] = Path("report.html"),
     seed: Annotated[int, Parameter(help="Of the ratings that are held out to measure.")] = 0,
+    known: FeatureFiles | None = None,
     reading: ReadingOptions | None = None,
     as_json: Json = False,
 ) -> None:
@@ -57,7 +59,8 @@ def report(
     named = None if titles is None else read_titles(titles)
     table = (reading or ReadingOptions()).read(ratings)
     with _busy(as_json):
-        made = write_report(model, table, output, titles=named, seed=seed)
+        features = (known or FeatureFiles()).read()
+        made = write_report(model, table, output, titles=named, seed=seed, **features)
     out.heading(made.title)
     out.facts(made.facts)
     out.say()

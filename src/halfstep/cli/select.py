@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
+from halfstep.cli.features import FeatureOptions
 from halfstep.cli.options import (
     Budget,
     ModelOptions,
@@ -54,7 +55,9 @@ def select(
         Parameter(name=["--output", "-o"], help="Draw the surface: a PNG or SVG file."),
     ] = None,
     budget: Budget = None,
+    bayes: Annotated[bool, Parameter(show=False, negative="")] = False,
     model: ModelOptions | None = None,
+    known: FeatureOptions | None = None,
     reading: ReadingOptions | None = None,
     as_json: Json = False,
 ) -> None:
@@ -70,7 +73,16 @@ def select(
     """
     out = Output(as_json)
     options, reader = model or ModelOptions(), reading or ReadingOptions()
-    unfitted = options.model()
+    features = known or FeatureOptions()
+    if bayes:
+        raise ParameterError(
+            "bayes",
+            True,
+            "needs no selection: the strength of the regularization is learned, and a rank that is too "
+            "large does not overfit",
+            "run halfstep fit --bayes, with another --rank where you like",
+        )
+    unfitted = options.model(features.implicit_features)
     if not unfitted._check().open:
         raise ParameterError(
             "rank", unfitted.rank, "is given, and reg too: nothing is to be chosen", "leave one out"
@@ -93,10 +105,12 @@ def select(
         budget=budget,
         seed=unfitted.seed,
         progress=watched(out),
+        **features.read(),
     )
     show(out, found)
     out.say()
-    words = ["halfstep", "fit", str(table), *_flags(found, options), *repeated(reader)]
+    words = ["halfstep", "fit", str(table), *_flags(found, options), *features.words()]
+    words += repeated(reader)
     out.command(shlex.join(words))
     picture = None
     if output is not None:

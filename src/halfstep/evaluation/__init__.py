@@ -7,6 +7,7 @@ from halfstep.evaluation.breakdowns import (
     error_by_popularity,
 )
 from halfstep.evaluation.calibration import CalibrationTable, calibration_table
+from halfstep.evaluation.cold_start import ColdComparison, compare_cold
 from halfstep.evaluation.comparison import Comparison, compare
 from halfstep.evaluation.cross_validation import CrossValidation, cross_validate
 from halfstep.evaluation.evaluation import Evaluation, evaluate
@@ -29,6 +30,7 @@ from halfstep.evaluation.splits import (
 
 __all__ = [
     "CalibrationTable",
+    "ColdComparison",
     "Comparison",
     "CrossValidation",
     "ErrorTable",
@@ -38,6 +40,7 @@ __all__ = [
     "calibration_table",
     "check_split",
     "compare",
+    "compare_cold",
     "cross_validate",
     "error_by_activity",
     "error_by_popularity",

@@ -18,7 +18,7 @@ __all__ = ["CrossValidation", "Fold", "cross_validate"]
 
 
 class _Model(Protocol):
-    def fit(self, X: Ratings, /) -> Self: ...
+    def fit(self, X: Ratings, /, **options: Any) -> Self: ...
     def rmse(self, X: Ratings, /, *, clip: bool) -> float: ...
     def mae(self, X: Ratings, /, *, clip: bool) -> float: ...
 
@@ -84,6 +84,7 @@ def cross_validate(
     order: Literal["sorted", "file"] = "sorted",
     clip: bool = True,
     on_fold: Callable[[int, Fold], object] | None = None,
+    **fit_options: Any,
 ) -> CrossValidation:
     """Fit a copy of `model` on all folds but one and measure it on that one, for each.
 
@@ -101,6 +102,8 @@ def cross_validate(
         Clip predictions to the scale of the training folds.
     on_fold : callable, optional
         Told of every fold as it is done.
+    fit_options
+        More arguments of every fit, such as `user_features` and `item_features`.
 
     Raises
     ------
@@ -113,7 +116,7 @@ def cross_validate(
         train, test = _ends(parts)
         fresh = copy.deepcopy(model)
         begun = perf_counter()
-        fresh.fit(train)
+        fresh.fit(train, **fit_options)
         asked = _told(fresh, parts.given) if isinstance(parts, UserSplit) else fresh
         fitted = perf_counter()
         rmse = asked.rmse(test, clip=clip)

@@ -8,21 +8,20 @@ newcomers.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from halfstep.backends.base import CSR
+from halfstep.backends.base import CSR, Array
 from halfstep.data.ids import IdMap
 from halfstep.data.ratings import Ratings
-from halfstep.errors import ParameterError
 from halfstep.features.blocks import Group, hstack, implicit_features, implicit_rows
 from halfstep.features.encoding import Encoding
 from halfstep.features.features import Features, as_features
 from halfstep.objectives import Side
 
-__all__ = ["Designs", "SideDesign"]
+__all__ = ["Designs", "SideDesign", "Tables"]
 
 IMPLICIT = "implicit"
 """The name of the group of implicit features."""
@@ -38,10 +37,14 @@ class SideDesign:
         How a table becomes the first columns.
     implicit : IdMap or None
         The ids of the other side, one for each of the other columns: 1/√n_u where row u has rated it.
+    typical : array (F,), float32, or None
+        The mean of the implicit features over the rows that have ratings (0 in the columns of the
+        table): what stands for those of a row that has none.
     """
 
     encoding: Encoding | None
     implicit: IdMap | None
+    typical: Array | None = field(default=None, compare=False, repr=False)
 
     @property
     def groups(self) -> tuple[Group, ...]:
@@ -64,51 +67,71 @@ class SideDesign:
             names += [f"{IMPLICIT} {name}" for name in self.implicit.values.tolist()]
         return names
 
-    def encoded(self, features: Any, side: Side) -> Features | None:
-        """Features of newcomers as the model's own are encoded.
-
-        Raises `ParameterError` where the model knows none but implicit ones, and what
-        `Encoding.encode` raises.
-        """
-        if features is None:
-            return None
-        if self.encoding is None:
-            raise ParameterError(
-                "features",
-                type(features).__name__,
-                f"cannot be used: the model knows no features of {side}s but implicit ones",
-                f"pass {side}_features to fit",
-            )
-        return self.encoding.encode(features)
-
     def fitted_rows(self, features: Features | None, ratings: Ratings, side: Side) -> CSR:
         """X of the rows of a fit."""
         ids = ratings.users if side == "user" else ratings.items
-        return self._whole(features, ids, implicit_features(ratings, side))
+        table = None if features is None else features.aligned(ids)
+        return self._whole(table, len(ids), implicit_features(ratings, side))
 
     def new_rows(self, features: Features | None, ids: IdMap, cells: CSR, others: IdMap) -> CSR:
         """X of rows that were not fitted, with these ratings, whose columns have the ids `others`."""
+        return self.rows_of(None if features is None else features.aligned(ids), cells, others)
+
+    def rows_of(self, table: CSR | None, cells: CSR, others: IdMap) -> CSR:
+        """X of rows with these rows of the table (None: it says nothing of them) and these ratings."""
         known = cells
         if self.implicit is not None and others != self.implicit:
             column = self.implicit.lookup(others.values)[cells.indices]
             known = cells.select(column >= 0)
             known = CSR(known.indptr, column[column >= 0].astype(np.uint32), known.values)
-        return self._whole(features, ids, implicit_rows(known))
+        return self._whole(table, cells.n_rows, implicit_rows(known))
 
-    def _whole(self, features: Features | None, ids: IdMap, implicit: CSR) -> CSR:
+    def _whole(self, table: CSR | None, rows: int, implicit: CSR) -> CSR:
         blocks: list[tuple[CSR, Any]] = []
         if self.encoding is not None:
             none = CSR(
-                np.zeros(len(ids) + 1, dtype=np.int64),
+                np.zeros(rows + 1, dtype=np.int64),
                 np.empty(0, dtype=np.uint32),
                 np.empty(0, dtype=np.float32),
             )
-            blocks.append(
-                (none if features is None else features.aligned(ids), self.encoding.groups)
-            )
+            blocks.append((none if table is None else table, self.encoding.groups))
         if self.implicit is not None:
             blocks.append((implicit, (Group(IMPLICIT, 0, len(self.implicit)),)))
         return hstack(blocks)[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Tables:
+    """What a fit is given: tables of features, and whether it makes implicit ones of its ratings."""
+
+    user: Features | None = None
+    item: Features | None = None
+    implicit: bool = False
+
+    @classmethod
+    def of(cls, user_features: Any, item_features: Any, *, implicit: bool) -> Tables:
+        """From the arguments of `fit`.
+
+        Raises `DataError`, `ReadError`, `DuplicatesError`.
+        """
+        user, item = (
+            None if value is None else as_features(value, name=f"{side}_features", side=side)
+            for side, value in (("user", user_features), ("item", item_features))
+        )
+        return cls(user, item, implicit)
+
+    @property
+    def any(self) -> bool:
+        """Whether there are features of any kind."""
+        return self.implicit or self.user is not None or self.item is not None
+
+    def extended(self, ratings: Ratings) -> Ratings:
+        """The ratings over the ids of the tables too."""
+        return ratings.with_ids(*(None if t is None else t.ids for t in (self.user, self.item)))
+
+    def designs(self, ratings: Ratings) -> Designs:
+        """Those of a fit to these (extended) ratings; implicit features are of these alone."""
+        return Designs.of(ratings, self.user, self.item, implicit=self.implicit)[1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,23 +151,22 @@ class Designs:
 
         Raises `DataError`, `ReadError`, `DuplicatesError`.
         """
-        tables = [
-            None if value is None else as_features(value, name=f"{side}_features", side=side)
-            for side, value in (("user", user_features), ("item", item_features))
-        ]
-        whole = ratings.with_ids(*(None if table is None else table.ids for table in tables))
+        given = Tables.of(user_features, item_features, implicit=implicit)
+        whole = given.extended(ratings)
         sides: list[SideDesign | None] = []
         rows: list[CSR | None] = []
         for side, table, others in (
-            ("user", tables[0], whole.items),
-            ("item", tables[1], whole.users),
+            ("user", given.user, whole.items),
+            ("item", given.item, whole.users),
         ):
             if table is None and not implicit:
                 sides.append(None)
                 rows.append(None)
                 continue
             design = SideDesign(
-                None if table is None else table.encoding, others if implicit else None
+                None if table is None else table.encoding,
+                others if implicit else None,
+                _typical(table, whole, side) if implicit else None,
             )
             sides.append(design)
             rows.append(design.fitted_rows(table, whole, "user" if side == "user" else "item"))
@@ -161,3 +183,13 @@ class Designs:
     def without_rows(self) -> Designs:
         """What a model remembers."""
         return Designs(self.user, self.item)
+
+
+def _typical(table: Features | None, ratings: Ratings, side: str) -> Array:
+    """See `SideDesign.typical`."""
+    user = side == "user"
+    rows = implicit_rows(ratings.by_user if user else ratings.by_item)
+    count = max(int(np.count_nonzero(np.diff(rows.indptr))), 1)
+    sums = np.bincount(rows.indices, rows.values, len(ratings.items if user else ratings.users))
+    width = 0 if table is None else table.encoding.width
+    return np.concatenate([np.zeros(width), sums / count]).astype(np.float32)

@@ -32,13 +32,15 @@ class AskedPairs:
     users, items : array
         Row numbers of the pairs to predict, −1 where an id is unknown; with unknown="nan" of the known
         pairs alone.
+    single : bool
+        Whether two single ids were asked.
     """
 
     users: Array
     items: Array
     _count: int
     _known: Any
-    _single: bool
+    single: bool
 
     @classmethod
     def of(cls, model: Known, users: Any, items: Any, unknown: Unknown) -> AskedPairs:
@@ -72,7 +74,7 @@ class AskedPairs:
             for place, answer in enumerate(answers):
                 answers[place] = np.full(self._count, np.nan, dtype=answer.dtype)
                 answers[place][self._known] = answer
-        if self._single:
+        if self.single:
             found = tuple(float(answer[0]) for answer in answers)
             return found[0] if len(found) == 1 else found
         return answers[0] if len(answers) == 1 else tuple(answers)

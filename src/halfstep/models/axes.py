@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from halfstep.diagnostics.effective_parameters import EffectiveParameters
 
 from halfstep.models.fitted import Fitted
+from halfstep.models.side_features import refuse_features
 
 __all__ = ["Axes"]
 
@@ -107,11 +108,12 @@ class Axes(Fitted):
         ------
         NotFittedError, HistoryRequiredError, UnknownIdError
         ParameterError
-            A non-negative model, or reg = 0 for users or items.
+            A non-negative model, reg = 0 for users or items, or a model fitted with features.
         """
         from halfstep.diagnostics.certificate import certify, check_certifiable
 
         self._check_fitted()
+        refuse_features(self, "certificate")
         objective = check_certifiable(self.objective_)
         if tolerance is None:
             tolerance = 1e-6 if self.factors_.dtype == "float64" else 1e-5
@@ -158,6 +160,7 @@ class Axes(Fitted):
         """
         from halfstep.diagnostics.effective_parameters import effective_parameters
 
+        refuse_features(self, "count of effective parameters")
         return effective_parameters(
             self, ratings, probes=probes, seed=seed, tol=tol, max_iter=max_iter, backend=backend
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Literal, NoReturn, Self
 
 import numpy as np
@@ -11,7 +12,9 @@ import numpy.typing as npt
 from halfstep.backends import get_backend
 from halfstep.backends.base import CSR, Array, Backend
 from halfstep.bayes.choices import best_by_draws
-from halfstep.bayes.folding import FoldedDraws, NewRows, folded, merged
+from halfstep.bayes.convergence import summary_of
+from halfstep.bayes.folding import FoldedDraws, NewRows, folded, latent_cells, merged
+from halfstep.bayes.levels import Levels, narrowest
 from halfstep.bayes.posterior import Draw
 from halfstep.bayes.predictive import NoiseShape, noise_variance, variance
 from halfstep.bayes.sampling import Chains, Plan, Record
@@ -19,11 +22,15 @@ from halfstep.checks import check_choice, check_flag, check_integer, check_rank
 from halfstep.data.ids import IdMap
 from halfstep.data.pairs import as_ratings
 from halfstep.data.ratings import Ratings
+from halfstep.diagnostics.chains import ChainSummary
 from halfstep.errors import ParameterError
 from halfstep.factors import Factors, deviation
-from halfstep.features.design import Designs
-from halfstep.models.asked import AskedLists
+from halfstep.features.design import Designs, Tables
+from halfstep.features.features import Features
+from halfstep.models.asked import AskedLists, AskedPairs
 from halfstep.models.base import FactorModel
+from halfstep.models.calibration import check_level
+from halfstep.models.cold import effects_of
 from halfstep.models.explanation import contributions
 from halfstep.models.fitting import held_out_of, listeners_of, warm_start
 from halfstep.models.foldin import FoldedIn
@@ -57,6 +64,7 @@ class BayesianMF(FactorModel):
         y_u = (w_u, b_u) ~ N(m_U + A_Uᵀ x_u, Λ_U⁻¹),   y_i = (z_i, b_i) ~ N(m_I + A_Iᵀ x_i, Λ_I⁻¹)
         m | Λ ~ N(0, Λ⁻¹),   Λ ~ Wishart(W₀, K + 1) for each side,   α ~ Gamma(½, ½ s²)
         γ_u ~ Gamma(ν/2, ν/2): how steady a user is
+        A_f ~ N(0, (λ_g Λ)⁻¹) for every feature f, λ_g ~ Gamma(½, ½) for the column that it comes from
 
     (s the standard deviation of the ratings, W₀ as in `bayes/priors.py`), so that the strength of
     the regularization, separate for users, items and every direction, is learned with the factors,
@@ -65,6 +73,16 @@ class BayesianMF(FactorModel):
     estimate of the same model with fixed m = 0 and Λ = α λ I (probabilistic matrix factorization).
     Sources: Salakhutdinov and Mnih (2007; 2008, «Bayesian Probabilistic Matrix Factorization using
     Markov Chain Monte Carlo»).
+
+    With likelihood="ordinal" ratings are not numbers with noise but ordered levels v_1 < … < v_L, at
+    whatever distances: an ordered probit on a latent scale,
+
+        r_ui = v_k  where  c_{k−1} < r*_ui ≤ c_k,   r*_ui ~ N(η_ui, 1),   η_ui = b_u + b_i + w_u·z_i
+
+    with the same priors, s = 1, and the cutpoints c drawn too (Albert and Chib 1993, «Bayesian Analysis
+    of Binary and Polychotomous Response Data»; `bayes/ordinal.py`). `predict` is still the posterior
+    mean of the rating, `predict_proba` the probability of each level. `factors_`, `fold_in` and
+    `explain` are of η, less the mean of the cutpoints.
 
     Parameters
     ----------
@@ -82,9 +100,14 @@ class BayesianMF(FactorModel):
     biases : bool
         Whether b_u and b_i are in the model.
     center : bool
-        Whether μ is the mean of the ratings or 0.
-    noise : {"user", "shared"}
-        Whether the noise of ratings is one for each user (γ_u), or the same for all (γ_u = 1).
+        Whether μ is the mean of the ratings or 0. Of no effect with likelihood="ordinal", where the
+        cutpoints hold the location.
+    likelihood : {"gaussian", "ordinal"}
+        What a rating is, given the factors: a number with normal noise, or one of 2 to 20 ordered levels
+        (all weights 1).
+    noise : {"auto", "user", "shared"}
+        Whether the noise of ratings is one for each user (γ_u) or the same for all (γ_u = 1). "auto":
+        each user's, but shared with likelihood="ordinal", which knows no other.
     implicit_features : bool
         Whether which items a user has rated, whatever the ratings, is a feature of the user, and which
         users have rated it one of an item: one more entry of x for each, 1/√n_u where it is there.
@@ -114,7 +137,8 @@ class BayesianMF(FactorModel):
         keep: int = 32,
         biases: bool = True,
         center: bool = True,
-        noise: Literal["user", "shared"] = "user",
+        likelihood: Literal["gaussian", "ordinal"] = "gaussian",
+        noise: Literal["auto", "user", "shared"] = "auto",
         implicit_features: bool = False,
         dtype: Literal["float32", "float64"] = "float32",
         seed: int = 0,
@@ -126,14 +150,14 @@ class BayesianMF(FactorModel):
         self.keep = keep
         self.biases = biases
         self.center = center
+        self.likelihood = likelihood
         self.noise = noise
         self.implicit_features = implicit_features
         self.dtype = dtype
         self.seed = seed
 
-    features_: Designs
     draws_: tuple[Draw, ...]
-    noise_shape_: NoiseShape
+    noise_shape_: NoiseShape | None
     record_: Record
 
     @property
@@ -193,32 +217,31 @@ class BayesianMF(FactorModel):
 
         self._check()
         runs_on = get_backend(backend, dtype=str(self.dtype))
-        ratings, designs = Designs.of(
-            as_ratings(X, y, sample_weight),
-            user_features,
-            item_features,
-            implicit=bool(self.implicit_features),
-        )
+        tables = Tables.of(user_features, item_features, implicit=bool(self.implicit_features))
+        ratings = tables.extended(as_ratings(X, y, sample_weight))
+        designs = tables.designs(ratings)
         held_out = None
         if validation is not None:
             held_out = Validation.of(held_out_of(validation), ratings)
+        levels = Levels.of(ratings) if self.likelihood == "ordinal" else None
         total = self.chains * (self.burn_in + self.samples)
         # one thread of BLAS: the same bits everywhere, and no threads that wait for one another
         with threadpool_limits(1, user_api="blas"), listeners_of(progress, total) as listeners:
             chains = Chains(
                 ratings,
                 designs,
-                self._start(ratings, designs, init, runs_on),
+                self._start(ratings, designs, levels, init, runs_on),
                 self._plan(),
                 runs_on,
+                levels,
             )
             try:
                 chains.run(held_out, callbacks, listeners)
             except Interrupted:
                 if len(chains.posterior.draws) >= 2:
-                    self._keep(chains, runs_on, "interrupted")
+                    self._keep(chains, tables, runs_on, "interrupted")
                 raise
-            self._keep(chains, runs_on, "samples")
+            self._keep(chains, tables, runs_on, "samples")
         return self
 
     def _plan(self) -> Plan:
@@ -229,11 +252,16 @@ class BayesianMF(FactorModel):
             int(self.keep),
             2 * int(self.rank),
             int(self.seed),
-            self.noise == "user",
+            self.noise != "shared" and self.likelihood == "gaussian",
         )
 
     def _start(
-        self, ratings: Ratings, designs: Designs, init: FactorModel | None, backend: Backend
+        self,
+        ratings: Ratings,
+        designs: Designs,
+        levels: Levels | None,
+        init: FactorModel | None,
+        backend: Backend,
     ) -> Factors:
         """The factors of `init`, or of a few sweeps of alternating least squares.
 
@@ -241,6 +269,8 @@ class BayesianMF(FactorModel):
         factors, and is learned slowly where these say it all already.
         """
         rank, mean = int(self.rank), ratings.mean() if self.center else 0.0
+        if levels is not None:
+            ratings, mean = levels.scored(ratings), 0.0
         known = warm_start(init, rank)
         start = Factors.random(
             ratings,
@@ -268,15 +298,18 @@ class BayesianMF(FactorModel):
             stopping=Stopping(_WARM_SWEEPS, 0.0, _WARM_SWEEPS),
         ).last
 
-    def _keep(self, chains: Chains, backend: Backend, stopped: str) -> None:
+    def _keep(self, chains: Chains, tables: Tables, backend: Backend, stopped: str) -> None:
         """What the model is from now on."""
         ratings, posterior = chains.ratings, chains.posterior
         self._forget("departure_", "distance_", "_by_item")
         self._fitted_params = self.get_params()  # set_params after the fit does not reach the file
         self.factors_ = posterior.mean(chains.start)
         self.features_ = chains.designs.without_rows()
+        self._tables = tables.user, tables.item
         self.draws_ = tuple(posterior.draws)
-        self.noise_shape_ = NoiseShape.of(self.draws_, ratings.by_user, backend)
+        self.noise_shape_ = None
+        if self.likelihood == "gaussian":
+            self.noise_shape_ = NoiseShape.of(self.draws_, ratings.by_user, backend)
         self.record_ = chains.record()
         self.trace_ = Trace(chains.trace)
         self.n_iter_ = self.best_iter_ = len(self.trace_)
@@ -302,29 +335,142 @@ class BayesianMF(FactorModel):
         ):
             check_integer(name, getattr(self, name), least)
         check_rank(self.rank)
-        check_choice("noise", self.noise, ("user", "shared"))
+        check_choice("noise", self.noise, ("auto", "user", "shared"))
         check_choice("dtype", self.dtype, ("float32", "float64"))
+        check_choice("likelihood", self.likelihood, ("gaussian", "ordinal"))
+        if self.likelihood == "ordinal" and self.noise == "user":
+            raise ParameterError(
+                "noise",
+                "user",
+                'cannot be had with likelihood="ordinal": the noise of latent numbers is 1',
+                'pass noise="auto"',
+            )
         for name in ("biases", "center", "implicit_features"):
             check_flag(name, getattr(self, name))
 
     def settled(self, *, sweeps: bool = True) -> Self:
-        """An unfitted model that fits as this one did."""
+        """An unfitted model with the parameters that this one was fitted with.
+
+        `sweeps` makes no difference: a sampler draws as much as it was told.
+        """
         self._check_fitted()
         return type(self)(**self._fitted_params)
+
+    def chain_summary(self) -> ChainSummary:
+        """Whether the chains have converged: mean, sd, Monte Carlo error, effective draws and R̂.
+
+        Of σ = 1/√α, of J and of the predictions of twenty pairs that training rated, over the draws
+        after burn-in. Single factors are left out: they turn freely from draw to draw, predictions do
+        not. `diagnostics/chains.py` has the formulas; a file keeps what this is made of.
+
+        Raises `NotFittedError`.
+        """
+        self._check_fitted()
+        return summary_of(self.record_, self.factors_)
+
+    # ------------------------------------------------------------------ ordered levels
+
+    @property
+    def levels_(self) -> Levels | None:
+        """The levels of ordered ratings, with the means of the cutpoints over the kept draws."""
+        self._check_fitted()
+        levels = [draw.levels for draw in self.draws_ if draw.levels is not None]
+        return Levels.mean(levels) if levels else None
+
+    def predict_proba(
+        self,
+        users: Any,
+        items: Any = None,
+        *,
+        unknown: Literal["bias", "error"] = "bias",
+        backend: str | Backend = "native",
+    ) -> tuple[Array, Array]:
+        """The probability of every level, for pairs of users and items (likelihood="ordinal").
+
+            P(r = v_k) = Φ((c_k − m) / √(1 + s²)) − Φ((c_{k−1} − m) / √(1 + s²))
+
+        with m the mean of η over all draws, s² its variance over those kept and c the mean cutpoints:
+        what the mean of the probabilities over the draws is where η is normal.
+
+        Parameters
+        ----------
+        users, items : array-like of ids
+            As in `predict`.
+        unknown : {"bias", "error"}
+            As in `predict`.
+
+        Returns
+        -------
+        values (L,), probabilities (N, L), float64; of two single ids (L,)
+
+        Raises
+        ------
+        NotFittedError, UnknownIdError, DataError
+        ParameterError
+            The model has another likelihood.
+        """
+        levels = self.levels_
+        if levels is None:
+            self._refuse(
+                "probabilities of ratings",
+                "its ratings are not levels",
+                'fit it with likelihood="ordinal", or ask predict(std=True)',
+            )
+        check_choice("unknown", unknown, ("bias", "error"))
+        asked = AskedPairs.of(self, users, items, unknown)
+        chances = levels.chances(*self._eta(asked.users, asked.items, backend))
+        return levels.values.copy(), chances[0] if asked.single else chances
+
+    def _eta(self, users: Array, items: Array, backend: str | Backend) -> tuple[Array, Array]:
+        """Mean and variance of η over the draws, float64."""
+        mean = super()._predict_rows(users, items, backend).astype(np.float64)
+        return mean, variance(self.draws_, users, items, self._backend(backend))
+
+    def _predict_rows(self, user_index: Array, item_index: Array, backend: str | Backend) -> Array:
+        levels = self.levels_
+        if levels is None:
+            return super()._predict_rows(user_index, item_index, backend)
+        expected = levels.expected(*self._eta(user_index, item_index, backend))
+        return expected.astype(self.factors_.dtype)
+
+    def _best(self, lists: AskedLists, backend: str | Backend) -> tuple[Array, Array]:
+        """Of ordered ratings the best by E r among twice as many (and ten more) of the highest η."""
+        if self.levels_ is None:
+            return super()._best(lists, backend)
+        wider = replace(lists, n=min(2 * lists.n + 10, len(self.factors_.item_ids)))
+        index, _ = super()._best(wider, backend)
+        there = index >= 0
+        scores = np.full(index.shape, -np.inf)
+        users = np.broadcast_to(lists.rows[:, None], index.shape)[there]
+        scores[there] = self._predict_rows(users, index[there], backend)
+        order = np.lexsort((index, -scores))[:, : lists.n]
+        index, scores = (np.take_along_axis(found, order, axis=1) for found in (index, scores))
+        return index, np.where(index >= 0, scores, np.nan).astype(self.factors_.dtype)
 
     # ------------------------------------------------------------------ how sure
 
     def _std(self, users: Array, items: Array, backend: str | Backend) -> Array:
+        levels = self.levels_
+        if levels is not None:
+            chances = levels.chances(*self._eta(users, items, backend))
+            return levels.std(chances).astype(self.factors_.dtype)
         own = variance(self.draws_, users, items, self._backend(backend))
         std: Array = np.sqrt(own + noise_variance(self.draws_, users))
         return std.astype(self.factors_.dtype)
 
     def _mean_std(self, users: Array, items: Array, why: str, backend: str | Backend) -> Array:
-        return np.sqrt(variance(self.draws_, users, items, self._backend(backend)))
+        return np.sqrt(variance(self.draws_, users, items, self._backend(backend), rated=True))
 
     def _interval(
         self, users: Array, items: Array, fitted: Array, level: float, backend: str | Backend
     ) -> tuple[Array, Array]:
+        levels = self.levels_
+        if levels is not None:
+            check_level(level)
+            chances = levels.chances(*self._eta(users, items, backend))
+            low, high = narrowest(levels, chances, level)
+            return low.astype(fitted.dtype), high.astype(fitted.dtype)
+        assert self.noise_shape_ is not None
         own, noise = (
             variance(self.draws_, users, items, self._backend(backend)),
             noise_variance(self.draws_, users),
@@ -342,67 +488,33 @@ class BayesianMF(FactorModel):
 
     # ------------------------------------------------------------------ single rows
 
-    def fold_in(
-        self,
-        X: Any,
-        y: Any = None,
-        *,
-        side: Side = "user",
-        unknown: Literal["error", "ignore"] = "error",
-        features: Any = None,
-        backend: str | Backend = "native",
+    def _folded(
+        self, side: Side, ids: IdMap, cells: CSR, backend: Backend, features: Features | None = None
     ) -> FoldedDraws:
-        """New or changed users (or items) from their ratings, the other side as it was drawn.
-
-        In every kept draw the row is drawn given that draw's other side; the mean prediction is
-        made of the conditional means. `with_rows` puts the result into a model.
-
-        Parameters
-        ----------
-        X, y : Ratings, a table, or pairs and their ratings
-            All ratings of the users (items).
-        side : {"user", "item"}
-            Which side is new.
-        unknown : {"error", "ignore"}
-            What to do with ratings of items (users) that the model does not know.
-        features : Features, a table, or a pair (matrix, ids), optional
-            What is known of them beside their ratings, where the model was fitted with features of that
-            side. Implicit features are those of the ratings given here.
-
-        Raises
-        ------
-        NotFittedError, UnknownIdError, SingularSystemError, DataError, ParameterError
+        """In every kept draw the row is drawn given that draw's other side; the mean prediction is
+        made of the conditional means (`bayes/folding.py`).
         """
-        self._check_fitted()
-        check_choice("side", side, ("user", "item"))
-        check_choice("unknown", unknown, ("error", "ignore"))
-        ratings = as_ratings(X, y)
-        cells = self._translate(ratings, side, unknown)
-        ids = ratings.users if side == "user" else ratings.items
-        return self._folded_rows(side, ids, cells, features, backend)
+        table = None if features is None else features.aligned(ids)
+        new = NewRows(side, ids, cells, *self._row_features(side, cells, table))
+        rows = folded(new, self.factors_, self.draws_, self._row_seed(), backend)
+        if features is None or table is None:
+            return rows
+        return replace(rows, features=Features(ids, table, features.encoding))
 
-    def _folded_rows(
-        self, side: Side, ids: IdMap, cells: CSR, features: Any, backend: str | Backend
-    ) -> FoldedDraws:
+    def _row_features(
+        self, side: Side, cells: CSR, table: CSR | None
+    ) -> tuple[CSR | None, Array | None]:
+        """X of rows with these ratings and these rows of the table, and the typical implicit ones."""
         design = self.features_.side(side)
-        rows = None
-        if design is not None:
-            others = self._ids("item" if side == "user" else "user")
-            rows = design.new_rows(design.encoded(features, side), ids, cells, others)
-        elif features is not None:
-            raise ParameterError(
-                "features",
-                type(features).__name__,
-                f"cannot be used: the model was fitted without features of {side}s",
-                f"pass {side}_features to fit",
-            )
-        new = NewRows(side, ids, cells, rows)
-        return folded(new, self.factors_, self.draws_, self._folding_seed(), self._backend(backend))
+        if design is None:
+            return None, None
+        others = self._ids("item" if side == "user" else "user")
+        return design.rows_of(table, cells, others), design.typical
 
-    def _folding_seed(self) -> int:
-        """Of the noise of rows that are folded in."""
-        sequence = np.random.SeedSequence(self._fitted_params["seed"], spawn_key=(1,))
-        return int(sequence.generate_state(1, np.uint64)[0])
+    def _row_seed(self) -> int:
+        """Of what is drawn for single rows."""
+        own = np.random.SeedSequence(self._fitted_params["seed"], spawn_key=(1,))
+        return int(own.generate_state(1, np.uint64)[0])
 
     def with_rows(self, folded: FoldedIn) -> Self:
         """A model in which these users (items) are added, or replaced where it knew them.
@@ -429,16 +541,36 @@ class BayesianMF(FactorModel):
         )
         return fresh
 
-    def _contributions(self, cells: CSR, item: int) -> tuple[float, Array]:
-        """The means of those in every kept draw."""
+    def _contributions(
+        self, cells: CSR, item: int, table: CSR | None = None
+    ) -> tuple[float, Array]:
+        """The means of those in every kept draw: of ordered ratings in η, the latent numbers' means in
+        their place.
+        """
+        new = NewRows("user", self._ids("user"), cells, *self._row_features("user", cells, table))
         baseline, shares = 0.0, np.zeros(cells.nnz)
-        for draw in self.draws_:
-            f = draw.factors
-            problem = draw.density().row_problem("user", cells, f.rank, "float64")
+        key, runs_on = self._row_seed(), self._backend("native")
+        for number, draw in enumerate(self.draws_):
+            f, density = draw.factors, new.density(draw, runs_on)
+            if draw.levels is not None:
+                cells = latent_cells(new, density, draw, (key, number), runs_on)[1]
+            problem = density.row_problem("user", cells, f.rank, "float64")
             own, parts = contributions(cells, problem, f, item)
             baseline += own / len(self.draws_)
             shares += parts / len(self.draws_)
         return baseline, shares
+
+    def _effects(self, side: Side) -> tuple[Array, Array, Array | None]:
+        biases, norms = [], []
+        for draw in self.draws_:
+            own = draw.users if side == "user" else draw.items
+            other = draw.items if side == "user" else draw.users
+            assert own.effects is not None
+            K = draw.factors.rank
+            bias, norm = effects_of(own.effects, K)
+            biases.append(bias + np.einsum("fk,k->f", own.effects[:, :K], other.typical[:K]))
+            norms.append(norm)
+        return np.mean(biases, axis=0), np.mean(norms, axis=0), np.std(biases, axis=0, ddof=1)
 
     def calibrate(self, *args: Any, **kwargs: Any) -> NoReturn:
         """Not needed: intervals are those of the posterior distribution."""

@@ -36,6 +36,7 @@ from halfstep.data.pairs import as_ratings
 from halfstep.data.ratings import Ratings
 from halfstep.errors import DataError, ParameterError
 from halfstep.evaluation.splits import kfold
+from halfstep.models.side_features import fit_tables
 from halfstep.models.uncertainty import cells_by, refuse_nonnegative, variances
 from halfstep.objectives import Side
 
@@ -127,7 +128,7 @@ def calibrated_by_folds(
     alike: Any = model.settled(sweeps=early)
     xs, errors = [], []
     for train, test in kfold(ratings, folds, seed=seed):
-        part = copy.deepcopy(alike).fit(train, backend=backend)
+        part = copy.deepcopy(alike).fit(train, backend=backend, **fit_tables(model))
         x, fitted = features(part, *rows_of(part, test), backend)
         xs.append(x)
         errors.append(np.abs(test.by_user.values - fitted))

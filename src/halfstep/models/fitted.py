@@ -13,6 +13,8 @@ from halfstep.data.ids import IdMap
 from halfstep.data.ratings import Ratings, take_rows
 from halfstep.errors import UnknownIdError
 from halfstep.factors import Factors
+from halfstep.features.design import Designs
+from halfstep.features.features import Features
 from halfstep.models.known import Known
 from halfstep.objectives import Objective, Side, scales
 from halfstep.training import Trace
@@ -49,6 +51,8 @@ class Fitted(Known):
         K.
     selection_ : Selection or None
         What was tried where rank or λ were "auto".
+    features_ : Designs
+        What the features of users and items are, where it was fitted with any.
     growth_ : tuple of Stage
         How the rank was found (of a fit with rank="grow").
     departure_, distance_ : float
@@ -66,6 +70,8 @@ class Fitted(Known):
     departure_: float
     distance_: float
     growth_: tuple[Stage, ...]
+    features_: Designs = Designs()
+    _tables: tuple[Features | None, Features | None] = (None, None)
     _exact_users: bool
     _fitted_params: dict[str, Any]
 

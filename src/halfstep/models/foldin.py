@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -11,6 +11,7 @@ from halfstep.data.ids import IdMap, union
 from halfstep.data.ratings import take_rows
 from halfstep.errors import SingularSystemError
 from halfstep.factors import Factors
+from halfstep.features.features import Features
 from halfstep.objectives import Objective, Side
 
 __all__ = ["FoldedIn", "merge_rows"]
@@ -29,6 +30,8 @@ class FoldedIn:
     bias : array (rows,) or None
     cells : CSR
         Their ratings, columns as row numbers of the model.
+    features : Features or None
+        What a table says of them.
     """
 
     side: Side
@@ -36,6 +39,7 @@ class FoldedIn:
     factors: Array
     bias: Array | None
     cells: CSR
+    features: Features | None = field(default=None, kw_only=True)
 
     @classmethod
     def solve(
@@ -46,13 +50,17 @@ class FoldedIn:
         model: Factors,
         objective: Objective,
         backend: Backend,
+        mean: Array | None = None,
+        features: Features | None = None,
     ) -> FoldedIn:
-        """Solve the row problem of every row of `cells`."""
+        """Solve the row problem of every row of `cells`, drawn to the rows of `mean` in place of 0."""
         if side == "user":
             fixed, offset, biased = model.item_factors, model.item_bias, model.user_bias
         else:
             fixed, offset, biased = model.user_factors, model.user_bias, model.item_bias
         problem = objective.row_problem(side, cells, model.rank, model.dtype)
+        if mean is not None:
+            problem = problem.around(mean, cells)
         factors = np.empty((cells.n_rows, model.rank), dtype=model.dtype)
         bias = None if biased is None else np.empty(cells.n_rows, dtype=model.dtype)
         try:
@@ -65,7 +73,7 @@ class FoldedIn:
                 side=side,
                 row=row,
             ) from None
-        return cls(side, ids, factors, bias, cells)
+        return cls(side, ids, factors, bias, cells, features=features)
 
 
 def merge_rows(model: Factors, history: CSR | None, folded: FoldedIn) -> tuple[Factors, CSR | None]:
@@ -91,29 +99,15 @@ def merge_rows(model: Factors, history: CSR | None, folded: FoldedIn) -> tuple[F
                 history.values,
                 history.weights,
             )
-        return Factors(
-            model.user_factors,
-            factors,
-            model.user_bias,
-            joined(model.item_bias, folded.bias),
-            model.mean,
-            model.user_ids,
-            ids,
-        ), history
+        bias = joined(model.item_bias, folded.bias)
+        return replace(model, item_factors=factors, item_bias=bias, item_ids=ids), history
 
     factors = joined(model.user_factors, folded.factors)
     assert factors is not None
     if history is not None:
         history = _joined_history(history, folded.cells, old_rows, new_rows, len(ids))
-    return Factors(
-        factors,
-        model.item_factors,
-        joined(model.user_bias, folded.bias),
-        model.item_bias,
-        model.mean,
-        ids,
-        model.item_ids,
-    ), history
+    bias = joined(model.user_bias, folded.bias)
+    return replace(model, user_factors=factors, user_bias=bias, user_ids=ids), history
 
 
 def _joined_history(old: CSR, new: CSR, old_rows: Array, new_rows: Array, rows: int) -> CSR:

@@ -13,6 +13,7 @@ from halfstep.checks import check_choice
 from halfstep.data.ids import IdMap
 from halfstep.errors import ModelFileError
 from halfstep.factors import Factors
+from halfstep.models.feature_arrays import features_to_arrays, restore_features
 from halfstep.objectives import SquaredError
 from halfstep.solvers import solver_from_dict, solver_to_dict
 
@@ -69,8 +70,11 @@ def wrong(path: str | Path, rule: str) -> ModelFileError:
 class Form(Protocol):
     """How one class of models is written and read."""
 
-    def parts(self, model: Any) -> tuple[dict[str, Any], dict[str, Array]]:
-        """What is added to the document and to the arrays of every model."""
+    def parts(self, model: Any, history: bool) -> tuple[dict[str, Any], dict[str, Array]]:
+        """What is added to the document and to the arrays of every model.
+
+        Without `history` nothing of it is about single users.
+        """
 
     def restored(self, file: ModelFile, mean: float, users: IdMap, items: IdMap) -> FactorModel:
         """The model with its factors; what all models have is not yet there."""
@@ -79,17 +83,19 @@ class Form(Protocol):
 class ExplicitForm:
     """`ExplicitMF`: λ, its scaling, and whether the users are exact."""
 
-    def parts(self, model: ExplicitMF) -> tuple[dict[str, Any], dict[str, Array]]:
+    def parts(self, model: ExplicitMF, history: bool) -> tuple[dict[str, Any], dict[str, Array]]:
         objective = model.objective_
         assert isinstance(objective, SquaredError)
         params = dict(model._fitted_params)
         params["solver"] = solver_to_dict(params["solver"])
         reg = objective.reg
+        document, arrays = features_to_arrays(model, tables=history)
         return {
             "params": plain_values(params),
             "reg": [reg.user, reg.item, reg.bias],
             "reg_scaling": objective.reg_scaling,
-        }, {}
+            **document,
+        }, arrays
 
     def restored(self, file: ModelFile, mean: float, users: IdMap, items: IdMap) -> ExplicitMF:
         from halfstep.models.explicit import ExplicitMF, check_reg
@@ -114,6 +120,7 @@ class ExplicitForm:
         model.factors_ = factors_of(
             file, K, params["dtype"], params["biases"], mean, users, items, least
         )
+        restore_features(model, file, mapped=True)
         model.objective_ = SquaredError(mean, reg, scaling, params["biases"], params["nonnegative"])
         if "exact_users" in document:
             model._exact_users = bool(document["exact_users"])
@@ -125,24 +132,22 @@ class ExplicitForm:
 class BayesianForm:
     """`BayesianMF`: the kept draws, the shape of the noise, and what was followed."""
 
-    def parts(self, model: BayesianMF) -> tuple[dict[str, Any], dict[str, Array]]:
+    def parts(self, model: BayesianMF, history: bool) -> tuple[dict[str, Any], dict[str, Array]]:
         from halfstep.bayes.arrays import to_arrays
-        from halfstep.features.saved import designs_to_parts
 
-        document, arrays = designs_to_parts(model.features_)
+        document, arrays = features_to_arrays(model, tables=history)
         params = plain_values(model._fitted_params)
-        return {"params": params, "features": document}, {**to_arrays(model), **arrays}
+        return {"params": params, **document}, {**to_arrays(model), **arrays}
 
     def restored(self, file: ModelFile, mean: float, users: IdMap, items: IdMap) -> BayesianMF:
         from halfstep.bayes.arrays import restore
-        from halfstep.features.saved import designs_from_parts
         from halfstep.models.bayesian import BayesianMF
 
         model = BayesianMF(**file.document["params"])
         model._check()
         K = file.arrays["user_factors"].shape[1]
         model.factors_ = factors_of(file, K, model.dtype, True, mean, users, items)
-        model.features_ = designs_from_parts(file.document["features"], file.arrays)
+        restore_features(model, file, mapped=False)
         restore(model, file)
         model._exact_users = False
         return model

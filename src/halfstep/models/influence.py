@@ -2,9 +2,10 @@
 
 A row's unknowns are x = A⁻¹ h, A = Σ_j c_j f_j f_jᵀ + s diag(d), h = Σ_j b_j f_j. Without rating j,
 
-    x₋ⱼ = (B − c_j f_j f_jᵀ)⁻¹ (h − b_j f_j),   B = A − c_j diag(d) under count scaling, else A
+    x₋ⱼ = (B − c_j f_j f_jᵀ)⁻¹ (h₋ⱼ − b_j f_j),   B = A − c_j diag(d) under count scaling, else A
 
-since a rating that leaves takes its share of s = Σ c with it. B is one matrix for all ratings of equal
+since a rating that leaves takes its share of s = Σ c with it; h₋ⱼ = h but for what features of the row
+change with the rating (implicit ones do). B is one matrix for all ratings of equal
 weight, and the rest is of rank one (Sherman and Morrison 1950):
 
     (B − c f fᵀ)⁻¹ v = B⁻¹v + c B⁻¹f (fᵀ B⁻¹ v) / (1 − c fᵀ B⁻¹ f)
@@ -22,10 +23,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from halfstep.backends import get_backend
 from halfstep.backends.base import CSR, Array
 from halfstep.data.ids import require_known
 from halfstep.data.ratings import Ratings, take_rows
 from halfstep.errors import SingularSystemError
+from halfstep.models.side_features import prior_means, table_rows
 from halfstep.models.uncertainty import cells_by, problem_of
 from halfstep.objectives import RowProblem, Side
 
@@ -90,9 +93,12 @@ def influence_of(model: Fitted, side: Side, who: Any, ratings: Ratings | None) -
     require_known(row, [who], side)
     cells = take_rows(cells, row)
     problem = problem_of(model, side, cells)
+    scaled = problem.scale is not None
+    table = table_rows(model, side, ids.lookup([who], side))
+    means = _means_without(model, side, cells, table)
     fixed = (f.item_factors, f.item_bias) if side == "user" else (f.user_factors, f.user_bias)
     try:
-        moves, leverage = influences(cells, problem, *fixed, problem.scale is not None)
+        moves, leverage = influences(cells, problem, *fixed, scaled, means)
     except SingularSystemError:
         raise SingularSystemError(
             f"the system of {side} {who!r}, or without one of its ratings, has no unique solution; "
@@ -113,13 +119,19 @@ def influence_of(model: Fitted, side: Side, who: Any, ratings: Ratings | None) -
 
 
 def influences(
-    row: CSR, problem: RowProblem, fixed: Array, bias: Array | None, scaled: bool
+    row: CSR,
+    problem: RowProblem,
+    fixed: Array,
+    bias: Array | None,
+    scaled: bool,
+    means: Array | None = None,
 ) -> tuple[Array, Array]:
     """(x − x₋ⱼ for every cell j, leverages), float64.
 
     `row` is a CSR of one row, `problem` its row problem, `fixed` and `bias` the other side;
-    `scaled` says that the ridge is proportional to Σ c. A rating that is its row's only one leaves
-    zeros behind.
+    `scaled` says that the ridge is proportional to Σ c. `means` has what the row is drawn to in place of
+    0, and behind it what it is drawn to without each cell. A rating that is its row's only one leaves
+    that behind.
 
     Raises `SingularSystemError` where the row, or the row without a rating, has no unique solution.
     """
@@ -135,19 +147,24 @@ def influences(
     d = np.diag(problem.ridge.astype(np.float64))
     s = float(c.sum()) if scaled else 1.0
     A = (f.T * c) @ f + s * d
-    h = f.T @ b
+    if means is None:
+        means = np.zeros((len(v) + 1, len(d)))
+    left = s - c if scaled else np.full(len(v), s)
+    pull = s * np.diag(d) * means[0]
+    # what h is without each rating, but for its own b f
+    h, others = f.T @ b + pull, f.T @ b + left[:, None] * np.diag(d) * means[1:]
     try:
         x = np.linalg.solve(A, h)
         leverage = c * np.einsum("jk,kj->j", f, np.linalg.solve(A, f.T))
-        without = np.zeros_like(f)
+        without = means[1:].copy()
         if len(v) > 1:
             for weight in np.unique(c):
                 cells = np.flatnonzero(c == weight)
                 B = A - weight * d if scaled else A
-                Bh, Bf = np.linalg.solve(B, h), np.linalg.solve(B, f[cells].T).T
+                Bh, Bf = np.linalg.solve(B, others[cells].T).T, np.linalg.solve(B, f[cells].T).T
                 q = np.einsum("jk,jk->j", f[cells], Bf)  # fᵀ B⁻¹ f
                 # B⁻¹ (h − b f), then what the rank-one term adds to it
-                right = f[cells] @ Bh - b[cells] * q
+                right = np.einsum("jk,jk->j", f[cells], Bh) - b[cells] * q
                 factor = weight * right / (1.0 - weight * q) - b[cells]
                 without[cells] = Bh + factor[:, None] * Bf
     except np.linalg.LinAlgError:
@@ -155,3 +172,29 @@ def influences(
     if not (np.isfinite(without).all() and (leverage < 1.0).all()):
         raise SingularSystemError("a system without a unique solution")
     return x - without, leverage
+
+
+def _means_without(model: Fitted, side: Side, cells: CSR, table: CSR | None) -> Array | None:
+    """A'x of a row, and of the row without each of its ratings; None where the side has no features."""
+    backend = get_backend("native", dtype="float64")
+    own = prior_means(model, side, cells, table, "float64", backend)
+    design, f = model.features_.side(side), model.factors_
+    A = f.user_map if side == "user" else f.item_map
+    if own is None or design is None or A is None:
+        return None
+    means = np.repeat(own, cells.nnz + 1, axis=0)
+    if design.implicit is None:
+        return means
+    if cells.nnz == 1:
+        none = CSR(np.zeros(2, dtype=np.int64), cells.indices[:0], cells.values[:0])
+        means[1:] = prior_means(model, side, none, table, "float64", backend)
+        return means
+    others = f.item_ids if side == "user" else f.user_ids
+    column = design.implicit.lookup(others.take(cells.indices))
+    known = column >= 0
+    n = int(np.count_nonzero(known))
+    first = design.width - len(design.implicit)
+    rows = A[first + column[known]].astype(np.float64)
+    total = np.add.reduce(rows, axis=0)
+    means[1:][known] += (total - rows) / np.sqrt(max(n - 1, 1)) - total / np.sqrt(max(n, 1))
+    return means

@@ -9,14 +9,14 @@ import numpy as np
 from halfstep.backends.base import Array, Backend
 from halfstep.errors import ParameterError
 from halfstep.models.asked import AskedPairs, Unknown
-from halfstep.models.fitted import Fitted
+from halfstep.models.cold import Cold
 from halfstep.models.measures import Measures
 from halfstep.models.uncertainty import interval_of, std_of
 
 __all__ = ["Predictions"]
 
 
-class Predictions(Measures, Fitted):
+class Predictions(Measures, Cold):
     """`predict` and `calibrate`."""
 
     def predict(
@@ -28,6 +28,8 @@ class Predictions(Measures, Fitted):
         clip: bool = False,
         std: bool = False,
         interval: float | None = None,
+        user_features: Any = None,
+        item_features: Any = None,
         backend: str | Backend = "native",
     ) -> Any:
         """r̂ = μ + b_u + b_i + w_u·z_i for pairs of users and items, and how sure it is.
@@ -48,6 +50,9 @@ class Predictions(Measures, Fitted):
         interval : float, optional
             Return the ends of an interval that covers the rating with this probability, such as 0.9.
             The model must be calibrated (`calibrate`); see `models/calibration.py`.
+        user_features, item_features : Features, a table, or a pair (matrix, ids), optional
+            Of a model fitted with features: those of users and items without ratings, as in
+            `with_features`.
 
         Returns
         -------
@@ -61,6 +66,10 @@ class Predictions(Measures, Fitted):
             `std` or `interval` of a model saved without its users' ratings.
         NotCalibratedError, ParameterError, SingularSystemError
         """
+        if user_features is not None or item_features is not None:
+            model = self.with_features(user_features, item_features, backend=backend)
+            how: Any = {"unknown": unknown, "clip": clip, "std": std, "interval": interval}
+            return model.predict(users, items, backend=backend, **how)
         self._check_fitted()
         if std and interval is not None:
             raise ParameterError("std", std, "cannot be asked together with interval", "ask twice")

@@ -13,7 +13,7 @@ from halfstep.checks import check_choice, check_integer, is_number
 from halfstep.data.ratings import Ratings
 from halfstep.errors import ParameterError
 from halfstep.models.asked import AskedLists
-from halfstep.models.fitted import Fitted
+from halfstep.models.cold import Cold
 from halfstep.models.ranked import Ranked
 from halfstep.models.strategies import best_by_ucb, sampled_users
 from halfstep.models.uncertainty import noise_variance, unsureness
@@ -22,7 +22,7 @@ from halfstep.objectives import Side
 __all__ = ["Rankings"]
 
 
-class Rankings(Fitted):
+class Rankings(Cold):
     """`recommend`, `similar_items`, `similar_users`."""
 
     def recommend(
@@ -41,6 +41,7 @@ class Rankings(Fitted):
         strategy: Literal["mean", "ucb", "thompson"] = "mean",
         kappa: float = 1.0,
         seed: int = 0,
+        user_features: Any = None,
         backend: str | Backend = "native",
     ) -> Ranked:
         """The n items of the highest predicted rating for every user, or the most promising ones.
@@ -74,6 +75,8 @@ class Rankings(Fitted):
             κ ≥ 0 of "ucb".
         seed : int
             Of "thompson": the same seed gives a user the same items, whoever else is asked.
+        user_features : Features, a table, or a pair (matrix, ids), optional
+            Of a model fitted with features: those of users without ratings, as in `with_features`.
 
         Returns
         -------
@@ -84,6 +87,23 @@ class Rankings(Fitted):
         ------
         NotFittedError, UnknownIdError, ParameterError, HistoryRequiredError
         """
+        if user_features is not None:
+            return self.with_features(user_features, backend=backend).recommend(
+                users,
+                n,
+                exclude_seen=exclude_seen,
+                allow=allow,
+                deny=deny,
+                exclude=exclude,
+                candidates=candidates,
+                min_ratings=min_ratings,
+                ratings=ratings,
+                unknown=unknown,
+                strategy=strategy,
+                kappa=kappa,
+                seed=seed,
+                backend=backend,
+            )
         self._check_fitted()
         check_choice("strategy", strategy, ("mean", "ucb", "thompson"))
         if not is_number(kappa) or not 0 <= kappa < np.inf:
@@ -111,6 +131,12 @@ class Rankings(Fitted):
         if strategy == "thompson":
             index, scores = self._thompson(lists, int(seed), backend)
             return Ranked.of(lists.asked, index, scores, f.item_ids, names)
+        index, scores = self._best(lists, backend)
+        return Ranked.of(lists.asked, index, scores, f.item_ids, names)
+
+    def _best(self, lists: AskedLists, backend: str | Backend) -> tuple[Array, Array]:
+        """(index, score) of the items of the highest predicted rating."""
+        f, rows = self.factors_, lists.rows
         known = rows >= 0
         queries = f.user_factors[np.where(known, rows, 0)]
         queries[~known] = 0
@@ -118,7 +144,7 @@ class Rankings(Fitted):
         if f.user_bias is not None:
             base[known] += f.user_bias[rows[known]]
         index, scores = lists.best(queries, f, get_backend(backend, dtype=f.dtype))
-        return Ranked.of(lists.asked, index, scores + base[:, None], f.item_ids, names)
+        return index, scores + base[:, None]
 
     def _thompson(
         self, lists: AskedLists, seed: int, backend: str | Backend

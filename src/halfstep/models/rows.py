@@ -13,10 +13,18 @@ from halfstep.data.ids import IdMap, require_known
 from halfstep.data.pairs import as_ratings
 from halfstep.data.ratings import Ratings, take_rows
 from halfstep.errors import ParameterError
+from halfstep.features.features import Features
 from halfstep.models.explanation import Explanation, contributions
 from halfstep.models.fitted import Fitted
 from halfstep.models.foldin import FoldedIn, merge_rows
 from halfstep.models.influence import Influence, influence_of
+from halfstep.models.side_features import (
+    as_fitted,
+    known_features,
+    merged,
+    prior_means,
+    table_rows,
+)
 from halfstep.objectives import Side
 
 __all__ = ["Rows"]
@@ -32,6 +40,7 @@ class Rows(Fitted):
         *,
         side: Side = "user",
         unknown: Literal["error", "ignore"] = "error",
+        features: Any = None,
         backend: str | Backend = "native",
     ) -> FoldedIn:
         """Factors of new or changed users (or items) from their ratings, the other side fixed.
@@ -48,10 +57,17 @@ class Rows(Fitted):
             Which side is new.
         unknown : {"error", "ignore"}
             What to do with ratings of items (users) that the model does not know.
+        features : Features, a table, or a pair (matrix, ids), optional
+            Of a model fitted with features of that side: those of these rows, which are drawn to A'x in
+            place of 0. Default: what the model knows of ids that it was fitted with. A row of which
+            nothing is known has the features of an average one. (Implicit features come from the
+            ratings.)
 
         Raises
         ------
         NotFittedError, UnknownIdError, SingularSystemError, DataError
+        ParameterError
+            `features` of a model that was fitted without.
         """
         self._check_fitted()
         check_choice("side", side, ("user", "item"))
@@ -59,11 +75,22 @@ class Rows(Fitted):
         ratings = as_ratings(X, y)
         cells = self._translate(ratings, side, unknown)
         ids = ratings.users if side == "user" else ratings.items
-        return self._folded(side, ids, cells, get_backend(backend, dtype=self.factors_.dtype))
+        known = known_features(self, side)
+        if features is not None:
+            known = as_fitted(self, side, features, "features")
+        runs_on = get_backend(backend, dtype=self.factors_.dtype)
+        return self._folded(side, ids, cells, runs_on, known)
 
-    def _folded(self, side: Side, ids: IdMap, cells: CSR, backend: Backend) -> FoldedIn:
-        """The rows of `cells`, whose columns are row numbers of the model."""
-        return FoldedIn.solve(side, ids, cells, self.factors_, self.objective_, backend)
+    def _folded(
+        self, side: Side, ids: IdMap, cells: CSR, backend: Backend, features: Features | None = None
+    ) -> FoldedIn:
+        """The rows of `cells`, whose columns are row numbers of the model; `features` by their ids."""
+        f = self.factors_
+        table = None if features is None else features.aligned(ids)
+        mean = prior_means(self, side, cells, table, f.dtype, backend)
+        if features is not None and table is not None:
+            features = Features(ids, table, features.encoding)
+        return FoldedIn.solve(side, ids, cells, f, self.objective_, backend, mean, features)
 
     def with_rows(self, folded: FoldedIn) -> Self:
         """A model in which these users (items) are added, or replaced where it knew them.
@@ -79,6 +106,9 @@ class Rows(Fitted):
         fresh = self._with(factors)
         fresh._forget("_by_item")
         fresh.history_ = history
+        own = merged(known_features(self, folded.side), folded.features)
+        user, item = self._tables
+        fresh._tables = (own, item) if folded.side == "user" else (user, own)
         if folded.side == "item":
             fresh.calibration_ = None
             if (self.factors_.item_ids.lookup(folded.ids.values) >= 0).any():
@@ -105,7 +135,9 @@ class Rows(Fitted):
             user_row = ratings.users.lookup([user], "user")
             require_known(user_row, [user], "user")
             cells = take_rows(cells, user_row)
-        baseline, shares = self._contributions(cells, int(item_row[0]))
+        known = self._ids("user").lookup([user], "user")
+        table = table_rows(self, "user", known)
+        baseline, shares = self._contributions(cells, int(item_row[0]), table)
         order = np.argsort(-shares, kind="stable")
         return Explanation(
             user=user,
@@ -118,10 +150,16 @@ class Rows(Fitted):
             exact=self._exact_users and ratings is None,
         )
 
-    def _contributions(self, cells: CSR, item: int) -> tuple[float, Array]:
-        """(baseline, one share per cell) of a user's score of an item."""
+    def _contributions(
+        self, cells: CSR, item: int, table: CSR | None = None
+    ) -> tuple[float, Array]:
+        """(baseline, one share per cell) of a user's score of an item; `table` has their features."""
         f = self.factors_
         problem = self.objective_.row_problem("user", cells, f.rank, "float64")
+        backend = get_backend("native", dtype="float64")
+        mean = prior_means(self, "user", cells, table, "float64", backend)
+        if mean is not None:
+            problem = problem.around(mean, cells)
         return contributions(cells, problem, f, item)
 
     def influence(

@@ -6,7 +6,8 @@ calibrated model `calibration.scale` (5 × 7, float64: θ, shift, spread, low, h
 the ascending scores `calibration.scores.0` and, where items of few ratings have their own, `.1`.
 The metadata entry `halfstep` is a JSON document: format version, class, parameters, μ, scale, what
 λ and its scaling are, the trace (capped), a summary of the data, how many held-out ratings each list of
-scores stands for, the trials of a selection. No pickle anywhere.
+scores stands for, the trials of a selection. What a model with features has more is in
+`feature_arrays.py`. No pickle anywhere.
 """
 
 from __future__ import annotations
@@ -83,7 +84,7 @@ def save_model(model: FactorModel, path: str | Path, *, history: bool) -> Path:
         "trace": rows.to_dict(),
         "data": model.data_summary_,
     }
-    own, arrays = _FORMS[type(model).__name__].parts(model)
+    own, arrays = _FORMS[type(model).__name__].parts(model, history)
     document |= own
     tensors |= arrays
     if model.selection_ is not None:

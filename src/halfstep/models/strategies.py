@@ -18,6 +18,7 @@ import numpy as np
 from halfstep.backends import get_backend
 from halfstep.backends.base import CSR, Array, Backend
 from halfstep.errors import SingularSystemError
+from halfstep.models.side_features import prior_means, table_rows
 from halfstep.models.uncertainty import (
     cells_by,
     noise_variance,
@@ -63,11 +64,15 @@ def sampled_users(
         noise /= np.sqrt(cells.weights.astype(np.float64))
     values = (cells.values + sigma * noise).astype(np.float32)
     s = np.ones(len(rows)) if problem.scale is None else problem.scale.astype(np.float64)
+    runs_on = get_backend(backend, dtype=f.dtype)
     linear = sigma * np.sqrt(s[:, None] * problem.ridge.astype(np.float64)) * prior
+    mean = prior_means(model, "user", cells, table_rows(model, "user", rows), f.dtype, runs_on)
+    if mean is not None:
+        linear += s[:, None] * problem.ridge.astype(np.float64) * mean
     factors = np.empty((len(rows), f.rank), dtype=f.dtype)
     bias = None if f.user_bias is None else np.empty(len(rows), dtype=f.dtype)
     try:
-        get_backend(backend, dtype=f.dtype).solve_rows(
+        runs_on.solve_rows(
             CSR(cells.indptr, cells.indices, values, cells.weights),
             f.item_factors,
             problem.terms,

@@ -24,6 +24,8 @@ from halfstep.errors import (
 from halfstep.evaluation import split_random
 from halfstep.models.base import FactorModel
 from halfstep.models.calibration import rows_of
+from halfstep.models.side_features import fit_tables
+from halfstep.objectives import Side
 from halfstep.report.names import Names
 from halfstep.wording import counted
 
@@ -91,6 +93,7 @@ def held_out(
     ratings: Ratings,
     test: Ratings | None,
     measured: FactorModel | None,
+    known: dict[str, Any],
     seed: int,
 ) -> Held | str:
     """The held-out part and the model to measure on it, or why there is none.
@@ -105,7 +108,7 @@ def held_out(
                 "is a model to measure, without ratings to measure it on",
                 "pass test= with ratings that it has not seen",
             )
-        return _by_a_copy(model, ratings, seed)
+        return _by_a_copy(model, ratings, known, seed)
     asked = model if measured is None else measured
     seen = 0 if asked.history_ is None else asked._count_fitted(*rows_of(asked, test))
     if seen:
@@ -124,7 +127,18 @@ def held_out(
     return Held(asked, _fitted_to(asked, ratings), test, how)
 
 
-def _by_a_copy(model: FactorModel, ratings: Ratings, seed: int) -> Held | str:
+def _by_a_copy(
+    model: FactorModel, ratings: Ratings, known: dict[str, Any], seed: int
+) -> Held | str:
+    known = {**fit_tables(model), **known}
+    sides: tuple[Side, Side] = ("user", "item")
+    for side in sides:
+        own = model.features_.side(side)
+        if own is not None and own.encoding is not None and f"{side}_features" not in known:
+            return (
+                f"The model was fitted with features of {side}s and saved without them, and a copy of "
+                f"it to measure needs them: pass {side}_features="
+            )
     try:
         train, test = split_random(ratings, test=SHARE, seed=seed)
     except DataError:
@@ -133,7 +147,7 @@ def _by_a_copy(model: FactorModel, ratings: Ratings, seed: int) -> Held | str:
     if fresh.rank == "grow":  # its sweeps are those of many ranks, its tol is a gap
         fresh.set_params(rank=model.rank_, max_iter=_MOST_SWEEPS, tol=1e-4)
     try:
-        fresh.fit(train)
+        fresh.fit(train, **known)
     except (SingularSystemError, DivergedError) as error:
         return (
             f"A copy of the model could not be fitted to {1 - SHARE:.0%} of the ratings ({error})"

@@ -12,6 +12,7 @@ from halfstep.data.ratings import Ratings
 from halfstep.errors import DataError, ParameterError
 from halfstep.files import replace_file
 from halfstep.models.base import FactorModel
+from halfstep.models.bayesian import BayesianMF
 from halfstep.report.parts import Figure, Section
 from halfstep.report.picture import check_drawing
 from halfstep.report.theme import unchecked
@@ -87,6 +88,8 @@ def write_report(
     titles: Mapping[Any, str] | None = None,
     test: Ratings | None = None,
     measured: FactorModel | None = None,
+    user_features: Any = None,
+    item_features: Any = None,
     seed: int = 0,
 ) -> Report:
     """Write a report of a fitted model: figures and tables, each with a sentence that says what to see.
@@ -115,6 +118,9 @@ def write_report(
         Held-out ratings to measure on.
     measured : fitted model, optional
         The one to measure on `test`, where `model` was fitted again to everything. Default: `model`.
+    user_features, item_features : Features, a table, or a pair (matrix, ids), optional
+        Those that the model was fitted with, for the copy that is measured: only where it was saved
+        without its history, which has them.
     seed : int
         Of the held-out tenth and of the halves that calibrate and test intervals.
 
@@ -144,7 +150,9 @@ def write_report(
     path = Path(path)
     check_report(path)
     with unchecked():
-        report = _composed(model, ratings, titles, test, measured, seed)
+        known = {"user_features": user_features, "item_features": item_features}
+        known = {name: value for name, value in known.items() if value is not None}
+        report = _composed(model, ratings, titles, test, measured, known, seed)
         content = _page(report) if path.suffix.lower() == ".html" else _sheet(report, path)
     replace_file(path, lambda temporary: Path(temporary).write_bytes(content))
     return report
@@ -159,6 +167,7 @@ def _composed(
     titles: Mapping[Any, str] | None,
     test: Ratings | None,
     measured: FactorModel | None,
+    known: dict[str, Any],
     seed: int,
 ) -> Report:
     from halfstep.checks import check_integer
@@ -168,6 +177,7 @@ def _composed(
     from halfstep.report.sections.choice import choice_section, selection_of
     from halfstep.report.sections.error import error_section, errors_of
     from halfstep.report.sections.examples import examples_section
+    from halfstep.report.sections.features import features_section, has_features
     from halfstep.report.sections.predictions import predictions_section
     from halfstep.report.sections.ratings import ratings_section
     from halfstep.report.sections.training import training_section
@@ -190,7 +200,7 @@ def _composed(
             raise DataError("test", test, "holds no ratings", "pass at least one, or no test=")
     model = _with_history(model, ratings)
     names = Names(titles)
-    held = held_out(model, ratings, test, measured, seed)
+    held = held_out(model, ratings, test, measured, known, seed)
     subject = Subject(model, ratings, names, held, seed)
     errors, left_out = errors_of(held) if isinstance(held, Held) else (None, [])
     sections = [ratings_section(subject), training_section(subject)]
@@ -203,6 +213,8 @@ def _composed(
     ]
     if isinstance(held, Held):
         sections.append(certainty_section(held, seed))
+    if has_features(model):
+        sections.append(features_section(model))
     sections += [axes_section(subject), examples_section(subject)]
     return Report(
         f"{type(model).__name__} of rank {model.rank_}",
@@ -223,21 +235,32 @@ def _with_history(model: FactorModel, ratings: Ratings) -> FactorModel:
 
 
 def _model_facts(model: FactorModel) -> str:
-    objective: Any = model.objective_
-    reg = objective.reg
     f = model.factors_
-    told = f"λ = {reg.user:.3g} for users, {reg.item:.3g} for items"
-    if f.user_bias is not None:
-        told += f", {reg.bias:.3g} for biases"
-    scaled = "times the number of ratings" if objective.reg_scaling == "count" else "not scaled"
     fitted = model.data_summary_.get("ratings")
     to = f" to {counted(fitted, 'rating')}" if isinstance(fitted, int) else ""
-    sweeps = counted(model.best_iter_, "sweep")
     return (
-        f"{told} ({scaled}); fitted{to} of {counted(len(f.user_ids), 'user')} and "
-        f"{counted(len(f.item_ids), 'item')} in "
-        f"{sweeps}, seed {model._fitted_params.get('seed', 0)}."
+        f"{_settings(model)}; fitted{to} of {counted(len(f.user_ids), 'user')} and "
+        f"{counted(len(f.item_ids), 'item')} in {counted(model.best_iter_, 'sweep')}, "
+        f"seed {model._fitted_params.get('seed', 0)}."
     )
+
+
+def _settings(model: FactorModel) -> str:
+    """λ; or how much was drawn, where λ is learned."""
+    if isinstance(model, BayesianMF):
+        fitted = model._fitted_params
+        chains, samples = int(fitted["chains"]), int(fitted["samples"])
+        told = f"{counted(samples, 'draw')} after {counted(int(fitted['burn_in']), 'sweep')} of burn-in"
+        if chains > 1:
+            told += f" in each of {chains} chains"
+        return f"{told}, {len(model.draws_)} of them kept; λ is learned"
+    objective: Any = model.objective_
+    reg = objective.reg
+    told = f"λ = {reg.user:.3g} for users, {reg.item:.3g} for items"
+    if model.factors_.user_bias is not None:
+        told += f", {reg.bias:.3g} for biases"
+    scaled = "times the number of ratings" if objective.reg_scaling == "count" else "not scaled"
+    return f"{told} ({scaled})"
 
 
 def _facts(

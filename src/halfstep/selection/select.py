@@ -19,6 +19,7 @@ from halfstep.checks import check_choice, check_integer, is_number
 from halfstep.data.pairs import as_ratings
 from halfstep.data.ratings import Ratings
 from halfstep.errors import DataError, ParameterError
+from halfstep.features.design import Tables
 from halfstep.objectives import Reg
 from halfstep.selection.budget import Clock, seconds_of
 from halfstep.selection.level import highest_level, unit_of
@@ -52,6 +53,8 @@ def select(
     *,
     model: ExplicitMF | None = None,
     validation: Any = None,
+    user_features: Any = None,
+    item_features: Any = None,
     valid: float | None = None,
     folds: int | None = None,
     max_rank: int = 128,
@@ -78,6 +81,8 @@ def select(
         what is not "auto" is kept. Default: `ExplicitMF(rank="auto", reg="auto")`.
     validation : Ratings or (X, y), optional
         Held-out ratings that measure, in place of a share of X.
+    user_features, item_features
+        As in `ExplicitMF.fit`: every trial has them. (Its implicit features are of its own part alone.)
     valid : float, optional
         The share of the ratings that is held out, 0.1 where nothing is given; below 500,000 ratings
         three different shares (the nearest of ⅓, ¼, ⅕, …), of which, from 50,000 on, the first one
@@ -120,17 +125,29 @@ def select(
 
     if model is None:
         model = ExplicitMF(rank="auto", reg="auto")
+    elif type(model).__name__ == "BayesianMF":
+        raise ParameterError(
+            "model",
+            "BayesianMF",
+            "needs no selection: it learns how strong its regularization is, and a rank that is too "
+            "large does not overfit",
+            'fit it as it is; to compare ranks, hs.tune(model, ratings, {"rank": [8, 16, 32]})',
+        )
     elif not isinstance(model, ExplicitMF):
         raise ParameterError(
             "model", type(model).__name__, "must be an ExplicitMF", "use hs.tune for other models"
         )
-    ratings = as_ratings(X, y)
+    tables = Tables.of(user_features, item_features, implicit=bool(model.implicit_features))
+    if tables.any:
+        model._check_features(model._check())
+    ratings = tables.extended(as_ratings(X, y))
     parts = None
     if validation is not None:
         parts = Parts([part_of(ratings, held_out_of(validation))], 1)
     return choose(
         model,
         ratings,
+        tables=tables,
         parts=parts,
         valid=valid,
         folds=folds,
@@ -148,6 +165,7 @@ def choose(
     model: ExplicitMF,
     ratings: Ratings,
     *,
+    tables: Tables,
     parts: Parts | None,
     backend: Backend,
     clock: Clock,
@@ -175,7 +193,7 @@ def choose(
     wanted, stopping = _range(model, ratings, max_rank)
     if parts is None:
         parts = parts_of(ratings, valid, folds, seed)
-    search = _Search(model, ratings, parts, wanted, stopping, rule, backend, clock, seed)
+    search = _Search(model, ratings, tables, parts, wanted, stopping, rule, backend, clock, seed)
     from halfstep.progress import trials_progress
 
     with trials_progress(progress) as told:
@@ -212,6 +230,7 @@ class _Search:
         self,
         model: ExplicitMF,
         ratings: Ratings,
+        tables: Tables,
         parts: Parts,
         wanted: Range,
         stopping: Stopping,
@@ -221,6 +240,7 @@ class _Search:
         seed: int,
     ) -> None:
         self.model, self.ratings, self.parts, self.wanted = model, ratings, parts, wanted
+        self.tables = tables
         self.stopping, self.rule, self.backend = stopping, rule, backend
         self.clock, self.seed = clock, seed
         self.listeners: list[Callable[[Trial], object]] = []
@@ -282,7 +302,9 @@ class _Search:
             smaller = [restricted(part, users) for part in parts]
             if not all(len(part.held_out.ratings) for part in smaller):
                 continue  # a sample of the users without any whose ratings are held out
-            trials = Trials(self.model, smaller, self.backend, clock, self._told, trials)
+            trials = Trials(
+                self.model, smaller, self.tables, self.backend, clock, self._told, trials
+            )
             surface = Surface(trials, self.wanted.reg, self.wanted.biases)
             if ladders:
                 ladders = ascend(surface, self.wanted, ladders)
@@ -312,7 +334,9 @@ class _Search:
         fitted = self._fitted()
         if not fitted:
             return
-        trials = Trials(self.model, self.parts.all, self.backend, self.clock, self._told)
+        trials = Trials(
+            self.model, self.parts.all, self.tables, self.backend, self.clock, self._told
+        )
         surface = Surface(trials, self.wanted.reg, self.wanted.biases)
         if self.rule == "one-standard-error":
             settings = [_setting(_simplest(fitted))]

@@ -12,6 +12,7 @@ import numpy as np
 from halfstep.backends.base import Array, Backend
 from halfstep.errors import DivergedError, SingularSystemError
 from halfstep.factors import Factors
+from halfstep.features.design import Designs, Tables
 from halfstep.objectives import Reg
 from halfstep.selection.budget import Clock
 from halfstep.selection.parts import Errors, Part
@@ -71,6 +72,7 @@ class Trials:
         self,
         model: ExplicitMF,
         parts: list[Part],
+        tables: Tables,
         backend: Backend,
         clock: Clock,
         told: Callable[[Trial], object],
@@ -79,6 +81,7 @@ class Trials:
         """`before` are trials on fewer users, whose factors of the items are where these begin."""
         self.model, self.parts, self.backend = model, parts, backend
         self.clock, self.told = clock, told
+        self._designs = [tables.designs(part.train) for part in parts]
         self._known: dict[Setting, Trial] = {}
         self._near: list[_Done] = []
         if before is not None:
@@ -102,7 +105,7 @@ class Trials:
             start = None if neighbour is None else neighbour.factors[number]
             behind = neighbour is not None and neighbour.fewer_users
             try:
-                outcome = self._fit(setting, part, start, behind)
+                outcome = self._fit(setting, part, self._designs[number], start, behind)
             except (DivergedError, SingularSystemError):
                 return self._record(setting, [], 0, begun)
             factors.append(outcome.last)
@@ -119,9 +122,9 @@ class Trials:
         begun = self.clock.seconds
         factors: list[Factors] = []
         curves: list[list[float]] = []
-        for part in self.parts:
+        for part, designs in zip(self.parts, self._designs, strict=True):
             try:
-                outcome = self._fit(setting, part, None, False, stopping)
+                outcome = self._fit(setting, part, designs, None, False, stopping)
             except (DivergedError, SingularSystemError):
                 return self._record(setting, [], 0, begun, final=True)
             factors.append(outcome.factors)
@@ -156,13 +159,14 @@ class Trials:
         self,
         setting: Setting,
         part: Part,
+        designs: Designs,
         start: Factors | None,
         behind: bool,
         stopping: Stopping | None = None,
     ) -> Outcome:
         """One fit: until the error stands still, or as `stopping` says."""
         model, (rank, reg, scaling) = self.model, setting
-        objective = model._objective(part.train, reg, scaling)
+        objective = model._objective(part.train, reg, scaling, designs)
         if start is not None and start.rank > rank:
             start = start.narrowed(rank, nonnegative=objective.nonnegative)
         if start is not None and start.rank == rank and not behind:

@@ -151,6 +151,7 @@ def tune(
     progress: bool = False,
     study: optuna.Study | None = None,
     refit: bool = True,
+    **fit_options: Any,
 ) -> TuneResult:
     """Search any parameters of a model for the lowest held-out error.
 
@@ -198,6 +199,8 @@ def tune(
     refit : bool
         Whether a model with the best setting is fitted to all `ratings`, with as many sweeps as were
         best where the model counts them.
+    fit_options
+        More arguments of every fit, such as `user_features` and `item_features`.
 
     Returns
     -------
@@ -231,7 +234,8 @@ def tune(
     suggest = suggestions(space, model)
     whole = as_ratings(ratings)
     parts = _parts(whole, folds, valid, seed)
-    search = _Search(model, suggest, parts, measure, _watched(model), name == "rmse")
+    watched = _watched(model)
+    search = _Search(model, suggest, parts, measure, watched, name == "rmse", fit_options)
     _check_kinds(optuna, sampler, pruner, study)
     with _quiet(optuna):
         if study is None:
@@ -252,7 +256,7 @@ def tune(
     if refit and stopped != "interrupted":
         try:
             fitted = _refitted(model, params, sweeps, search.watched)
-            fitted.fit(whole)
+            fitted.fit(whole, **fit_options)
         except KeyboardInterrupt:
             fitted, stopped = None, "interrupted"
     value = float(best.value)
@@ -272,6 +276,7 @@ class _Search:
     measure: Callable[[Any, Ratings], float]
     watched: bool  # whether fit takes validation and callbacks
     traced: bool  # whether the metric is the trace's
+    options: Mapping[str, Any]  # of every fit
 
     def __call__(self, trial: optuna.Trial) -> float:
         from optuna import TrialPruned
@@ -311,7 +316,7 @@ class _Search:
     def _pruned_fit(self, trial: optuna.Trial, model: Any, train: Ratings, part: Ratings) -> bool:
         """Fit the model; whether the pruner stopped it."""
         if not self.watched:
-            model.fit(train)
+            model.fit(train, **self.options)
             return False
         pruned = False
 
@@ -322,7 +327,7 @@ class _Search:
                 pruned = trial.should_prune()
             return pruned
 
-        model.fit(train, validation=part, callbacks=[report])
+        model.fit(train, validation=part, callbacks=[report], **self.options)
         return pruned
 
 

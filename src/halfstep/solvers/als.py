@@ -21,6 +21,7 @@ from halfstep.factors import Factors
 from halfstep.objectives import Side
 from halfstep.solvers.base import Problem, Sweep
 from halfstep.solvers.linear import Linear, NonNegative, linear_for
+from halfstep.solvers.maps import MapSteps
 
 __all__ = ["ALS", "half_step"]
 
@@ -93,21 +94,36 @@ class ALS:
         )
         linear = settled.linear
         assert linear != "auto"
-        return lambda current, out: _sweep(problem, current, out, backend, linear)
+        maps = MapSteps.of(problem, "item"), MapSteps.of(problem, "user")
+        return lambda current, out: _sweep(problem, current, out, backend, linear, maps)
 
 
 def _sweep(
-    problem: Problem, current: Factors, out: Factors, backend: Backend, linear: Linear
+    problem: Problem,
+    current: Factors,
+    out: Factors,
+    backend: Backend,
+    linear: Linear,
+    maps: tuple[MapSteps | None, MapSteps | None],
 ) -> Iterator[str]:
-    items = (out.item_factors, out.item_bias)
-    users = (out.user_factors, out.user_bias)
-    if not linear.exact:
-        _copy((current.item_factors, current.item_bias), items)
-        _copy((current.user_factors, current.user_bias), users)
-    fixed = (current.user_factors, current.user_bias)
-    half_step(problem, "item", fixed, items, backend, linear)
+    items, users = out.item_side, out.user_side
+    if not linear.exact or maps[0] is not None:
+        _copy(current.item_side, items)
+    if not linear.exact or maps[1] is not None:
+        _copy(current.user_side, users)
+    mean = None
+    if maps[0] is not None and current.item_map is not None and out.item_map is not None:
+        np.copyto(out.item_map, current.item_map)
+        mean = maps[0].sweep(items, current.user_side, out.item_map, backend)
+        yield "item features"
+    half_step(problem, "item", current.user_side, items, backend, linear, mean)
     yield "items"
-    half_step(problem, "user", items, users, backend, linear)
+    mean = None
+    if maps[1] is not None and current.user_map is not None and out.user_map is not None:
+        np.copyto(out.user_map, current.user_map)
+        mean = maps[1].sweep(users, items, out.user_map, backend)
+        yield "user features"
+    half_step(problem, "user", items, users, backend, linear, mean)
     yield "users"
 
 
@@ -125,14 +141,18 @@ def half_step(
     out: tuple[Array, Array | None],
     backend: Backend,
     linear: Linear | None = None,
+    mean: Array | None = None,
 ) -> None:
     """Solve every row of `side` with the other side's (factors, bias) fixed, into `out`.
 
-    Exactly, or by another `linear`, for which `out` holds the start on entry.
+    Exactly, or by another `linear`, for which `out` holds the start on entry. `mean` is what the rows
+    are drawn to in place of 0.
 
     Raises `SingularSystemError` naming the id of the row.
     """
     cells, rows = problem.side(side)
+    if mean is not None:
+        rows = rows.around(mean, cells)
     try:
         rows.solve(cells, fixed, out, backend, linear)
     except SingularSystemError as error:

@@ -12,8 +12,9 @@ from halfstep.data.ratings import Ratings
 from halfstep.errors import DataError, SingularSystemError
 from halfstep.evaluation.breakdowns import groups_of, span
 from halfstep.evaluation.grouped import summed
-from halfstep.evaluation.residuals import normals_of, weights_of
+from halfstep.evaluation.residuals import intervals_of, normals_of, weights_of
 from halfstep.models.base import FactorModel
+from halfstep.models.bayesian import BayesianMF
 from halfstep.models.calibration import Calibration, calibrated, features, rows_of
 from halfstep.report.parts import Figure, Missing, Part, Section
 from halfstep.report.sections.predictions import MOST_LEVELS
@@ -35,7 +36,7 @@ _INTERVALS = ("coverage", "Intervals")
 def certainty_section(held: Held, seed: int) -> Section:
     """Intervals that hold what they promise or not, PIT, and the standard deviation by what is known."""
     section = Section("certainty", "How sure it is")
-    if held.model.objective_.nonnegative:
+    if getattr(held.model.objective_, "nonnegative", False):
         why = "Rows of non-negative factors have no formula for their variance."
         section.parts.append(Missing(*_INTERVALS, why))
         return section
@@ -43,7 +44,8 @@ def certainty_section(held: Held, seed: int) -> Section:
     if len(test) > _MOST_ASKED:
         test = test.select(np.random.default_rng(seed).permutation(len(test))[:_MOST_ASKED])
     try:
-        section.parts.append(_coverage(held, seed))
+        bayesian = isinstance(held.model, BayesianMF)
+        section.parts.append(_believed_intervals(held, test) if bayesian else _coverage(held, seed))
         believed = _Believed(test, *normals_of(held.model, test))
     except SingularSystemError:
         why = "Without regularization the variance of a row of few ratings is infinite."
@@ -55,6 +57,8 @@ def certainty_section(held: Held, seed: int) -> Section:
         return section
     section.parts.append(_pit(believed, np.unique(held.train.by_user.values)))
     section.parts.extend(_by_known(believed, held, side) for side in ("user", "item"))
+    if isinstance(held.model, BayesianMF):
+        section.parts.append(_width(held, test))
     return section
 
 
@@ -204,6 +208,52 @@ def _by_known(believed: _Believed, held: Held, side: str) -> Part:
     )
 
 
+def _width(held: Held, test: Ratings) -> Part:
+    """The standard deviation of r̂ itself over the draws, by what is known of the user and the item."""
+    import altair as alt
+
+    where = ("width", "What more ratings would tell")
+    users, items = rows_of(held.model, test)
+    own = held.model._mean_std(users, items, "the report", "native")
+    names = {"user": "ratings of the user", "item": "ratings of the item"}
+    rows: list[dict[str, Any]] = []
+    for side, name in names.items():
+        group, lowest, highest = groups_of(
+            held.model, test, held.train, _GROUPS, side, "the report"
+        )
+        sizes = np.bincount(group, minlength=len(lowest))
+        squares = np.bincount(group, own**2, len(lowest))
+        for g in np.flatnonzero(sizes >= _FEWEST).tolist():
+            rows.append(
+                {
+                    "series": name,
+                    "x": max(float(np.sqrt(max(lowest[g], 1) * max(highest[g], 1))), 1.0),
+                    "y": float(np.sqrt(squares[g] / sizes[g])),
+                }
+            )
+    if not rows:
+        return Missing(*where, f"{counted(len(test), 'held-out rating')}: too few to group them.")
+    sigma = float(np.mean(held.model.record_.sigma))  # type: ignore[attr-defined]
+    x = alt.X("x:Q", title="training ratings", scale=alt.Scale(type="log", nice=False, padding=12))
+    y = alt.Y("y:Q", title="standard deviation of r̂").axis(format=".2~f")
+    picture = chart(rows).mark_line(point=alt.OverlayMarkDef(size=60, filled=True))
+    picture = picture.encode(
+        x=x.axis(format="~s"), y=y, color=series(list(names.values()), (COLOURS[1], COLOURS[0]))
+    )
+    few = max(rows, key=lambda row: row["y"])
+    told = (
+        f"The prediction itself is known to ±{float(np.sqrt(np.mean(own**2))):.2g} (noise comes on top, "
+        f"σ = {sigma:.2g}); it is least known, ±{few['y']:.2g}, at about {few['x']:.0f} {few['series']}"
+    )
+    return Figure(
+        *where,
+        f"{told}.",
+        "The standard deviation of r̂ over the draws, without the noise of a rating, by how many "
+        "training ratings the user and the item have: what more ratings could still lower.",
+        framed(picture),
+    )
+
+
 def _to(lowest: int, highest: int) -> str:
     return span(lowest, highest).replace(" – ", " to ")
 
@@ -231,8 +281,6 @@ def _coverage(held: Held, seed: int) -> Part:
 def _covered(
     where: tuple[str, str], model: FactorModel, calibration: Calibration, test: Ratings
 ) -> Part:
-    import altair as alt
-
     x, fitted = features(model, *rows_of(model, test), "native")
     gap = np.abs(test.by_user.values - fitted)
     feasible = [v for v in _LEVELS if all((n + 1) * v <= n for n in calibration.counts)]
@@ -244,6 +292,29 @@ def _covered(
         )
     if not rows:
         return Missing(*where, "The calibration had too few held-out ratings.")
+    what = "that neither the fit nor the calibration has seen"
+    return _drawn(where, rows, len(test), 1 / len(test) + 1 / sum(calibration.counts), what)
+
+
+def _believed_intervals(held: Held, test: Ratings) -> Part:
+    """Those of a posterior distribution, which no held-out rating has calibrated."""
+    r = test.by_user.values.astype(np.float64)
+    rows = []
+    for level in _LEVELS:
+        lower, upper = intervals_of(held.model, test, level)
+        inside = (r >= lower) & (r <= upper)
+        rows.append(
+            {"x": level, "y": float(np.mean(inside)), "width": float(np.mean(upper - lower))}
+        )
+    return _drawn(_INTERVALS, rows, len(test), 1 / len(test), "that the fit has not seen")
+
+
+def _drawn(
+    where: tuple[str, str], rows: list[dict[str, float]], count: int, parts: float, what: str
+) -> Figure:
+    """Shares by level; `parts` is the sum of 1/n of the samples behind a share."""
+    import altair as alt
+
     domain = alt.Scale(domain=[0, 1], nice=False)
     share = {"scale": domain, "axis": alt.Axis(format="%", tickCount=6)}
     at = alt.X("x:Q", title="asked for", **share)
@@ -253,13 +324,11 @@ def _covered(
     dots = chart(rows).mark_point(filled=True, size=60, opacity=1, color=COLOURS[0])
     picture += dots.encode(x=at, y=y)
     told = rows[-2] if len(rows) == len(_LEVELS) else rows[-1]
-    parts = 1 / len(test) + 1 / sum(calibration.counts)  # both are samples
     chance = 2 * float(np.sqrt(told["x"] * (1 - told["x"]) * parts))
     return Figure(
         *where,
         f"Intervals that were asked to hold {told['x']:.0%} of the ratings hold {told['y']:.1%} "
-        f"(±{chance:.1%}) of {len(test):,} that neither the fit nor the calibration has seen; they are "
-        f"{told['width']:.3g} wide on average.",
+        f"(±{chance:.1%}) of {count:,} {what}; they are {told['width']:.3g} wide on average.",
         "The share of held-out ratings that lie in their interval, against the level that was asked "
         "for; on the dotted diagonal intervals hold what they promise.",
         framed(picture),

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from halfstep.models.base import FactorModel
+from halfstep.models.bayesian import BayesianMF
 from halfstep.report.parts import Figure, Missing, Section
+from halfstep.report.sections.sampling import sampling_parts
 from halfstep.report.subject import Held, Subject
 from halfstep.report.theme import COLOURS, INK, chart, framed, series
 from halfstep.training import TraceRow
@@ -29,6 +31,9 @@ def training_section(subject: Subject) -> Section:
     if validated and not _validated(model) and isinstance(subject.held, Held):
         model = subject.held.model
     section = Section("training", "Training")
+    if isinstance(model, BayesianMF):
+        section.parts.extend(sampling_parts(model))
+        return section
     rows = list(model.trace_)
     if not rows:
         section.parts.append(Missing("objective", "The objective", "The model has no trace."))
