@@ -35,8 +35,9 @@ PEERS = [
     Engine("smurff, BPMF", "smurff_gibbs.py", "bayes", "smurff"),
 ]
 TASKS = ("sweeps", "target", "errors")
-# Where «to the error» ends, and the K of our fits of parts.
+# Where «to the error» ends, and how many sweeps of ours the mean waits; the K of our fits of parts.
 GOAL = {"ml-100k": 0.905, "ml-1m": 0.837, "simulated": 0.81}
+WAIT = 10
 RANKS = {"ml-100k": [10, 30, 100], "ml-1m": [32], "simulated": [4]}
 GIVEN = {"ml-100k": ["u3", "u1"]}
 LEVELS = (0.5, 0.8, 0.9, 0.95)
@@ -123,14 +124,12 @@ def time_to_error(given: argparse.Namespace, data: str, folder: Path) -> list[Fi
     def run(engine: Engine) -> dict[str, Any]:
         options: dict[str, Any] = {"rank": rank, "task": "target"}
         if engine.script == OURS.script:
-            told = engine.run(
-                folder, given.threads, **options, samples=count, burn_in=given.burn_in
-            )
+            told = engine.run(folder, given.threads, **options, samples=count, burn_in=WAIT)
             off = abs(told["again"] - told["curve"][-1][1])
             message = f"{engine.name}: RMSE {told['curve'][-1][1]}, of the model {told['again']}"
             check(off < 0.003, message)
             return told
-        return engine.run(folder, given.threads, **options, sweeps=count + given.burn_in)
+        return engine.run(folder, given.threads, **options, sweeps=count + WAIT)
 
     runs = rounds(available([OURS, *PEERS], given.only), given.repeat, run)
     found, times = [], {}

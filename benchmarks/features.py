@@ -29,7 +29,7 @@ from halfstep.evaluation.splits import check_split
 
 TABLES = {"ml-100k": ("u.user", "u.item"), "ml-1m": ("users.dat", "movies.dat")}
 RANK = {"ml-100k": 10, "ml-1m": 32, "simulated": 3}
-LEVELS = {"none": (12.0, 15.0, 20.0, 30.0, 40.0), "sqrt": (1.5, 2.0, 2.5)}
+LEVELS = {"none": (12.0, 15.0, 20.0, 30.0, 40.0), "sqrt": (1.0, 1.5, 2.0, 2.5, 3.0)}
 SWEEPS = 15
 FITS: dict[str, dict[str, Any]] = {
     "plain": {},

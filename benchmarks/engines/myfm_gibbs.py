@@ -7,14 +7,17 @@ after several numbers of sweeps at once, and the best of these counts.
 
 from __future__ import annotations
 
+import os
 from importlib.metadata import version
 from time import perf_counter
 from typing import Any
 
-import myfm
 import numpy as np
 import scipy.sparse as sps
 from common import answer, arguments, load, parts, peak_rss
+
+os.environ["TQDM_DISABLE"] = "1"  # no progress bars
+import myfm
 
 FIRST = (5, 10, 20, 40, 80)
 

@@ -62,22 +62,22 @@ def sweeps(
     runs_on = get_backend(backend)
     start = factors_of(ratings, state.rows, mean, biases, dtype)
     density = PosteriorDensity(
-        *(mean, state.priors["user"], state.priors["item"], state.alpha, biases)
+        *(mean, state.priors["user"], state.priors["item"], state.alpha, biases),
+        steadiness=state.steadiness,
     )
     told = []
     solver = Gibbs(
         seed,
         lambda *draw: told.append(draw),
         Designs() if designs is None else designs,
-        state.steadiness is not None,
     )
     problem = Problem.of(ratings, density, start.rank, dtype)
     sweep = solver.begin(problem, start, runs_on)
     chain = sweep.__self__
-    chain.noise.alpha, chain.noise.users = state.alpha, state.steadiness
-    chain.noise.freedom = state.freedom
+    noise = chain.likelihood.noise
+    noise.freedom = state.freedom
     if spread is not None:
-        chain.noise.spread = spread
+        noise.spread = spread
     for side, strengths in state.strengths.items():
         prior, effects = state.priors[side], chain.effects[side]
         effects.map, effects.shift, effects.strengths = prior.effects, prior.shift, strengths

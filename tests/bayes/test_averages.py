@@ -187,7 +187,7 @@ def test_the_row_of_nobody_is_drawn_from_its_prior():
     posterior = Posterior(counts, 1, np.random.default_rng(0))
     posterior.begin(factors, 2 * K, NATIVE)
     for _ in range(3000):
-        posterior.draws.append(posterior._kept(factors, density))
+        posterior.add(factors, density, factors.user_side)
     nobody = np.array(
         [[*d.factors.user_factors[-1], d.factors.user_bias[-1]] for d in posterior.draws]
     )

@@ -282,6 +282,22 @@ def test_new_rows_are_known_and_sorted_in(model, world):
     assert fresh.recommend([-5], 5, strategy="thompson").to_dict()
 
 
+@pytest.mark.parametrize("noise", ["shared", "user"])
+def test_explanations_know_how_steady_a_user_is(noise):
+    """They sum to a score near that of `predict`, though ratings of some users say little."""
+    gammas = np.where(np.arange(60) % 3 == 0, 0.05, 4.0)
+    ratings, _, _ = planted(60, 40, share=0.5, gammas=gammas)
+    made = hs.BayesianMF(rank=3, samples=60, burn_in=60, keep=60, noise=noise).fit(ratings)
+    gaps = [
+        made.explain(user, item).score - made.predict(user, item)
+        for user in (0, 1, 2, 3, 6, 9)
+        for item in range(0, 40, 7)
+    ]
+    assert np.abs(gaps).mean() < 0.1
+    told = made.explain(1, 5)
+    assert told.baseline + told.contributions.sum() == pytest.approx(told.score, abs=1e-9)
+
+
 def test_rows_of_another_model_are_refused(model, world):
     other = hs.BayesianMF(rank=4, samples=4, burn_in=0, keep=2).fit(world[0])
     with pytest.raises(ParameterError, match="folded"):

@@ -1,8 +1,6 @@
 """Features in `ExplicitMF`: the formula, cold users and items, new rows, files. (The laws for implicit
 features are in tests/laws.)"""
 
-import dataclasses
-
 import numpy as np
 import pytest
 
@@ -13,7 +11,6 @@ from halfstep.evaluation.splits import check_split
 from halfstep.features.design import Tables
 from halfstep.files import read_tensors, write_tensors
 from halfstep.models.explicit import check_reg
-from halfstep.objectives import SquaredError
 
 
 def planted(seed=0, users=400, items=150, share=0.2, noise=0.3):
@@ -64,12 +61,12 @@ def dense(features, ids):
 # ---------------------------------------------------------------------- the objective
 
 
-@pytest.mark.parametrize("scaling", ["none", "count"])
+@pytest.mark.parametrize("scaling", ["none", "sqrt", "count"])
 @pytest.mark.parametrize("biases", [True, False])
 def test_j_is_the_formula(world, scaling, biases):
     ratings, people, films, _ = world
     weights = np.random.default_rng(0).choice([0.5, 1.0, 2.0], size=len(ratings))
-    reg, strength = check_reg((2.0, 1.0, 0.5) if scaling == "none" else (0.05, 0.04, 0.02)), 3.0
+    reg, strength = check_reg((2.0, 1.0, 0.5) if scaling == "none" else (0.1, 0.09, 0.05)), 3.0
     model = model_of(
         reg=(reg.user, reg.item, reg.bias),
         reg_scaling=scaling,
@@ -95,7 +92,7 @@ def test_j_is_the_formula(world, scaling, biases):
     ):
         implicit = rated / np.sqrt(np.maximum(rated.sum(1, keepdims=True), 1))
         X = np.hstack([dense(table, ids), implicit])
-        s = n if scaling == "count" else np.ones(len(n))
+        s = n ** {"none": 0.0, "sqrt": 0.5, "count": 1.0}[scaling]
         mean = X @ A
         expected += 0.5 * level * np.sum(s * np.sum((rows - mean[:, :2]) ** 2, axis=1))
         if biases:
@@ -211,7 +208,7 @@ def test_a_planted_map_is_found_and_predicts_cold_items_and_users(world):
 def test_rows_without_ratings_are_what_their_features_say(world):
     ratings, people, films, _ = world
     part = ratings.select((ratings.user_index() != 4) & (ratings.by_user.indices != 7))
-    for scaling, reg in (("none", 2.0), ("count", 0.1)):
+    for scaling, reg in (("none", 2.0), ("sqrt", 0.5), ("count", 0.1)):
         model = model_of(reg=reg, reg_scaling=scaling).fit(
             part, user_features=people, item_features=films
         )
@@ -259,6 +256,9 @@ def test_selection_passes_the_features_to_its_trials():
     found = hs.select(ratings, model=model, item_features=films, folds=2)
     blind = hs.select(ratings, model=model.set_params(implicit_features=False), folds=2)
     assert found.chosen.rmse != blind.chosen.rmse
+    either = model.set_params(implicit_features=True, reg_scaling="auto")
+    scalings = {t.reg_scaling for t in hs.select(ratings, model=either, folds=2).trials}
+    assert scalings == {"none", "sqrt"}
     fitted = model.set_params(implicit_features=True).fit(
         ratings, item_features=films, selection=found
     )
@@ -302,7 +302,7 @@ def test_explanations_sum_to_the_score(world, both):
         assert told.baseline + told.contributions.sum() == pytest.approx(told.score)
 
 
-@pytest.mark.parametrize(("scaling", "reg"), [("none", 2.0), ("count", 0.1)])
+@pytest.mark.parametrize(("scaling", "reg"), [("none", 2.0), ("sqrt", 0.5), ("count", 0.1)])
 @pytest.mark.parametrize("implicit", [True, False])
 def test_influence_is_fold_in_without_the_rating(world, implicit, scaling, reg):
     ratings, people, films, _ = world
@@ -519,13 +519,3 @@ def test_intervals_are_calibrated_by_fits_with_the_features(world):
     _, low, high = model.predict(1, "film é 002", interval=0.9)
     _, blind_low, blind_high = blind.predict(1, "film é 002", interval=0.9)
     assert high - low < blind_high - blind_low
-
-
-def test_plain_fits_are_what_they_were(world):
-    ratings = world[0]
-    model = model_of(max_iter=3).fit(ratings)
-    assert model.factors_.user_map is None
-    assert not model.features_.user
-    fields = {field.name for field in dataclasses.fields(SquaredError)}
-    assert "features" in fields
-    assert model.objective_.features is None

@@ -31,7 +31,7 @@ from halfstep.features.prior import prior_mean
 from halfstep.models.foldin import FoldedIn, merge_rows
 from halfstep.objectives import Side, row_weights
 
-__all__ = ["FoldedDraws", "NewRows", "folded", "latent_cells", "merged"]
+__all__ = ["FoldedDraws", "NewRows", "drawn_rows", "folded", "latent_cells", "merged", "weighted"]
 
 _ROUNDS = 3
 """Of a row and its γ."""
@@ -86,7 +86,7 @@ def folded(
     rows: list[tuple[Array, Array | None, Array | None]] = []
     for number, draw in enumerate(draws):
         own, other = (draw.users, draw.items) if new.side == "user" else (draw.items, draw.users)
-        drawn, expected, gamma = _drawn(new, draw, Noise(seed, number), backend)
+        drawn, expected, gamma = drawn_rows(new, draw, Noise(seed, number), backend)
         rows.append((*drawn, gamma))
         f = draw.factors
         K, fixed = f.rank, (f.item_factors if new.side == "user" else f.user_factors)
@@ -108,7 +108,7 @@ def folded(
     )
 
 
-def _drawn(
+def drawn_rows(
     new: NewRows, draw: Draw, noise: Noise, backend: Backend
 ) -> tuple[tuple[Array, Array | None], tuple[Array, Array | None], Array | None]:
     """(factors, bias) drawn, their means, and γ of new users."""
@@ -120,18 +120,18 @@ def _drawn(
     rounds = 1
     if draw.steadiness is not None:
         if new.side == "item":
-            cells = _weighted(cells, draw.steadiness[cells.indices])
+            cells = weighted(cells, draw.steadiness[cells.indices])
         else:
             gamma, rounds = np.ones(cells.n_rows), _ROUNDS
     counts, squares = row_weights(cells), np.empty(cells.n_rows)
     for _ in range(rounds):
-        weighted = cells
+        own_cells = cells
         if gamma is not None:
-            weighted = _weighted(cells, np.repeat(gamma, np.diff(cells.indptr)))
+            own_cells = weighted(cells, np.repeat(gamma, np.diff(cells.indptr)))
         try:
             if draw.levels is None:
-                problem = density.row_problem(new.side, weighted, f.rank, f.dtype)
-                problem.draw(weighted, fixed, drawn, backend, noise, expected)
+                problem = density.row_problem(new.side, own_cells, f.rank, f.dtype)
+                problem.draw(own_cells, fixed, drawn, backend, noise, expected)
             else:
                 key = noise.seed, noise.step
                 latent, means = latent_cells(new, density, draw, key, backend)
@@ -152,7 +152,7 @@ def _drawn(
     return drawn, expected, gamma
 
 
-def _weighted(cells: CSR, weights: Array) -> CSR:
+def weighted(cells: CSR, weights: Array) -> CSR:
     """Cells of so many times their weights."""
     own = weights.astype(np.float32)
     return replace(cells, weights=own if cells.weights is None else own * cells.weights)

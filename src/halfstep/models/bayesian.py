@@ -10,10 +10,18 @@ import numpy as np
 import numpy.typing as npt
 
 from halfstep.backends import get_backend
-from halfstep.backends.base import CSR, Array, Backend
+from halfstep.backends.base import CSR, Array, Backend, Noise
 from halfstep.bayes.choices import best_by_draws
 from halfstep.bayes.convergence import summary_of
-from halfstep.bayes.folding import FoldedDraws, NewRows, folded, latent_cells, merged
+from halfstep.bayes.folding import (
+    FoldedDraws,
+    NewRows,
+    drawn_rows,
+    folded,
+    latent_cells,
+    merged,
+    weighted,
+)
 from halfstep.bayes.levels import Levels, narrowest
 from halfstep.bayes.posterior import Draw
 from halfstep.bayes.predictive import NoiseShape, noise_variance, variance
@@ -557,6 +565,10 @@ class BayesianMF(FactorModel):
             f, density = draw.factors, new.density(draw, runs_on)
             if draw.levels is not None:
                 cells = latent_cells(new, density, draw, (key, number), runs_on)[1]
+            if draw.steadiness is not None:
+                _, _, gamma = drawn_rows(new, draw, Noise(key, number), runs_on)
+                assert gamma is not None
+                cells = weighted(new.cells, np.repeat(gamma, new.cells.nnz))
             problem = density.row_problem("user", cells, f.rank, "float64")
             own, parts = contributions(cells, problem, f, item)
             baseline += own / len(self.draws_)
