@@ -24,6 +24,7 @@ from halfstep.errors import (
 from halfstep.evaluation import split_random
 from halfstep.models.base import FactorModel
 from halfstep.models.calibration import rows_of
+from halfstep.models.side_features import fit_tables
 from halfstep.report.names import Names
 from halfstep.wording import counted
 
@@ -133,7 +134,7 @@ def _by_a_copy(model: FactorModel, ratings: Ratings, seed: int) -> Held | str:
     if fresh.rank == "grow":  # its sweeps are those of many ranks, its tol is a gap
         fresh.set_params(rank=model.rank_, max_iter=_MOST_SWEEPS, tol=1e-4)
     try:
-        fresh.fit(train)
+        fresh.fit(train, **fit_tables(model))
     except (SingularSystemError, DivergedError) as error:
         return (
             f"A copy of the model could not be fitted to {1 - SHARE:.0%} of the ratings ({error})"
