@@ -4,17 +4,18 @@
     python benchmarks/features.py --test           seconds, on simulated ratings
 
 Known users and items: the folds of accuracy.py; λ is chosen inside each training fold, of `LEVELS`, by a
-tenth of it. Cold ones: all ratings of a fifth of the users (items) are held out, five times; the model
-knows their features alone and is compared with the means of the other side (every item's mean rating
-for cold users), which is all that a model without features can say. Its intervals are from 1,000
-resamples of the cold users (items).
+tenth of it. Cold ones: all ratings of a fifth of the users (items) are held out, five times; λ and its
+scaling are chosen inside the training fold by holding out a fifth of its users (items) in the same way.
+The model knows the features of the cold ones alone and is compared with the means of the other side
+(every item's mean rating for cold users), which is all that a model without features can say. Intervals
+are from 1,000 resamples of the cold users (items).
 """
 
 from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -89,13 +90,17 @@ def fitted(
 
 
 def chosen(
-    data: str, train: hs.Ratings, how: dict[str, Any], tables: dict[str, Any], scaling: str
-) -> float:
-    """λ, by a tenth of the training part."""
-    inner, held_out = hs.split_random(train, test=0.1, seed=0)
-    check_split(inner, held_out, of=train)
+    data: str,
+    parts: tuple[hs.Ratings, ...],
+    how: dict[str, Any],
+    tables: dict[str, Any],
+    scalings: Iterable[str],
+) -> tuple[str, float]:
+    """The scaling and λ of the lowest error on the second of two parts of the training part."""
+    inner, held_out = parts
     errors = {
-        λ: fitted(data, inner, how, tables, scaling, λ).rmse(held_out, clip=True)
+        (scaling, λ): fitted(data, inner, how, tables, scaling, λ).rmse(held_out, clip=True)
+        for scaling in scalings
         for λ in LEVELS[scaling]
     }
     return min(errors, key=errors.__getitem__)
@@ -120,7 +125,8 @@ def known(data: str, given: argparse.Namespace) -> list[Figure]:
         for scaling in given.scalings:
             errors, levels, seconds = [], [], []
             for train, test in folds_of(ratings, given.folds):
-                λ = chosen(data, train, how, tables, scaling)
+                parts = hs.split_random(train, test=0.1, seed=0)
+                _, λ = chosen(data, parts, how, tables, [scaling])
                 begun = perf_counter()
                 model = fitted(data, train, how, tables, scaling, λ)
                 seconds.append(perf_counter() - begun)
@@ -145,8 +151,9 @@ def cold(data: str, side: str, given: argparse.Namespace) -> list[Figure]:
         if number == given.folds:
             break
         check_split(train, test, kind=f"cold-{side}", of=ratings)
-        λ = chosen(data, train, {"side": True}, tables, "sqrt")
-        model = fitted(data, train, {"side": True}, tables, "sqrt", λ)
+        parts = hs.split_cold(train, side, test=0.2, seed=0)
+        best = chosen(data, parts, {"side": True}, tables, given.scalings)
+        model = fitted(data, train, {"side": True}, tables, *best)
         rows = test.user_index() if side == "user" else test.by_user.indices
         others = test.by_user.indices if side == "user" else test.user_index()
         users, items, r = test.to_arrays()
