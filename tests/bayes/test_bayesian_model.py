@@ -487,3 +487,19 @@ def test_rows_are_drawn_given_all_else(noise):
         assert np.ptp(gamma) > 0.5
     for values in white.values():
         assert stats.kstest(values, "norm").pvalue > 1e-3
+
+
+def test_popular_items_are_liked_more_and_unrated_ones_expected_as_they_are_met():
+    """Items of many ratings are better here; a cold item is met as often as any, in test ratings too."""
+    random = np.random.default_rng(5)
+    n, quality = 60, np.linspace(-1.5, 1.5, 60)
+    chance = np.exp(quality) / np.exp(quality).max()
+    there = random.random((200, n)) < 0.5 * chance
+    users, items = np.nonzero(there)
+    values = 3 + quality[items] + 0.3 * random.standard_normal(len(users))
+    cold = np.isin(items, np.arange(0, n, 5))
+    train = hs.Ratings.from_arrays(users[~cold], items[~cold], values[~cold])
+    model = hs.BayesianMF(rank=2, samples=60, burn_in=20).fit(train)
+    met = values[cold].mean()  # that of a rating, not of an item
+    assert abs(model.predict(users[0], 10_000) - met) < 0.25
+    assert abs(values[~cold].mean() - met) < abs((3 + quality.mean()) - met)

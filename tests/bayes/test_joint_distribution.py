@@ -8,6 +8,8 @@ has mixed, and the heavy tails of the priors do no harm. Sources: Geweke (2004),
 right»; Gandy and Scott (2020), «Unit testing for MCMC and other Monte Carlo methods».
 """
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from gibbs_steps import State, sweeps
@@ -123,7 +125,7 @@ def pivots(state, r, there, biases, designs, random):
     smallest = smallest_scatter(K, biases, SPREAD)
     for side in SIDES:
         prior, rows = state.priors[side], state.rows[side]
-        gaps = rows - prior.means(np.arange(len(rows)))
+        gaps = rows - replace(prior, lift=None).means(np.arange(len(rows)))  # all rows of the prior
         norms = np.einsum("ud,de,ue->u", gaps, prior.precision, gaps)
         m = prior.mean
         own = {

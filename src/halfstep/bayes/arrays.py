@@ -3,8 +3,8 @@
 `draws.user_factors` (S, m + 1, K), `draws.item_factors`, `draws.user_bias` (S, m + 1),
 `draws.item_bias`: the last row of each is a row that nothing is known of. `draws.alpha` (S),
 `draws.steadiness` (S, m + 1): γ, `draws.freedom` (S): ν, `draws.center` (S, float64): μ;
-`draws.user_mean` (S, D), `draws.user_precision` (S, D, D), `draws.user_typical` (S, D) and the same
-of the items: the priors; `draws.user_effects` (S, F, D) where there are features.
+`draws.user_mean` (S, D), `draws.user_precision` (S, D, D), `draws.user_typical`, `.user_lift` (S,
+D) and the same of the items: the priors; `draws.user_effects` (S, F, D) where there are features.
 `noise.quantiles`, or of ordered ratings `draws.levels` (L) and `draws.cutpoints` (S, L − 1);
 `record.sigma`, `record.objective` (chains, samples), `record.predictions` (chains, samples, pairs),
 `record.users`, `record.items`.
@@ -61,7 +61,7 @@ def to_arrays(model: BayesianMF) -> dict[str, Array]:
         if biases[0] is not None:
             arrays[f"draws.{side}_bias"] = np.stack(biases)
         priors = [draw.users if side == "user" else draw.items for draw in draws]
-        for name in ("mean", "precision", "typical", "effects"):
+        for name in ("mean", "precision", "typical", "lift", "effects"):
             if getattr(priors[0], name) is not None:
                 parts = [getattr(prior, name) for prior in priors]
                 arrays[f"draws.{side}_{name}"] = np.stack(parts)
@@ -95,10 +95,11 @@ def restore(model: BayesianMF, file: ModelFile) -> None:
     if "draws.steadiness" in file.arrays:
         steadiness = file.array("draws.steadiness", (S, m + 1), "float64", least=tiny)
     levels = _levels(file, S) if model.likelihood == "ordinal" else [None] * S
+    shapes = {"mean": (S, D), "precision": (S, D, D), "typical": (S, D), "lift": (S, D)}
     priors = {
         (side, name): file.array(f"draws.{side}_{name}", shape, "float64")
         for side in ("user", "item")
-        for name, shape in (("mean", (S, D)), ("precision", (S, D, D)), ("typical", (S, D)))
+        for name, shape in shapes.items()
     }
     for side in SIDES if file.check_values else ():
         if (np.linalg.eigvalsh(priors[side, "precision"]) <= 0).any():
@@ -110,11 +111,9 @@ def restore(model: BayesianMF, file: ModelFile) -> None:
     }
 
     def prior(side: Side, s: int) -> RowPrior:
-        mean, precision, typical = (
-            priors[side, name][s] for name in ("mean", "precision", "typical")
-        )
+        own = {name: priors[side, name][s] for name in shapes}
         effects = maps.get(side)
-        return RowPrior(mean, precision, typical, effects=None if effects is None else effects[s])
+        return RowPrior(**own, effects=None if effects is None else effects[s])
 
     model.draws_ = tuple(
         Draw(

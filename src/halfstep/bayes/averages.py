@@ -15,7 +15,7 @@ import numpy as np
 
 from halfstep.backends.base import Array, Backend
 
-__all__ = ["MeanProduct"]
+__all__ = ["MeanProduct", "gram_of"]
 
 _TOGETHER, _BYTES = 8, 1 << 29
 """Draws that are added before the factors are truncated: at most so many, and at most about so much
@@ -68,7 +68,7 @@ class MeanProduct:
         if self.width <= self.kept:
             return
         roots = [
-            _root(self._gram(side[:, : self.width], weights))
+            _root(gram_of(side[:, : self.width], weights, self.backend))
             for side, weights in zip(self.sides, self.weights, strict=True)
         ]
         (R_u, back_u), (R_v, back_v) = roots
@@ -83,12 +83,15 @@ class MeanProduct:
                 side[part, :kept] = side[part, : self.width] @ turn
         self.width = kept
 
-    def _gram(self, side: Array, weights: Array) -> Array:
-        total = np.zeros((side.shape[1],) * 2)
-        for first in range(0, len(side), _ROWS):
-            part = slice(first, first + _ROWS)
-            total += self.backend.gram(side[part].astype(np.float64), weights[part])
-        return total
+
+def gram_of(rows: Array, weights: Array | None, backend: Backend) -> Array:
+    """Σ weight · row rowᵀ, summed in float64 whatever the type of the rows."""
+    total = np.zeros((rows.shape[1],) * 2)
+    for first in range(0, len(rows), _ROWS):
+        part = slice(first, first + _ROWS)
+        own = None if weights is None else weights[part]
+        total += backend.gram(rows[part].astype(np.float64), own)
+    return total
 
 
 def _root(gram: Array) -> tuple[Array, Array]:

@@ -23,7 +23,7 @@ import numpy as np
 from halfstep.backends.base import CSR, Array, Backend, Noise
 from halfstep.bayes.density import PosteriorDensity
 from halfstep.bayes.latents import draw_latents, expected_latents
-from halfstep.bayes.posterior import Draw
+from halfstep.bayes.posterior import Draw, lifted
 from halfstep.data.ids import IdMap, union
 from halfstep.errors import SingularSystemError
 from halfstep.factors import Factors
@@ -87,6 +87,8 @@ def folded(
     for number, draw in enumerate(draws):
         own, other = (draw.users, draw.items) if new.side == "user" else (draw.items, draw.users)
         drawn, expected, gamma = drawn_rows(new, draw, Noise(seed, number), backend)
+        unrated = np.diff(new.cells.indptr) == 0
+        drawn, expected = (lifted(part, own.lift, unrated) for part in (drawn, expected))
         rows.append((*drawn, gamma))
         f = draw.factors
         K, fixed = f.rank, (f.item_factors if new.side == "user" else f.user_factors)

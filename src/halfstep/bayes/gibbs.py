@@ -13,7 +13,7 @@ A sweep is a sweep of ALS with noise: the rows are those of the same kernel. Sal
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
@@ -26,7 +26,7 @@ from halfstep.bayes.priors import RowPrior, draw_prior, smallest_scatter
 from halfstep.errors import SingularSystemError
 from halfstep.factors import Factors
 from halfstep.features.design import Designs
-from halfstep.objectives import SIDES, Side
+from halfstep.objectives import SIDES, Side, row_weights
 from halfstep.solvers.base import Problem, Sweep
 
 __all__ = ["Gibbs"]
@@ -58,6 +58,16 @@ class Gibbs:
         random = np.random.Generator(np.random.Philox(numbers))
         seed = int(cells.generate_state(1, np.uint64)[0])
         bias = start.user_bias
+        effects = {side: self._effects(side, problem, start, backend) for side in SIDES}
+        density.users, density.items = (
+            prior
+            if own is None or prior.effects is not None
+            else replace(prior, shift=own.shift, effects=own.map)
+            for prior, own in (
+                (density.users, effects["user"]),
+                (density.items, effects["item"]),
+            )
+        )
         chain = _Chain(
             problem,
             density,
@@ -65,7 +75,7 @@ class Gibbs:
             density.likelihood(problem.ratings, start, random, seed),
             (np.empty_like(start.user_factors), None if bias is None else np.empty_like(bias)),
             self.on_draw,
-            {side: self._effects(side, problem, start, backend) for side in SIDES},
+            effects,
             random,
             int(rows.generate_state(1, np.uint64)[0]),
         )
@@ -118,7 +128,7 @@ class _Chain:
         if self.step >= 2:  # in the first sweep the priors stay where they begin
             rows = stacked(*(current.user_side if user else current.item_side))
             known = np.diff(cells.indptr) > 0  # a row without ratings says nothing
-            prior = self._drawn_prior(side, rows[known], known)
+            prior = self._drawn_prior(side, rows[known], known, row_weights(cells)[known])
             if user:
                 density.users = prior
             else:
@@ -146,15 +156,20 @@ class _Chain:
             ) from None
         self.step += 1
 
-    def _drawn_prior(self, side: Side, rows: Array, known: Array) -> RowPrior:
-        """The prior of a side, with the effects of its features, given the rows that have ratings."""
+    def _drawn_prior(self, side: Side, rows: Array, known: Array, counts: Array) -> RowPrior:
+        """The prior of a side, with the effects of its features, given the rows that have ratings, so
+        many each.
+        """
         density, effects = self.density, self.effects[side]
         D = rows.shape[1]
         smallest = smallest_scatter(D - density.biases, density.biases, self.likelihood.spread)
         rest = rows if effects is None else rows - effects.shift[known]
         mean, precision = draw_prior(rest, smallest, self.random, self.backend, effects)
-        if effects is None:
-            return RowPrior(mean, precision, mean)
-        effects.draw(rows - mean, precision, self.random)
-        typical = mean + np.add.reduce(effects.shift[known], axis=0) / len(rows)
-        return RowPrior(mean, precision, typical, effects.shift, effects.map)
+        typical, gaps = mean, rows - mean
+        if effects is not None:
+            effects.draw(gaps, precision, self.random)
+            typical = mean + np.add.reduce(effects.shift[known], axis=0) / len(rows)
+            gaps = gaps - effects.shift[known]
+        lift = np.einsum("u,ud->d", counts, gaps) / np.add.reduce(counts)
+        shift, A = (None, None) if effects is None else (effects.shift, effects.map)
+        return RowPrior(mean, precision, typical + lift, shift, A, lift)

@@ -140,8 +140,8 @@ class Posterior:
 
     def _kept(self, factors: Factors, density: PosteriorDensity, levels: Levels | None) -> Draw:
         """A copy of a draw, and of each side one more row, of which nothing is known."""
-        users = self._lengthened(factors.user_side, density.users)
-        items = self._lengthened(factors.item_side, density.items)
+        users = self._lengthened(factors.user_side, density.users, self.counts[0])
+        items = self._lengthened(factors.item_side, density.items, self.counts[1])
         whole = replace(
             factors,
             user_factors=users[0],
@@ -163,10 +163,10 @@ class Posterior:
         return Draw(whole, users_prior, items_prior, density.alpha, density.freedom, gamma, levels)
 
     def _lengthened(
-        self, rows: tuple[Array, Array | None], prior: RowPrior
+        self, rows: tuple[Array, Array | None], prior: RowPrior, counts: Array
     ) -> tuple[Array, Array | None]:
-        """The rows of a side, and one drawn from the prior."""
-        factors, bias = rows
+        """The rows of a side, those without ratings lifted, and one drawn from the prior."""
+        factors, bias = lifted(rows, prior.lift, counts == 0)
         normals = self.random.standard_normal(len(prior.mean))
         drawn = prior.typical + np.linalg.solve(np.linalg.cholesky(prior.precision).T, normals)
         K = factors.shape[1]
@@ -174,6 +174,24 @@ class Posterior:
         if bias is None:
             return longer, None
         return longer, np.append(bias, drawn[K:].astype(bias.dtype))
+
+
+def lifted(
+    rows: tuple[Array, Array | None], lift: Array | None, unrated: Array
+) -> tuple[Array, Array | None]:
+    """Rows drawn from a prior as they are expected in a rating, where the mask says so; see
+    `RowPrior`.
+    """
+    factors, bias = rows
+    if lift is None or not unrated.any():
+        return rows
+    K = factors.shape[1]
+    factors = factors.copy()
+    factors[unrated] += lift[:K].astype(factors.dtype)
+    if bias is not None:
+        bias = bias.copy()
+        bias[unrated] += bias.dtype.type(lift[K])
+    return factors, bias
 
 
 def _centred(

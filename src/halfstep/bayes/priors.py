@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from halfstep.backends.base import Array, Backend
+from halfstep.bayes.averages import gram_of
 
 if TYPE_CHECKING:
     from halfstep.bayes.effects import Effects
@@ -44,9 +45,11 @@ def smallest_scatter(rank: int, biased: bool, spread: float) -> Array:
 class RowPrior:
     """m (D,) and Λ (D, D) of one side, float64.
 
-    With features, `shift` (rows, D) is Aᵀ x of every row and `effects` (F, D) is A. `typical` (D,)
-    is the mean of m + Aᵀ x over the rows that have ratings: what is expected of a row that nothing
-    is known of.
+    With features, `shift` (rows, D) is Aᵀ x of every row and `effects` (F, D) is A. Rows that are met
+    in a rating are not rows drawn at random: those of many ratings are met more often, and a popular
+    item is liked more. `lift` (D,) is by how much, Σ_u n_u (y_u − m − Aᵀ x_u) / Σ_u n_u, and is added
+    to what is expected of a row without ratings (None: 0). `typical` (D,), the mean of m + Aᵀ x over the
+    rows that have ratings and the lift, is expected of a row that nothing is known of.
     """
 
     mean: Array
@@ -54,12 +57,14 @@ class RowPrior:
     typical: Array
     shift: Array | None = None
     effects: Array | None = None
+    lift: Array | None = None
 
     def means(self, rows: Array) -> Array:
-        """m + Aᵀ x of these rows."""
+        """What is expected of these rows, which have no ratings: m + Aᵀ x, and the lift."""
+        mean = self.mean if self.lift is None else self.mean + self.lift
         if self.shift is None:
-            return np.broadcast_to(self.mean, (len(rows), len(self.mean)))
-        found: Array = self.mean + self.shift[rows]
+            return np.broadcast_to(mean, (len(rows), len(mean)))
+        found: Array = mean + self.shift[rows]
         return found
 
     def linear(self, dtype: str) -> Array:
@@ -77,7 +82,8 @@ class RowPrior:
 def first_prior(rank: int, biased: bool, spread: float) -> RowPrior:
     """m = 0 and Λ⁻¹ = diag(s, …, s, s²): where a chain begins."""
     units = _units(rank, biased, spread)
-    return RowPrior(np.zeros(len(units)), np.diag(1.0 / units), np.zeros(len(units)))
+    zeros = np.zeros(len(units))
+    return RowPrior(zeros, np.diag(1.0 / units), zeros, lift=zeros)
 
 
 def draw_prior(
@@ -94,7 +100,7 @@ def draw_prior(
     """
     N, D = rows.shape
     mean = np.add.reduce(rows, axis=0, dtype=np.float64) / max(N, 1)
-    scatter = backend.gram((rows - mean).astype(rows.dtype)).astype(np.float64)
+    scatter = gram_of(rows - mean, None, backend)
     strength = _STRENGTH + N
     inverse = scatter + (_STRENGTH * N / strength) * np.outer(mean, mean)
     inverse[np.diag_indices(D)] += smallest

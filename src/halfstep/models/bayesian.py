@@ -140,7 +140,7 @@ class BayesianMF(FactorModel):
         rank: int = 32,
         *,
         samples: int = 200,
-        burn_in: int = 30,
+        burn_in: int = 50,
         chains: int = 1,
         keep: int = 32,
         biases: bool = True,
@@ -299,7 +299,9 @@ class BayesianMF(FactorModel):
             for factors in (start.user_factors, start.item_factors):
                 factors[...] = size * random.standard_normal(factors.shape)
             return start
-        reg = Reg(_WARM_REG, _WARM_REG, _WARM_REG)
+        # in units of the ratings, as λ ‖w‖² is, and λ_b b² with a number for λ_b
+        unit = deviation(ratings.by_user, mean)
+        reg = Reg(_WARM_REG * unit, _WARM_REG * unit, _WARM_REG)
         objective = SquaredError(mean, reg, "count", bool(self.biases))
         return train(
             Problem.of(ratings, objective, rank, start.dtype),
