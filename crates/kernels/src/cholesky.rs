@@ -97,19 +97,22 @@ pub fn mean<S: Simd>(
 }
 
 /// The same drawn from N(A⁻¹ h, A⁻¹), A and h the whole of the system. `normals`: independent standard normal
-/// numbers, one for each x and then one for β. The system is then no more.
+/// numbers, one for each x and then one for β. The system is then no more, nor are they.
 #[inline(always)]
 pub fn draw<S: Simd>(
     s: S,
     layout: Layout,
     g: &mut [S::Elem],
     corner: Option<Corner<S::Elem>>,
-    normals: &[S::Elem],
+    normals: &mut [S::Elem],
     workspace: &mut Workspace<S::Elem>,
 ) -> Result<S::Elem, Unsolved> {
     let Layout { rank, stride, .. } = layout;
-    for (i, (&normal, &pivot)) in normals.iter().zip(&workspace.pivots[..rank]).enumerate() {
-        g[i * stride + rank] += normal / pivot.sqrt();
+    for (normal, &pivot) in normals.iter_mut().zip(&workspace.pivots[..rank]) {
+        *normal = *normal / pivot.sqrt(); // apart from what follows: by vectors
+    }
+    for (i, &normal) in normals[..rank].iter().enumerate() {
+        g[i * stride + rank] += normal;
     }
     let beta =
         corner.map_or(S::Elem::ZERO, |Corner { sigma, rho }| rho / sigma + normals[rank] / sigma.sqrt());

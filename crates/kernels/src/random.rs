@@ -20,8 +20,9 @@ pub struct Noise {
     pub step: u32,
 }
 
-/// Counters, and words, that are made together: as many as fill the vectors of any instruction set.
-const COUNTERS: usize = 16;
+/// Counters, and words, that are made together: eight products of 64 bits fill the vectors of any instruction set, and
+/// few words are made in vain where a rank is a multiple of 32 and has a bias.
+const COUNTERS: usize = 8;
 const WORDS: usize = 4 * COUNTERS;
 
 impl Noise {

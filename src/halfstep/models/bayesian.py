@@ -277,7 +277,8 @@ class BayesianMF(FactorModel):
         """The factors of `init`, or of a few sweeps of alternating least squares.
 
         Where there are features, small random ones: what features say has to be learned with the
-        factors, and is learned slowly where these say it all already.
+        factors, and is learned slowly where these say it all already. So it is with the latent numbers
+        of ordered ratings.
         """
         rank, mean = int(self.rank), ratings.mean() if self.center else 0.0
         if levels is not None:
@@ -293,7 +294,7 @@ class BayesianMF(FactorModel):
         )
         if known is not None:
             return start.started_from(known)
-        if designs.user is not None or designs.item is not None:
+        if levels is not None or designs.user is not None or designs.item is not None:
             random = np.random.default_rng(int(self.seed))
             size = _SMALL * deviation(ratings.by_user, mean) ** 0.5
             for factors in (start.user_factors, start.item_factors):
