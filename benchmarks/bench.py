@@ -46,6 +46,7 @@ PARTS: dict[str, tuple[list[str], list[str]]] = {
     "accuracy": (["accuracy.py"], ["ml-100k"]),
     "coverage": (["coverage.py"], ["ml-100k"]),
     "bayes": (["bayes.py"], ["ml-100k", "--sweeps", "3", "--samples", "60"]),
+    "features": (["features.py", "--scalings", "none"], ["ml-100k"]),
     "ordinal": (["ordinal.py"], ["ml-100k"]),
 }
 # The table shows these; figures.csv holds everything.

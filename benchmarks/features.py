@@ -1,12 +1,14 @@
 """Five-fold error on MovieLens with implicit features and with tables, and that of cold users and items.
 
     HALFSTEP_DATA=/path/to/data python benchmarks/features.py ml-100k ml-1m
+    python benchmarks/features.py --models bayes   the Bayesian model alone
     python benchmarks/features.py --test           seconds, on simulated ratings
 
 Known users and items: the folds of accuracy.py; λ is chosen inside each training fold, of `LEVELS`, by a
 tenth of it. Cold ones: all ratings of a fifth of the users (items) are held out, five times; λ and its
 scaling are chosen inside the training fold by holding out a fifth of its users (items) in the same way.
-The model knows the features of the cold ones alone and is compared with the means of the other side
+The Bayesian model has nothing to choose; its errors are those of models that were saved and loaded.
+A model knows the features of the cold ones alone and is compared with the means of the other side
 (every item's mean rating for cold users), which is all that a model without features can say. Intervals
 are from 1,000 resamples of the cold users (items).
 """
@@ -15,6 +17,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from time import perf_counter
@@ -32,11 +35,18 @@ TABLES = {"ml-100k": ("u.user", "u.item"), "ml-1m": ("users.dat", "movies.dat")}
 RANK = {"ml-100k": 10, "ml-1m": 32, "simulated": 3}
 LEVELS = {"none": (12.0, 15.0, 20.0, 30.0, 40.0), "sqrt": (1.0, 1.5, 2.0, 2.5, 3.0)}
 SWEEPS = 15
+GIVEN = {"ml-100k": ("u1", "u3")}
 FITS: dict[str, dict[str, Any]] = {
     "plain": {},
     "side": {"side": True},
     "implicit": {"implicit_features": True},
     "implicit and side": {"implicit_features": True, "side": True},
+}
+
+
+BAYES: dict[str, dict[str, Any]] = {
+    **{f"{name}, Bayesian": how for name, how in FITS.items() if name != "plain"},
+    "implicit and side, ordinal": {**FITS["implicit and side"], "likelihood": "ordinal"},
 }
 
 
@@ -65,7 +75,8 @@ def ratings_of(data: str) -> hs.Ratings:
     rng = np.random.default_rng(1)
     truth = 3 + (X @ rng.normal(size=(3, 3))) @ (Y @ rng.normal(size=(3, 3))).T / 3
     u, i = np.nonzero(rng.random((200, 100)) < 0.3)
-    return hs.Ratings.from_arrays(u, i, truth[u, i] + rng.normal(0, 0.3, len(u)), keep_order=True)
+    values = np.round(2 * np.clip(truth[u, i] + rng.normal(0, 0.3, len(u)), 0, 6)) / 2
+    return hs.Ratings.from_arrays(u, i, values, keep_order=True)
 
 
 def fitted(
@@ -87,6 +98,21 @@ def fitted(
         **options,
     )
     return model.fit(train, **(tables if how.get("side") else {}))
+
+
+def drawn(
+    data: str,
+    train: hs.Ratings,
+    how: dict[str, Any],
+    tables: dict[str, Any],
+    given: argparse.Namespace,
+) -> hs.BayesianMF:
+    """One Bayesian model, from its file."""
+    options = {name: value for name, value in how.items() if name != "side"}
+    model = hs.BayesianMF(RANK[data], samples=given.samples, **options)
+    model.fit(train, **(tables if how.get("side") else {}))
+    with tempfile.TemporaryDirectory() as folder:
+        return hs.load(model.save(Path(folder) / "model.safetensors"))
 
 
 def chosen(
@@ -119,8 +145,18 @@ def known(data: str, given: argparse.Namespace) -> list[Figure]:
     """Users and items that have ratings."""
     ratings, tables = ratings_of(data), tables_of(data)
     found = []
+    for name, how in BAYES.items():
+        if "bayes" not in given.models or (given.only and given.only not in name):
+            continue
+        errors, seconds = [], []
+        for train, test in parts_of(data, ratings, given):
+            begun = perf_counter()
+            model = drawn(data, train, how, tables, given)
+            seconds.append(perf_counter() - begun)
+            errors.append(model.rmse(test, clip=True))
+        found += figures(data, f"halfstep, {name}", errors, seconds, given)
     for name, how in FITS.items():
-        if given.only and given.only not in name:
+        if "als" not in given.models or (given.only and given.only not in name):
             continue
         for scaling in given.scalings:
             errors, levels, seconds = [], [], []
@@ -132,38 +168,74 @@ def known(data: str, given: argparse.Namespace) -> list[Figure]:
                 seconds.append(perf_counter() - begun)
                 levels.append(λ)
                 errors.append(model.rmse(test, clip=True))
-            check(np.mean(errors) < 0.95 * ratings.by_user.values.std(), f"{name}: {errors}")
-            what = {"part": "features", "case": data, "engine": f"halfstep, {name}, {scaling}"}
-            what |= {"version": hs.__version__, "threads": given.threads, "K": RANK[data]}
-            mean = [float(np.mean(errors))]
-            found.append(Figure.of(mean, measure="RMSE", unit="", **what))
-            found.append(Figure.of(levels, measure="λ", unit="", **what))
-            found.append(Figure.of(seconds, measure="a fit", unit="s", **what))
+            engine = f"halfstep, {name}, {scaling}"
+            found += figures(data, engine, errors, seconds, given, levels)
     return found
+
+
+def figures(
+    data: str,
+    engine: str,
+    errors: list[float],
+    seconds: list[float],
+    given: argparse.Namespace,
+    levels: list[float] | None = None,
+) -> list[Figure]:
+    """Of one way to fit: the mean error of the folds, λ, the seconds; and each part that is given."""
+    check(np.mean(errors) < 0.95 * ratings_of(data).by_user.values.std(), f"{engine}: {errors}")
+    what = {"part": "features", "engine": engine, "version": hs.__version__}
+    what |= {"threads": given.threads, "K": RANK[data]}
+    own, extra = errors[: given.folds], errors[given.folds :]
+    mean = [float(np.mean(own))]
+    found = [Figure.of(mean, measure="RMSE", unit="", case=data, **what)]
+    if levels is not None:
+        found.append(Figure.of(levels, measure="λ", unit="", case=data, **what))
+    found.append(Figure.of(seconds, measure="a fit", unit="s", case=data, **what))
+    for part, error in zip(GIVEN.get(data, ()), extra, strict=bool(extra)):
+        case = f"{data}, {part}"
+        found.append(Figure.of([error], measure="RMSE", unit="", case=case, **what))
+    return found
+
+
+def parts_of(
+    data: str, ratings: hs.Ratings, given: argparse.Namespace
+) -> Iterator[tuple[hs.Ratings, hs.Ratings]]:
+    """The folds, and the parts that come with MovieLens 100K."""
+    yield from folds_of(ratings, given.folds)
+    for part in GIVEN.get(data, ()):
+        pair = (find(data).with_name(f"{part}.{ending}") for ending in ("base", "test"))
+        train, test = (hs.read_ratings(path) for path in pair)
+        yield train, test
 
 
 def cold(data: str, side: str, given: argparse.Namespace) -> list[Figure]:
     """Users (items) of whom features alone are known."""
     ratings, tables = ratings_of(data), tables_of(data)
     other = "item" if side == "user" else "user"
-    gaps: dict[str, list[tuple[np.ndarray, np.ndarray]]] = {"means": [], "features": []}
+    gaps: dict[str, list[tuple[np.ndarray, np.ndarray]]] = {"means": []}
     for number, (train, test) in enumerate(hs.kfold_cold(ratings, side, 5, seed=0)):
         if number == given.folds:
             break
         check_split(train, test, kind=f"cold-{side}", of=ratings)
-        parts = hs.split_cold(train, side, test=0.2, seed=0)
-        best = chosen(data, parts, {"side": True}, tables, given.scalings)
-        model = fitted(data, train, {"side": True}, tables, *best)
+        models: dict[str, Any] = {}
+        if "als" in given.models:
+            parts = hs.split_cold(train, side, test=0.2, seed=0)
+            best = chosen(data, parts, {"side": True}, tables, given.scalings)
+            models["features"] = fitted(data, train, {"side": True}, tables, *best)
+        if "bayes" in given.models:
+            models["features, Bayesian"] = drawn(data, train, {"side": True}, tables, given)
         rows = test.user_index() if side == "user" else test.by_user.indices
         others = test.by_user.indices if side == "user" else test.user_index()
         users, items, r = test.to_arrays()
         for name, guess in (
             ("means", means_of(train, other)[others]),
-            ("features", model.predict(users, items, clip=True)),
+            *((name, model.predict(users, items, clip=True)) for name, model in models.items()),
         ):
             squares = (r.astype(np.float64) - guess) ** 2
             size = len(ratings.users if side == "user" else ratings.items)
-            gaps[name].append((np.bincount(rows, squares, size), np.bincount(rows, minlength=size)))
+            gaps.setdefault(name, []).append(
+                (np.bincount(rows, squares, size), np.bincount(rows, minlength=size))
+            )
     case = f"{data}, cold {side}s"
     what = {"part": "features", "case": case, "version": hs.__version__, "threads": given.threads}
     found = []
@@ -171,17 +243,20 @@ def cold(data: str, side: str, given: argparse.Namespace) -> list[Figure]:
     for name, parts in gaps.items():
         squares, counts = (np.add.reduce([part[k] for part in parts]) for k in (0, 1))
         errors[name] = resampled(squares, counts)
-        label = "features" if name == "features" else f"{other} means"
+        label = f"{other} means" if name == "means" else name
         figure = [errors[name][0], *np.quantile(errors[name][1:], (0.025, 0.975))]
         found.append(
             Figure.of(figure, measure="RMSE", unit="", engine=f"halfstep, {label}", **what)
         )
-    differences = errors["features"] - errors["means"]
-    figure = [differences[0], *np.quantile(differences[1:], (0.025, 0.975))]
-    found.append(
-        Figure.of(figure, measure="features − means", unit="", engine="halfstep, features", **what)
-    )
-    check(errors["features"][0] < 1.05 * errors["means"][0], f"{case}: {figure}")
+    for name in [name for name in gaps if name != "means"]:
+        differences = errors[name] - errors["means"]
+        figure = [differences[0], *np.quantile(differences[1:], (0.025, 0.975))]
+        found.append(
+            Figure.of(
+                figure, measure="features − means", unit="", engine=f"halfstep, {name}", **what
+            )
+        )
+        check(errors[name][0] < 1.05 * errors["means"][0], f"{case}, {name}: {figure}")
     return found
 
 
@@ -210,7 +285,7 @@ def measure(given: argparse.Namespace) -> list[Figure]:
         raise Failed(f"data={unknown[0]}: is not known; choose from {', '.join(FILES)}")
     hs.set_num_threads(given.threads)
     if given.test:
-        given.folds = 2
+        given.folds, given.samples = 2, 20
         LEVELS.update({"none": (1.0,), "sqrt": (0.3,)})
     found = []
     for data in ["simulated"] if given.test else given.data or list(FILES):
@@ -227,5 +302,7 @@ if __name__ == "__main__":
     made.add_argument("data", nargs="*", help=f"{' and '.join(FILES)}, the default")
     made.add_argument("--what", choices=("all", "known", "cold"), default="all")
     made.add_argument("--folds", type=int, default=5, help="do so many of the five")
+    made.add_argument("--models", nargs="+", default=["als", "bayes"], choices=("als", "bayes"))
+    made.add_argument("--samples", type=int, default=200, help="draws of a Bayesian model")
     made.add_argument("--scalings", nargs="+", default=["none", "sqrt"], choices=list(LEVELS))
     main(made, measure, "Features")
