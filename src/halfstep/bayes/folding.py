@@ -3,7 +3,8 @@
     for every draw s:   y_s ~ p(y | ratings, Z_s, α_s, γ, m_s, Λ_s)       the row problem of the sampler
 
 γ of a new user, how steady they are, is not drawn but taken at its conditional mean, in a few
-rounds with y. Of ordered ratings there are latent numbers in their place, drawn in turn with the rows.
+rounds with y; what is kept of it is 1 / E[1/γ], with which the variance of a rating is the expected
+one. Of ordered ratings there are latent numbers in their place, drawn in turn with the rows.
 
 The mean prediction of a new row is made of its conditional means, which have no noise of their own. In
 the axes of the model's mean factors Ẑ it is the row ŵ that comes nearest for all items,
@@ -23,6 +24,7 @@ import numpy as np
 from halfstep.backends.base import CSR, Array, Backend, Noise
 from halfstep.bayes.density import PosteriorDensity
 from halfstep.bayes.latents import draw_latents, expected_latents
+from halfstep.bayes.noise import typical_steadiness
 from halfstep.bayes.posterior import Draw
 from halfstep.data.ids import IdMap, union
 from halfstep.errors import SingularSystemError
@@ -87,6 +89,8 @@ def folded(
     for number, draw in enumerate(draws):
         own, other = (draw.users, draw.items) if new.side == "user" else (draw.items, draw.users)
         drawn, expected, gamma = drawn_rows(new, draw, Noise(seed, number), backend)
+        if gamma is not None:
+            gamma = gamma * typical_steadiness(draw.freedom + row_weights(new.cells))
         rows.append((*drawn, gamma))
         f = draw.factors
         K, fixed = f.rank, (f.item_factors if new.side == "user" else f.user_factors)
