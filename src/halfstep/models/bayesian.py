@@ -206,7 +206,8 @@ class BayesianMF(FactorModel):
         backend : {"native", "numpy"} or Backend
             Where the arithmetic runs. Not stored in the model.
         callbacks : sequence of callables
-            Called with the `TraceRow` of every sweep; a true return value ends its chain.
+            Called with the `TraceRow` of every sweep (`sweep` counts those of its chain); a true return
+            value ends its chain.
         progress : bool
             Show a progress line on the terminal.
 
@@ -252,6 +253,14 @@ class BayesianMF(FactorModel):
                 if len(chains.posterior.draws) >= 2:
                     self._keep(chains, tables, runs_on, "interrupted")
                 raise
+            kept = len(chains.posterior.draws)
+            if kept < 2:
+                raise ParameterError(
+                    "callbacks",
+                    list(callbacks),
+                    f"have ended the chains when {kept} of their draws were kept, and it takes 2",
+                    f"let each chain run longer than its {self.burn_in} sweeps of burn_in",
+                )
             self._keep(chains, tables, runs_on, "samples")
         return self
 
@@ -370,8 +379,8 @@ class BayesianMF(FactorModel):
     def chain_summary(self) -> ChainSummary:
         """Whether the chains have converged: mean, sd, Monte Carlo error, effective draws and R̂.
 
-        Of σ = 1/√α, of J and of the predictions of twenty pairs that training rated, over the draws
-        after burn-in. Single factors are left out: they turn freely from draw to draw, predictions do
+        Of σ = 1/√α, of J and of the predictions of twenty pairs of users and items that have ratings
+        (of others, as a rule), over the draws after burn-in. Single factors are left out: they turn freely from draw to draw, predictions do
         not. `diagnostics/chains.py` has the formulas; a file keeps what this is made of.
 
         Raises `NotFittedError`.
@@ -549,6 +558,12 @@ class BayesianMF(FactorModel):
         fresh = super().with_rows(folded)
         fresh.draws_ = tuple(
             merged(draw, self.factors_, folded, number) for number, draw in enumerate(self.draws_)
+        )
+        record, before, now = self.record_, self.factors_, fresh.factors_
+        fresh.record_ = replace(
+            record,  # its rows have moved
+            users=now.user_ids.lookup(before.user_ids.take(record.users)),
+            items=now.item_ids.lookup(before.item_ids.take(record.items)),
         )
         return fresh
 
