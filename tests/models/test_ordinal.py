@@ -421,6 +421,8 @@ def test_folding_in_the_ratings_of_a_user_gives_their_predictions(ratings):
     assert np.sqrt(np.mean((was - now) ** 2)) < 0.1
     with pytest.raises(DataError, match="none of the levels"):
         model.fold_in(hs.Ratings.from_arrays([7], [3], [2.5]))
+    with pytest.raises(DataError, match="must all be 1"):
+        model.fold_in(hs.Ratings.from_arrays([7], [3], [2.0], weight=[3.0]))
 
 
 def test_an_explanation_sums_to_the_score_of_eta(model):

@@ -24,6 +24,7 @@ import numpy as np
 from halfstep.backends.base import CSR, Array, Backend, Noise
 from halfstep.bayes.density import PosteriorDensity
 from halfstep.bayes.latents import draw_latents, expected_latents
+from halfstep.bayes.levels import check_no_weights
 from halfstep.bayes.noise import typical_steadiness
 from halfstep.bayes.posterior import Draw
 from halfstep.data.ids import IdMap, union
@@ -168,9 +169,10 @@ def latent_cells(
     """Ordered ratings of new rows as latent numbers given a draw's other side: drawn, and their means.
 
     A few sweeps of rows and latent numbers in turn, from the typical row; both are those given the last
-    rows.
+    rows. Raises `DataError` where a rating is none of the levels, or a weight is not 1.
     """
     assert draw.levels is not None
+    check_no_weights(new.cells)
     f, user, cells = draw.factors, new.side == "user", new.cells
     own, fixed = (draw.users, f.item_side) if user else (draw.items, f.user_side)
     seed, number = key
