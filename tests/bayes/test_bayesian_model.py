@@ -407,7 +407,7 @@ def test_a_callback_ends_a_chain(world):
 @pytest.mark.parametrize("last", [3, 6])
 def test_a_callback_that_leaves_too_few_draws(world, last):
     made = hs.BayesianMF(rank=2, samples=30, burn_in=5, keep=10)
-    with pytest.raises(ParameterError, match="callbacks.*burn_in"):
+    with pytest.raises(ParameterError, match=r"callbacks.*burn_in"):
         made.fit(world[0], callbacks=[lambda row: row.sweep == last])
     with pytest.raises(hs.errors.NotFittedError):
         made.predict(1, 1)

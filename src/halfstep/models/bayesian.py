@@ -379,9 +379,10 @@ class BayesianMF(FactorModel):
     def chain_summary(self) -> ChainSummary:
         """Whether the chains have converged: mean, sd, Monte Carlo error, effective draws and R̂.
 
-        Of σ = 1/√α, of J and of the predictions of twenty pairs of users and items that have ratings
-        (of others, as a rule), over the draws after burn-in. Single factors are left out: they turn freely from draw to draw, predictions do
-        not. `diagnostics/chains.py` has the formulas; a file keeps what this is made of.
+        Of σ = 1/√α, of J and of the predictions of twenty pairs, over the draws after burn-in: of users
+        and of items that have ratings, mostly not of each other. Single factors are left out: they turn
+        freely from draw to draw, predictions do not. `diagnostics/chains.py` has the formulas; a file
+        keeps what this is made of.
 
         Raises `NotFittedError`.
         """
