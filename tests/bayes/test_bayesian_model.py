@@ -434,6 +434,35 @@ def test_the_record_follows_rows_that_move(world):
     assert str(fresh.chain_summary()) == str(made.chain_summary())
 
 
+@pytest.mark.parametrize(
+    "other", [{"rank": 3}, {"keep": 5}, {"noise": "shared"}, {"biases": False}], ids=str
+)
+def test_rows_of_a_model_of_another_form_are_refused(world, other):
+    options = {"rank": 2, "samples": 6, "burn_in": 1}
+    made, another = (hs.BayesianMF(**options | own).fit(world[0]) for own in ({}, other))
+    new = hs.Ratings.from_arrays([901], [3], [4.0])
+    with pytest.raises(ParameterError, match="draws of this model"):
+        made.with_rows(another.fold_in(new))
+
+
+def test_new_users_and_new_items_are_drawn_independently(world):
+    made = hs.BayesianMF(rank=3, samples=60, burn_in=20, keep=60, noise="shared").fit(world[0])
+    user = made.fold_in(hs.Ratings.from_arrays([901], [3], [4.0]))
+    item = made.fold_in(hs.Ratings.from_arrays([3], [901], [4.0]), side="item")
+    gaps = []
+    for rows, side in ((user, "users"), (item, "items")):
+        drawn = np.array([np.append(factors[0], bias) for factors, bias, _ in rows.draws])
+        priors = [getattr(draw, side) for draw in made.draws_]
+        gaps.append(
+            [
+                np.linalg.cholesky(prior.precision).T @ (row - prior.mean)
+                for row, prior in zip(drawn, priors, strict=True)
+            ]
+        )
+    for one, two in zip(*np.swapaxes(gaps, 1, 2), strict=True):
+        assert abs(np.corrcoef(one, two)[0, 1]) < 0.4
+
+
 def test_folded_in_users_are_as_uncertain_as_those_of_training():
     """Their noise, as it is expected, also where a few ratings hardly say how steady they are."""
     random = np.random.default_rng(0)

@@ -54,6 +54,17 @@ class FoldedDraws(FoldedIn):
 
     draws: tuple[tuple[Array, Array | None, Array | None], ...]
 
+    def fits(self, draws: Sequence[Draw]) -> bool:
+        """Whether the rows can be of a model with these draws."""
+        if len(draws) != len(self.draws):
+            return False
+        (factors, bias, gamma), like = self.draws[0], draws[0]
+        return (
+            factors.shape[1] == like.factors.rank
+            and (bias is None) == (like.factors.user_bias is None)
+            and (self.side == "item" or (gamma is None) == (like.steadiness is None))
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class NewRows:

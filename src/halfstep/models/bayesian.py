@@ -517,7 +517,7 @@ class BayesianMF(FactorModel):
         """
         table = None if features is None else features.aligned(ids)
         new = NewRows(side, ids, cells, *self._row_features(side, cells, table))
-        rows = folded(new, self.factors_, self.draws_, self._row_seed(), backend)
+        rows = folded(new, self.factors_, self.draws_, self._row_seed(side), backend)
         if features is None or table is None:
             return rows
         return replace(rows, features=Features(ids, table, features.encoding))
@@ -532,9 +532,10 @@ class BayesianMF(FactorModel):
         others = self._ids("item" if side == "user" else "user")
         return design.rows_of(table, cells, others), design.typical
 
-    def _row_seed(self) -> int:
-        """Of what is drawn for single rows."""
-        own = np.random.SeedSequence(self._fitted_params["seed"], spawn_key=(1,))
+    def _row_seed(self, side: Side) -> int:
+        """Of what is drawn for single rows: another for each side, as new users may meet new items."""
+        key = 1 if side == "user" else 2
+        own = np.random.SeedSequence(self._fitted_params["seed"], spawn_key=(key,))
         return int(own.generate_state(1, np.uint64)[0])
 
     def with_rows(self, folded: FoldedIn) -> Self:
@@ -549,7 +550,7 @@ class BayesianMF(FactorModel):
             The rows were folded into another model.
         """
         self._check_fitted()
-        if not isinstance(folded, FoldedDraws) or len(folded.draws) != len(self.draws_):
+        if not isinstance(folded, FoldedDraws) or not folded.fits(self.draws_):
             raise ParameterError(
                 "folded",
                 folded,
@@ -576,7 +577,7 @@ class BayesianMF(FactorModel):
         """
         new = NewRows("user", self._ids("user"), cells, *self._row_features("user", cells, table))
         baseline, shares = 0.0, np.zeros(cells.nnz)
-        key, runs_on = self._row_seed(), self._backend("native")
+        key, runs_on = self._row_seed("user"), self._backend("native")
         for number, draw in enumerate(self.draws_):
             f, density = draw.factors, new.density(draw, runs_on)
             if draw.levels is not None:
