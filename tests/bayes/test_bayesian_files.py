@@ -155,6 +155,8 @@ def test_arrays_that_are_missing(saved, name):
         put("noise.quantiles", 5, 1e6),
         put("record.users", 0, -1),
         put("record.items", 0, -1),
+        put("record.users", 0, 10**6),
+        put("record.items", 0, 10**6),
     ],
 )
 def test_values_that_make_no_sense(saved, arrays):

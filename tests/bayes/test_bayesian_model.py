@@ -9,6 +9,7 @@ from sklearn.model_selection import KFold, cross_val_score
 
 import halfstep as hs
 from halfstep import testing
+from halfstep.bayes.predictive import noise_variance
 from halfstep.errors import ParameterError
 from halfstep.objectives import SIDES
 
@@ -401,6 +402,78 @@ def test_a_callback_ends_a_chain(world):
     assert len(made.trace_) == 15
     assert len(made.draws_) == 10
     assert made.record_.sigma.shape == (1, 10)
+
+
+@pytest.mark.parametrize("last", [3, 6])
+def test_a_callback_that_leaves_too_few_draws(world, last):
+    made = hs.BayesianMF(rank=2, samples=30, burn_in=5, keep=10)
+    with pytest.raises(ParameterError, match=r"callbacks.*burn_in"):
+        made.fit(world[0], callbacks=[lambda row: row.sweep == last])
+    with pytest.raises(hs.errors.NotFittedError):
+        made.predict(1, 1)
+
+
+def test_a_chain_that_has_just_begun_does_not_shorten_the_record(world):
+    made = hs.BayesianMF(rank=2, samples=10, burn_in=2, keep=10, chains=2)
+    with pytest.raises(KeyboardInterrupt):
+        made.fit(world[0], callbacks=[after(15, KeyboardInterrupt())])
+    assert made.record_.sigma.shape == (1, 10)
+    with pytest.raises(KeyboardInterrupt):
+        made.fit(world[0], callbacks=[after(22, KeyboardInterrupt())])
+    assert made.record_.predictions.shape == (2, 8, 20)
+
+
+def test_the_record_follows_rows_that_move(world):
+    """Ids that come before all others: the pairs that were followed keep their names."""
+    made = hs.BayesianMF(rank=2, samples=6, burn_in=2).fit(world[0])
+    new = made.fold_in(hs.Ratings.from_arrays([-2, -1], [3, 4], [1.0, 5.0]))
+    fresh = made.with_rows(new)
+    item = fresh.fold_in(hs.Ratings.from_arrays([3, 4], [-7, -7], [1.0, 5.0]), side="item")
+    fresh = fresh.with_rows(item)
+    assert fresh.factors_.user_ids.id_at(0) == -2
+    assert str(fresh.chain_summary()) == str(made.chain_summary())
+
+
+@pytest.mark.parametrize(
+    "other", [{"rank": 3}, {"keep": 5}, {"noise": "shared"}, {"biases": False}], ids=str
+)
+def test_rows_of_a_model_of_another_form_are_refused(world, other):
+    options = {"rank": 2, "samples": 6, "burn_in": 1}
+    made, another = (hs.BayesianMF(**options | own).fit(world[0]) for own in ({}, other))
+    new = hs.Ratings.from_arrays([901], [3], [4.0])
+    with pytest.raises(ParameterError, match="draws of this model"):
+        made.with_rows(another.fold_in(new))
+
+
+def test_new_users_and_new_items_are_drawn_independently(world):
+    made = hs.BayesianMF(rank=3, samples=60, burn_in=20, keep=60, noise="shared").fit(world[0])
+    user = made.fold_in(hs.Ratings.from_arrays([901], [3], [4.0]))
+    item = made.fold_in(hs.Ratings.from_arrays([3], [901], [4.0]), side="item")
+    gaps = []
+    for rows, side in ((user, "users"), (item, "items")):
+        drawn = np.array([np.append(factors[0], bias) for factors, bias, _ in rows.draws])
+        priors = [getattr(draw, side) for draw in made.draws_]
+        gaps.append(
+            [
+                np.linalg.cholesky(prior.precision).T @ (row - prior.mean)
+                for row, prior in zip(drawn, priors, strict=True)
+            ]
+        )
+    for one, two in zip(*np.swapaxes(gaps, 1, 2), strict=True):
+        assert abs(np.corrcoef(one, two)[0, 1]) < 0.4
+
+
+def test_folded_in_users_are_as_uncertain_as_those_of_training():
+    """Their noise, as it is expected, also where a few ratings hardly say how steady they are."""
+    random = np.random.default_rng(0)
+    gammas = random.gamma(2.0, 0.5, 400)
+    ratings, _, _ = planted(400, 80, gammas=gammas, share=0.04, seed=1)
+    made = hs.BayesianMF(rank=3, samples=100, burn_in=40, keep=100).fit(ratings)
+    users, items, r = ratings.to_arrays()
+    again = made.with_rows(made.fold_in(hs.Ratings.from_arrays(users + 1000, items, r)))
+    half = len(ratings.users)
+    trained, folded = np.split(noise_variance(again.draws_, np.arange(2 * half)), 2)
+    assert np.median(folded / trained) == pytest.approx(1.0, abs=0.08)
 
 
 def test_the_trace_has_the_error_of_the_mean(world):

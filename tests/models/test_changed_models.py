@@ -94,6 +94,13 @@ def test_a_model_with_more_rows_answers_from_them(model, parts):
     assert len(more.influence(10**6).others) == 6
 
 
+def test_rows_of_another_rank_are_refused(model):
+    ratings = testing.random_ratings(12, 10, 0.5)
+    other = hs.ExplicitMF(rank=model.factors_.rank + 1).fit(ratings)
+    with pytest.raises(ParameterError, match=r"folded.*this model has"):
+        model.with_rows(other.fold_in(ratings))
+
+
 def test_a_calibration_outlives_new_users_but_not_new_items(model):
     assert model.with_rows(new_user(model)).calibration_ is model.calibration_
     users = model.factors_.user_ids.values[:6]

@@ -145,6 +145,9 @@ def restore(model: BayesianMF, file: ModelFile) -> None:
         file.array("record.users", (pairs,), "int64", least=0),
         file.array("record.items", (pairs,), "int64", least=0),
     )
+    record = model.record_
+    if file.check_values and ((record.users >= m).any() or (record.items >= n).any()):
+        raise wrong(file.path, "has a record of users or items that are not there")
     model.objective_ = model.draws_[-1].density()
 
 

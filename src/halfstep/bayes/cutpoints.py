@@ -93,7 +93,7 @@ class CutpointSampler:
         gain = _value(proposed, counts) - _value(current, counts)
         gain += log_proposal(current) - log_proposal(proposed)
         self.tried += 1
-        if np.log(random.random()) >= gain:
+        if not np.log(random.random()) < gain:  # nor where the gain is not a number
             return levels
         self.accepted += 1
         return Levels(levels.values, _cutpoints(proposed, anchor))

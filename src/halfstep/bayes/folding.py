@@ -3,7 +3,8 @@
     for every draw s:   y_s ~ p(y | ratings, Z_s, α_s, γ, m_s, Λ_s)       the row problem of the sampler
 
 γ of a new user, how steady they are, is not drawn but taken at its conditional mean, in a few
-rounds with y. Of ordered ratings there are latent numbers in their place, drawn in turn with the rows.
+rounds with y; what is kept of it is 1 / E[1/γ], with which the variance of a rating is the expected
+one. Of ordered ratings there are latent numbers in their place, drawn in turn with the rows.
 
 The mean prediction of a new row is made of its conditional means, which have no noise of their own. In
 the axes of the model's mean factors Ẑ it is the row ŵ that comes nearest for all items,
@@ -23,6 +24,8 @@ import numpy as np
 from halfstep.backends.base import CSR, Array, Backend, Noise
 from halfstep.bayes.density import PosteriorDensity
 from halfstep.bayes.latents import draw_latents, expected_latents
+from halfstep.bayes.levels import check_no_weights
+from halfstep.bayes.noise import typical_steadiness
 from halfstep.bayes.posterior import Draw, lifted
 from halfstep.data.ids import IdMap, union
 from halfstep.errors import SingularSystemError
@@ -50,6 +53,17 @@ class FoldedDraws(FoldedIn):
     """
 
     draws: tuple[tuple[Array, Array | None, Array | None], ...]
+
+    def fits(self, draws: Sequence[Draw]) -> bool:
+        """Whether the rows can be of a model with these draws."""
+        if len(draws) != len(self.draws):
+            return False
+        (factors, bias, gamma), like = self.draws[0], draws[0]
+        return (
+            factors.shape[1] == like.factors.rank
+            and (bias is None) == (like.factors.user_bias is None)
+            and (self.side == "item" or (gamma is None) == (like.steadiness is None))
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +103,8 @@ def folded(
         drawn, expected, gamma = drawn_rows(new, draw, Noise(seed, number), backend)
         unrated = np.diff(new.cells.indptr) == 0
         drawn, expected = (lifted(part, own.lift, unrated) for part in (drawn, expected))
+        if gamma is not None:
+            gamma = gamma * typical_steadiness(draw.freedom + row_weights(new.cells))
         rows.append((*drawn, gamma))
         f = draw.factors
         K, fixed = f.rank, (f.item_factors if new.side == "user" else f.user_factors)
@@ -166,9 +182,10 @@ def latent_cells(
     """Ordered ratings of new rows as latent numbers given a draw's other side: drawn, and their means.
 
     A few sweeps of rows and latent numbers in turn, from the typical row; both are those given the last
-    rows.
+    rows. Raises `DataError` where a rating is none of the levels, or a weight is not 1.
     """
     assert draw.levels is not None
+    check_no_weights(new.cells)
     f, user, cells = draw.factors, new.side == "user", new.cells
     own, fixed = (draw.users, f.item_side) if user else (draw.items, f.user_side)
     seed, number = key

@@ -23,7 +23,7 @@ from halfstep.bayes.latents import expected_latents
 from halfstep.data.ratings import Ratings
 from halfstep.errors import DataError
 
-__all__ = ["Levels", "narrowest"]
+__all__ = ["Levels", "check_no_weights", "narrowest"]
 
 _MOST = 20
 """Levels: more of them are a continuous scale."""
@@ -45,13 +45,7 @@ class Levels:
         from scipy.special import ndtri
 
         cells = ratings.by_user
-        if cells.weights is not None and (cells.weights != 1).any():
-            raise DataError(
-                "weights",
-                float(cells.weights[np.argmax(cells.weights != 1)]),
-                'must all be 1 with likelihood="ordinal": every rating has one latent number',
-                'leave them out, or fit with likelihood="gaussian"',
-            )
+        check_no_weights(cells)
         values, counts = np.unique(cells.values, return_counts=True)
         if not 2 <= len(values) <= _MOST:
             found = (
@@ -79,6 +73,11 @@ class Levels:
     def edges(self) -> Array:
         """c_0 to c_L."""
         return np.concatenate([[-np.inf], self.cutpoints, [np.inf]])
+
+    @property
+    def decimals(self) -> Array:
+        """The values with the fewest decimals, 0.1 for what is stored of it in float32."""
+        return np.array([float(str(value)) for value in self.values.astype(np.float32)])
 
     def shifted(self, by: float) -> Levels:
         """With all cutpoints moved."""
@@ -140,6 +139,17 @@ class Levels:
         gaps = self.values - mean[:, None]
         found: Array = np.sqrt(np.einsum("nk,nk->n", chances, gaps * gaps))
         return found
+
+
+def check_no_weights(cells: CSR) -> None:
+    """Raise `DataError` where a weight is not 1."""
+    if cells.weights is not None and (cells.weights != 1).any():
+        raise DataError(
+            "weights",
+            float(cells.weights[np.argmax(cells.weights != 1)]),
+            'must all be 1 with likelihood="ordinal": every rating has one latent number',
+            'leave them out, or fit with likelihood="gaussian"',
+        )
 
 
 def narrowest(levels: Levels, chances: Array, level: float) -> tuple[Array, Array]:

@@ -11,6 +11,7 @@ Archambeau 2011, «Robust Bayesian Matrix Factorisation»). With «shared» nois
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -80,8 +81,8 @@ class Noise:
         return replace(cells, weights=own if cells.weights is None else own * cells.weights)
 
 
-def typical_steadiness(freedom: float) -> float:
-    """1 / E[1/γ] of a user of whom nothing is known: with it the variance of a rating is the
-    expected one.
+def typical_steadiness(freedom: float | Array) -> Any:
+    """1 / E[1/γ] for γ ~ Gamma(ν/2, ν/2), as that of a user of whom nothing is known: with it the
+    variance of a rating is the expected one. `freedom`: ν, one or several.
     """
-    return max(1.0 - 2.0 / freedom, 1e-2)
+    return np.maximum(1.0 - 2.0 / freedom, 1e-2)

@@ -195,13 +195,15 @@ class Chains:
         self._followed[-1].append((density.sigma, found.astype(np.float64)))
 
     def record(self) -> Record:
-        """What was followed: of every chain as many draws as the shortest one has."""
-        lengths = [len(own) for own in self._objectives if own]
-        length = min(lengths, default=0)
+        """What was followed: as many draws of every chain. A chain that ended early is left out where
+        that leaves more draws of the others.
+        """
+        lengths = [len(own) for own in self._objectives]
+        length = max(lengths, key=lambda least: least * sum(own >= least for own in lengths))
         chains = [
             (followed[:length], objectives[:length])
             for followed, objectives in zip(self._followed, self._objectives, strict=True)
-            if objectives
+            if len(objectives) >= length
         ]
         return Record(
             np.array([[sigma for sigma, _ in followed] for followed, _ in chains]),

@@ -206,7 +206,8 @@ class BayesianMF(FactorModel):
         backend : {"native", "numpy"} or Backend
             Where the arithmetic runs. Not stored in the model.
         callbacks : sequence of callables
-            Called with the `TraceRow` of every sweep; a true return value ends its chain.
+            Called with the `TraceRow` of every sweep (`sweep` counts those of its chain); a true return
+            value ends its chain.
         progress : bool
             Show a progress line on the terminal.
 
@@ -252,6 +253,14 @@ class BayesianMF(FactorModel):
                 if len(chains.posterior.draws) >= 2:
                     self._keep(chains, tables, runs_on, "interrupted")
                 raise
+            kept = len(chains.posterior.draws)
+            if kept < 2:
+                raise ParameterError(
+                    "callbacks",
+                    list(callbacks),
+                    f"have ended the chains when {kept} of their draws were kept, and it takes 2",
+                    f"let each chain run longer than its {self.burn_in} sweeps of burn_in",
+                )
             self._keep(chains, tables, runs_on, "samples")
         return self
 
@@ -373,9 +382,10 @@ class BayesianMF(FactorModel):
     def chain_summary(self) -> ChainSummary:
         """Whether the chains have converged: mean, sd, Monte Carlo error, effective draws and R̂.
 
-        Of σ = 1/√α, of J and of the predictions of twenty pairs that training rated, over the draws
-        after burn-in. Single factors are left out: they turn freely from draw to draw, predictions do
-        not. `diagnostics/chains.py` has the formulas; a file keeps what this is made of.
+        Of σ = 1/√α, of J and of the predictions of twenty pairs, over the draws after burn-in: of users
+        and of items that have ratings, mostly not of each other. Single factors are left out: they turn
+        freely from draw to draw, predictions do not. `diagnostics/chains.py` has the formulas; a file
+        keeps what this is made of.
 
         Raises `NotFittedError`.
         """
@@ -433,7 +443,7 @@ class BayesianMF(FactorModel):
         check_choice("unknown", unknown, ("bias", "error"))
         asked = AskedPairs.of(self, users, items, unknown)
         chances = levels.chances(*self._eta(asked.users, asked.items, backend))
-        return levels.values.copy(), chances[0] if asked.single else chances
+        return levels.decimals, chances[0] if asked.single else chances
 
     def _eta(self, users: Array, items: Array, backend: str | Backend) -> tuple[Array, Array]:
         """Mean and variance of η over the draws, float64."""
@@ -510,7 +520,7 @@ class BayesianMF(FactorModel):
         """
         table = None if features is None else features.aligned(ids)
         new = NewRows(side, ids, cells, *self._row_features(side, cells, table))
-        rows = folded(new, self.factors_, self.draws_, self._row_seed(), backend)
+        rows = folded(new, self.factors_, self.draws_, self._row_seed(side), backend)
         if features is None or table is None:
             return rows
         return replace(rows, features=Features(ids, table, features.encoding))
@@ -525,9 +535,10 @@ class BayesianMF(FactorModel):
         others = self._ids("item" if side == "user" else "user")
         return design.rows_of(table, cells, others), design.typical
 
-    def _row_seed(self) -> int:
-        """Of what is drawn for single rows."""
-        own = np.random.SeedSequence(self._fitted_params["seed"], spawn_key=(1,))
+    def _row_seed(self, side: Side) -> int:
+        """Of what is drawn for single rows: another for each side, as new users may meet new items."""
+        key = 1 if side == "user" else 2
+        own = np.random.SeedSequence(self._fitted_params["seed"], spawn_key=(key,))
         return int(own.generate_state(1, np.uint64)[0])
 
     def with_rows(self, folded: FoldedIn) -> Self:
@@ -542,7 +553,7 @@ class BayesianMF(FactorModel):
             The rows were folded into another model.
         """
         self._check_fitted()
-        if not isinstance(folded, FoldedDraws) or len(folded.draws) != len(self.draws_):
+        if not isinstance(folded, FoldedDraws) or not folded.fits(self.draws_):
             raise ParameterError(
                 "folded",
                 folded,
@@ -552,6 +563,12 @@ class BayesianMF(FactorModel):
         fresh = super().with_rows(folded)
         fresh.draws_ = tuple(
             merged(draw, self.factors_, folded, number) for number, draw in enumerate(self.draws_)
+        )
+        record, before, now = self.record_, self.factors_, fresh.factors_
+        fresh.record_ = replace(
+            record,  # its rows have moved
+            users=now.user_ids.lookup(before.user_ids.take(record.users)),
+            items=now.item_ids.lookup(before.item_ids.take(record.items)),
         )
         return fresh
 
@@ -563,7 +580,7 @@ class BayesianMF(FactorModel):
         """
         new = NewRows("user", self._ids("user"), cells, *self._row_features("user", cells, table))
         baseline, shares = 0.0, np.zeros(cells.nnz)
-        key, runs_on = self._row_seed(), self._backend("native")
+        key, runs_on = self._row_seed("user"), self._backend("native")
         for number, draw in enumerate(self.draws_):
             f, density = draw.factors, new.density(draw, runs_on)
             if draw.levels is not None:

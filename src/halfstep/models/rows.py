@@ -100,8 +100,22 @@ class Rows(Fitted):
         them as items without ratings. A calibration is kept for users, and dropped for items. Where an
         item that it knew is replaced, its users are no longer the solutions of their rows, and `explain`
         says so.
+
+        Raises
+        ------
+        NotFittedError
+        ParameterError
+            The rows were folded into a model of another rank.
         """
         self._check_fitted()
+        rank = self.factors_.rank
+        if folded.factors.shape[1] != rank:
+            raise ParameterError(
+                "folded",
+                folded,
+                f"has {folded.factors.shape[1]} factors, and this model has {rank}",
+                "pass what fold_in of this model returns",
+            )
         factors, history = merge_rows(self.factors_, self.history_, folded)
         fresh = self._with(factors)
         fresh._forget("_by_item")
