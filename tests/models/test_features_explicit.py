@@ -6,7 +6,7 @@ import pytest
 
 import halfstep as hs
 from halfstep.backends import get_backend
-from halfstep.errors import DataError, ModelFileError, ParameterError
+from halfstep.errors import DataError, HistoryRequiredError, ModelFileError, ParameterError
 from halfstep.evaluation.splits import check_split
 from halfstep.features.design import Tables
 from halfstep.files import read_tensors, write_tensors
@@ -519,3 +519,14 @@ def test_intervals_are_calibrated_by_fits_with_the_features(world):
     _, low, high = model.predict(1, "film é 002", interval=0.9)
     _, blind_low, blind_high = blind.predict(1, "film é 002", interval=0.9)
     assert high - low < blind_high - blind_low
+
+
+def test_a_model_saved_without_its_features_is_not_calibrated_by_fits_without_them(
+    tmp_path, world, both
+):
+    ratings, _, _, _ = world
+    loaded = hs.load(both.save(tmp_path / "m.safetensors", history=False))
+    newcomers = {"user": [7000], "age": [1.0], "town": ["town 1"]}
+    for model in (loaded, loaded.with_features(newcomers)):
+        with pytest.raises(HistoryRequiredError, match=r"user_features.*save with history=True"):
+            model.calibrate(ratings, folds=2)
