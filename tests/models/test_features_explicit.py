@@ -530,3 +530,46 @@ def test_a_model_saved_without_its_features_is_not_calibrated_by_fits_without_th
     for model in (loaded, loaded.with_features(newcomers)):
         with pytest.raises(HistoryRequiredError, match=r"user_features.*save with history=True"):
             model.calibrate(ratings, folds=2)
+
+
+def test_items_that_were_told_their_ratings_keep_them(tmp_path, world, both):
+    ratings, _, (Y, _), _ = world
+    users = ratings.users.take(np.arange(8))
+    told = hs.Ratings.from_arrays(users, ["ganz neu"] * 8, [9.0] * 8)
+    films = (Y[:2], ["ganz neu", "ähnlich"])
+    model = both.with_rows(both.fold_in(told, side="item", features=films))
+    loaded = hs.load(model.save(tmp_path / "m.safetensors"))
+    expected = model.predict(users, ["ganz neu"] * 8)
+    for one in (model, loaded, model.with_features(item_features=films)):
+        again = one.predict(users, ["ganz neu"] * 8, item_features=films)
+        np.testing.assert_array_equal(again, expected)
+    assert model.with_features(item_features=films).factors_.item_ids.lookup(["ähnlich"])[0] >= 0
+
+
+def test_fold_in_with_features_of_newcomers_keeps_those_of_the_others(world, both):
+    ratings, _, _, _ = world
+    items = ratings.items.take(np.arange(2))
+    told = hs.Ratings.from_arrays([3, 3, 7000, 7000], [*items, *items], [4.0, 2.0, 3.0, 5.0])
+    newcomers = {"user": [7000], "age": [1.0], "town": ["town 1"]}
+    alone = both.fold_in(told)
+    mixed = both.fold_in(told, features=newcomers)
+    np.testing.assert_array_equal(mixed.factors[0], alone.factors[0])
+    assert not np.array_equal(mixed.factors[1], alone.factors[1])
+
+
+def test_integers_and_their_text_are_the_same_ids_in_tables(world, both):
+    ratings, people, _, _ = world
+    as_text = {**people, "user": [*map(str, people["user"][:-1]), "8000"]}
+    as_integers = {**people, "user": [*people["user"][:-1].tolist(), 8000]}
+    one, two = (
+        model_of(max_iter=2).fit(ratings, user_features=table) for table in (as_text, as_integers)
+    )
+    assert one.factors_.user_ids == two.factors_.user_ids
+    assert one.factors_.user_factors.tobytes() == two.factors_.user_factors.tobytes()
+    newcomers = {"user": ["3", "7000"], "age": [1.0, 2.0], "town": ["town 1", "town 2"]}
+    whole = {**newcomers, "user": [3, 7000]}
+    assert both.predict(7000, "film é 001", user_features=newcomers) == both.predict(
+        7000, "film é 001", user_features=whole
+    )
+    with pytest.raises(DataError, match="user='zoe': is text"):
+        both.with_features({**newcomers, "user": ["3", "zoe"]})
