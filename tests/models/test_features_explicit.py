@@ -1,6 +1,8 @@
 """Features in `ExplicitMF`: the formula, cold users and items, new rows, files. (The laws for implicit
 features are in tests/laws.)"""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -217,6 +219,23 @@ def test_rows_without_ratings_are_what_their_features_say(world):
         expected = X[4] @ f.user_map.astype(float)
         np.testing.assert_allclose(f.user_factors[4], expected[:2], atol=1e-5)
         assert f.user_bias[4] == pytest.approx(expected[2], abs=1e-5)
+
+
+@pytest.mark.parametrize("scaling", ["none", "count"])
+@pytest.mark.parametrize("reg", [(2.0, 2.0, 0.0), (0.0, 2.0, 1.0)])
+def test_rows_without_ratings_need_no_penalty(world, scaling, reg):
+    ratings, people, _, _ = world
+    train = ratings.select(ratings.user_index() > 2)
+    model = model_of(reg=reg, reg_scaling=scaling, feature_reg=3.0, max_iter=5)
+    model.fit(train, user_features=people)
+    f = model.factors_
+    x = dense(hs.Features.from_table(people), f.user_ids)
+    mean = x @ f.user_map.astype(float)
+    np.testing.assert_allclose(f.user_factors[:3], mean[:3, :2], atol=1e-5)
+    np.testing.assert_allclose(f.user_bias[:3], mean[:3, 2], atol=1e-5)
+    assert model.fold_in(train).factors.tobytes() == f.user_factors.tobytes()
+    objectives = [row.objective for row in model.trace_]
+    assert all(b <= a * (1 + 1e-6) for a, b in pairwise(objectives))
 
 
 def test_tables_may_hold_rows_that_nobody_rated(world):
