@@ -8,7 +8,13 @@ import pytest
 
 import halfstep as hs
 from halfstep.backends import get_backend
-from halfstep.errors import DataError, HistoryRequiredError, ModelFileError, ParameterError
+from halfstep.errors import (
+    DataError,
+    HistoryRequiredError,
+    ModelFileError,
+    ParameterError,
+    ReadError,
+)
 from halfstep.evaluation.splits import check_split
 from halfstep.features.design import Tables
 from halfstep.files import read_tensors, write_tensors
@@ -592,3 +598,11 @@ def test_integers_and_their_text_are_the_same_ids_in_tables(world, both):
     )
     with pytest.raises(DataError, match="user='zoe': is text"):
         both.with_features({**newcomers, "user": ["3", "zoe"]})
+
+
+def test_tables_of_the_other_side_are_refused(world):
+    ratings, people, _, _ = world
+    with pytest.raises(ReadError, match=r"no column of the dict is known to name items: 'user'"):
+        model_of().fit(ratings, item_features=people)
+    own = {"id": people["user"], "age": people["age"]}
+    assert model_of(max_iter=1).fit(ratings, user_features=own).features_.user is not None
