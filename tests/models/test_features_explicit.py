@@ -606,3 +606,19 @@ def test_tables_of_the_other_side_are_refused(world):
         model_of().fit(ratings, item_features=people)
     own = {"id": people["user"], "age": people["age"]}
     assert model_of(max_iter=1).fit(ratings, user_features=own).features_.user is not None
+
+
+def test_features_that_would_do_nothing_are_refused(world):
+    ratings, people, _, _ = world
+    ids = ratings.users.take(np.arange(20))
+    strangers = {**people, "user": people["user"] + 10_000}
+    with pytest.raises(
+        DataError, match=r"user_features=10000.*not in the ratings, whose first is 0"
+    ):
+        model_of().fit(ratings, user_features=strangers)
+    huge = (np.arange(20.0)[:, None] * 1e30, ids)
+    with pytest.raises(DataError, match=r"user_features=.*largest float32.*standard deviation"):
+        model_of().fit(ratings, user_features=huge)
+    assert model_of(dtype="float64", max_iter=2).fit(ratings, user_features=huge).n_iter_
+    with pytest.raises(DataError, match=r"user_features=.*feature_reg"):
+        model_of(feature_reg=1e38).fit(ratings, user_features=people)
