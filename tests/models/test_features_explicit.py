@@ -240,6 +240,8 @@ def test_rows_without_ratings_need_no_penalty(world, scaling, reg):
     np.testing.assert_allclose(f.user_factors[:3], mean[:3, :2], atol=1e-5)
     np.testing.assert_allclose(f.user_bias[:3], mean[:3, 2], atol=1e-5)
     assert model.fold_in(train).factors.tobytes() == f.user_factors.tobytes()
+    told = model.explain(0, "film é 001")
+    assert told.score == pytest.approx(model.predict(0, "film é 001"), abs=1e-4)
     objectives = [row.objective for row in model.trace_]
     assert all(b <= a * (1 + 1e-6) for a, b in pairwise(objectives))
 
