@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 import numpy as np
 
 from halfstep.backends.base import CSR, Array, Backend, Noise, RowTerms
+from halfstep.errors import SingularSystemError
 from halfstep.factors import Factors
 
 if TYPE_CHECKING:
@@ -54,8 +55,8 @@ class RowProblem:
     """The arguments of `Backend.solve_rows` that do not change from sweep to sweep.
 
     (P + Σ a f fᵀ + s_u diag(d)) x = q + Σ b f, with d = `ridge`, s = `scale`, P = `prior` and q =
-    `linear`. With `nonnegative`, the minimum of ½ xᵀ A x − hᵀ x (A and h the two sides of that
-    system) over factors ≥ 0, the bias free.
+    `linear`. Where d has a 0, rows without cells are those of `mean`. With `nonnegative`, the minimum
+    of ½ xᵀ A x − hᵀ x (A and h the two sides of that system) over factors ≥ 0, the bias free.
     """
 
     terms: RowTerms
@@ -64,6 +65,7 @@ class RowProblem:
     nonnegative: bool = False
     prior: Array | None = None
     linear: Array | None = None
+    mean: Array | None = None
 
     def around(self, mean: Array, cells: CSR) -> RowProblem:
         """The same with penalties ½ s Σ_k d_k (x_k − m_k)² in place of ½ s Σ_k d_k x_k²: q = s d m.
@@ -76,7 +78,7 @@ class RowProblem:
         q = mean * self.ridge
         if scale is not None:
             q *= scale[:, None]
-        return replace(self, scale=scale, linear=q)
+        return replace(self, scale=scale, linear=q, mean=mean)
 
     def solve(
         self,
@@ -96,6 +98,10 @@ class RowProblem:
             from halfstep.solvers.linear import NonNegative
 
             method = NonNegative()
+        rated = np.diff(cells.indptr) > 0
+        if self.mean is not None and not self.ridge.all() and not rated.all():
+            self._solve_rated(rated, self.mean, cells, fixed, out, backend, method)
+            return
         backend.solve_rows(
             cells,
             fixed[0],
@@ -109,6 +115,41 @@ class RowProblem:
             out_bias=out[1],
             method=method,
         )
+
+    def _solve_rated(
+        self,
+        rated: Array,
+        mean: Array,
+        cells: CSR,
+        fixed: tuple[Array, Array | None],
+        out: tuple[Array, Array | None],
+        backend: Backend,
+        method: Linear | None,
+    ) -> None:
+        """`solve` where a penalty is 0: the others, of which nothing is known, are their means."""
+        rows = np.flatnonzero(rated)
+        scale = None if self.scale is None else self.scale[rows]
+        linear = None if self.linear is None else self.linear[rows]
+        there = CSR(
+            np.append(cells.indptr[:1], cells.indptr[1:][rows]),
+            cells.indices,
+            cells.values,
+            cells.weights,
+        )
+        factors, bias = out
+        part = factors[rows], None if bias is None else bias[rows]
+        try:
+            replace(self, scale=scale, linear=linear, mean=None).solve(
+                there, fixed, part, backend, method
+            )
+        except SingularSystemError as error:
+            if error.row is not None:
+                error.row = int(rows[error.row])
+            raise
+        K = factors.shape[1]
+        factors[rows], factors[~rated] = part[0], mean[~rated, :K]
+        if bias is not None:
+            bias[rows], bias[~rated] = part[1], mean[~rated, K]
 
     def draw(
         self,

@@ -89,3 +89,5 @@ def test_what_compare_cold_refuses(known):
         hs.compare_cold(_model(), ratings, "film", item_features=table)
     with pytest.raises(ParameterError, match="confidence"):
         hs.compare_cold(_model(), ratings, "item", item_features=table, confidence=2)
+    with pytest.raises(ParameterError, match="model='Biases': cannot be fitted with features"):
+        hs.compare_cold(hs.Biases(), ratings, "item", item_features=table)

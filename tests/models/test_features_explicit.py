@@ -1,12 +1,20 @@
 """Features in `ExplicitMF`: the formula, cold users and items, new rows, files. (The laws for implicit
 features are in tests/laws.)"""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
 import halfstep as hs
 from halfstep.backends import get_backend
-from halfstep.errors import DataError, ModelFileError, ParameterError
+from halfstep.errors import (
+    DataError,
+    HistoryRequiredError,
+    ModelFileError,
+    ParameterError,
+    ReadError,
+)
 from halfstep.evaluation.splits import check_split
 from halfstep.features.design import Tables
 from halfstep.files import read_tensors, write_tensors
@@ -217,6 +225,25 @@ def test_rows_without_ratings_are_what_their_features_say(world):
         expected = X[4] @ f.user_map.astype(float)
         np.testing.assert_allclose(f.user_factors[4], expected[:2], atol=1e-5)
         assert f.user_bias[4] == pytest.approx(expected[2], abs=1e-5)
+
+
+@pytest.mark.parametrize("scaling", ["none", "count"])
+@pytest.mark.parametrize("reg", [(2.0, 2.0, 0.0), (0.0, 2.0, 1.0)])
+def test_rows_without_ratings_need_no_penalty(world, scaling, reg):
+    ratings, people, _, _ = world
+    train = ratings.select(ratings.user_index() > 2)
+    model = model_of(reg=reg, reg_scaling=scaling, feature_reg=3.0, max_iter=5)
+    model.fit(train, user_features=people)
+    f = model.factors_
+    x = dense(hs.Features.from_table(people), f.user_ids)
+    mean = x @ f.user_map.astype(float)
+    np.testing.assert_allclose(f.user_factors[:3], mean[:3, :2], atol=1e-5)
+    np.testing.assert_allclose(f.user_bias[:3], mean[:3, 2], atol=1e-5)
+    assert model.fold_in(train).factors.tobytes() == f.user_factors.tobytes()
+    told = model.explain(0, "film é 001")
+    assert told.score == pytest.approx(model.predict(0, "film é 001"), abs=1e-4)
+    objectives = [row.objective for row in model.trace_]
+    assert all(b <= a * (1 + 1e-6) for a, b in pairwise(objectives))
 
 
 def test_tables_may_hold_rows_that_nobody_rated(world):
@@ -527,3 +554,81 @@ def test_a_report_measures_a_copy_that_has_the_features(world, both):
     held = _by_a_copy(both, world[0], 0)
     assert held.model.features_.user.encoding == both.features_.user.encoding
     assert len(held.train) < len(world[0])
+
+
+def test_a_model_saved_without_its_features_is_not_calibrated_by_fits_without_them(
+    tmp_path, world, both
+):
+    ratings, _, _, _ = world
+    loaded = hs.load(both.save(tmp_path / "m.safetensors", history=False))
+    newcomers = {"user": [7000], "age": [1.0], "town": ["town 1"]}
+    for model in (loaded, loaded.with_features(newcomers)):
+        with pytest.raises(HistoryRequiredError, match=r"user_features.*save with history=True"):
+            model.calibrate(ratings, folds=2)
+
+
+def test_items_that_were_told_their_ratings_keep_them(tmp_path, world, both):
+    ratings, _, (Y, _), _ = world
+    users = ratings.users.take(np.arange(8))
+    told = hs.Ratings.from_arrays(users, ["ganz neu"] * 8, [9.0] * 8)
+    films = (Y[:2], ["ganz neu", "ähnlich"])
+    model = both.with_rows(both.fold_in(told, side="item", features=films))
+    loaded = hs.load(model.save(tmp_path / "m.safetensors"))
+    expected = model.predict(users, ["ganz neu"] * 8)
+    for one in (model, loaded, model.with_features(item_features=films)):
+        again = one.predict(users, ["ganz neu"] * 8, item_features=films)
+        np.testing.assert_array_equal(again, expected)
+    assert model.with_features(item_features=films).factors_.item_ids.lookup(["ähnlich"])[0] >= 0
+
+
+def test_fold_in_with_features_of_newcomers_keeps_those_of_the_others(world, both):
+    ratings, _, _, _ = world
+    items = ratings.items.take(np.arange(2))
+    told = hs.Ratings.from_arrays([3, 3, 7000, 7000], [*items, *items], [4.0, 2.0, 3.0, 5.0])
+    newcomers = {"user": [7000], "age": [1.0], "town": ["town 1"]}
+    alone = both.fold_in(told)
+    mixed = both.fold_in(told, features=newcomers)
+    np.testing.assert_array_equal(mixed.factors[0], alone.factors[0])
+    assert not np.array_equal(mixed.factors[1], alone.factors[1])
+
+
+def test_integers_and_their_text_are_the_same_ids_in_tables(world, both):
+    ratings, people, _, _ = world
+    as_text = {**people, "user": [*map(str, people["user"][:-1]), "8000"]}
+    as_integers = {**people, "user": [*people["user"][:-1].tolist(), 8000]}
+    one, two = (
+        model_of(max_iter=2).fit(ratings, user_features=table) for table in (as_text, as_integers)
+    )
+    assert one.factors_.user_ids == two.factors_.user_ids
+    assert one.factors_.user_factors.tobytes() == two.factors_.user_factors.tobytes()
+    newcomers = {"user": ["3", "7000"], "age": [1.0, 2.0], "town": ["town 1", "town 2"]}
+    whole = {**newcomers, "user": [3, 7000]}
+    assert both.predict(7000, "film é 001", user_features=newcomers) == both.predict(
+        7000, "film é 001", user_features=whole
+    )
+    with pytest.raises(DataError, match="user='zoe': is text"):
+        both.with_features({**newcomers, "user": ["3", "zoe"]})
+
+
+def test_tables_of_the_other_side_are_refused(world):
+    ratings, people, _, _ = world
+    with pytest.raises(ReadError, match=r"no column of the dict is known to name items: 'user'"):
+        model_of().fit(ratings, item_features=people)
+    own = {"id": people["user"], "age": people["age"]}
+    assert model_of(max_iter=1).fit(ratings, user_features=own).features_.user is not None
+
+
+def test_features_that_would_do_nothing_are_refused(world):
+    ratings, people, _, _ = world
+    ids = ratings.users.take(np.arange(20))
+    strangers = {**people, "user": people["user"] + 10_000}
+    with pytest.raises(
+        DataError, match=r"user_features=10000.*not in the ratings, whose first is 0"
+    ):
+        model_of().fit(ratings, user_features=strangers)
+    huge = (np.arange(20.0)[:, None] * 1e30, ids)
+    with pytest.raises(DataError, match=r"user_features=.*largest float32.*standard deviation"):
+        model_of().fit(ratings, user_features=huge)
+    assert model_of(dtype="float64", max_iter=2).fit(ratings, user_features=huge).n_iter_
+    with pytest.raises(DataError, match=r"user_features=.*feature_reg"):
+        model_of(feature_reg=1e38).fit(ratings, user_features=people)

@@ -211,13 +211,18 @@ def choose_id(
     found = {role: _by_known_name(role, names, set(), "id") for role in roles}
     known = [position for position in found.values() if position is not None]
     if not known:
-        known = [k for k, name in enumerate(names) if is_id_name(name)]
+        known = [
+            k
+            for k, name in enumerate(names)
+            if (is_id_name(name) if side is None else _plain(name) == "id")
+        ]
     if len(known) == 1:
         return known[0]
     if known:
         rule = f"columns {' and '.join(repr(names[k]) for k in known)} could both name the rows"
     else:
-        rule = f"no column of {table} is known to name its rows: {_listed(names, count)}"
+        whose = "its rows" if side is None else f"{side}s"
+        rule = f"no column of {table} is known to name {whose}: {_listed(names, count)}"
     raise ReadError("id", None, rule, "pass id= with the name or position of that column")
 
 

@@ -333,18 +333,21 @@ def require_known(codes: Array, ids: npt.ArrayLike, side: str) -> None:
 
 
 def union(old: IdMap, new: IdMap, side: str) -> tuple[IdMap, Array, Array]:
-    """The sorted union of two id maps, and where the rows of each stand in it."""
+    """The sorted union of two id maps, and where the rows of each stand in it.
+
+    A canonical integer and its text are the same id; other text cannot be added to integers.
+    """
     values = new.values
     if old.kind != new.kind:
         if old.kind == "int":
-            if (old.lookup(new.values) < 0).any():
+            values, other = _canonical_integers(new.values)
+            if other.any():
                 raise DataError(
                     side,
-                    new.values[0],
-                    "is text, and the ids of the model are integers",
-                    "pass integer ids",
+                    str(new.values[np.argmax(other)]),
+                    "is text, and the ids that it is added to are integers",
+                    "pass integer ids, or text for all of them",
                 )
-            values = old.values[old.lookup(new.values)]
         else:
             values = new.values.astype(TEXT)
     union = encode(np.concatenate([old.values, values]), side)

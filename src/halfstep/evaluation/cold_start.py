@@ -134,6 +134,13 @@ def compare_cold(
     """
     from halfstep.baselines import Biases
 
+    if not hasattr(model, "implicit_features"):
+        raise ParameterError(
+            "model",
+            type(model).__name__,
+            "cannot be fitted with features",
+            "pass an ExplicitMF or a BayesianMF",
+        )
     known = {"user_features": user_features, "item_features": item_features}
     known = {name: value for name, value in known.items() if value is not None}
     implicit = bool(getattr(model, "implicit_features", False))

@@ -16,6 +16,7 @@ import numpy as np
 from halfstep.backends.base import CSR, Array
 from halfstep.data.ids import IdMap
 from halfstep.data.ratings import Ratings
+from halfstep.errors import DataError
 from halfstep.features.blocks import Group, hstack, implicit_features, implicit_rows
 from halfstep.features.encoding import Encoding
 from halfstep.features.features import Features, as_features
@@ -126,7 +127,23 @@ class Tables:
         return self.implicit or self.user is not None or self.item is not None
 
     def extended(self, ratings: Ratings) -> Ratings:
-        """The ratings over the ids of the tables too."""
+        """The ratings over the ids of the tables too.
+
+        Raises `DataError` where a table has nobody who is in the ratings.
+        """
+        for side, table, ids in (
+            ("user", self.user, ratings.users),
+            ("item", self.item, ratings.items),
+        ):
+            if table is not None and len(ids) and (ids.lookup(table.ids.values) < 0).all():
+                raise DataError(
+                    f"{side}_features",
+                    table.ids.id_at(0),
+                    f"and the other {side}s of the table are not in the ratings, whose first is "
+                    f"{ids.id_at(0)!r}",
+                    "make the ids those of the ratings, or name their column: "
+                    "Features.from_table(table, id=…)",
+                )
         return ratings.with_ids(*(None if t is None else t.ids for t in (self.user, self.item)))
 
     def designs(self, ratings: Ratings) -> Designs:

@@ -324,7 +324,7 @@ class BayesianMF(FactorModel):
     def _keep(self, chains: Chains, tables: Tables, backend: Backend, stopped: str) -> None:
         """What the model is from now on."""
         ratings, posterior = chains.ratings, chains.posterior
-        self._forget("departure_", "distance_", "_by_item")
+        self._forget("departure_", "distance_", "_by_item", "_told_items")
         self._fitted_params = self.get_params()  # set_params after the fit does not reach the file
         self.factors_ = posterior.mean(chains.start)
         self.features_ = chains.designs.without_rows()

@@ -34,11 +34,11 @@ from halfstep.backends.base import Array, Backend
 from halfstep.checks import check_integer, is_number
 from halfstep.data.pairs import as_ratings
 from halfstep.data.ratings import Ratings
-from halfstep.errors import DataError, ParameterError
+from halfstep.errors import DataError, HistoryRequiredError, ParameterError
 from halfstep.evaluation.splits import kfold
 from halfstep.models.side_features import fit_tables
 from halfstep.models.uncertainty import cells_by, refuse_nonnegative, variances
-from halfstep.objectives import Side
+from halfstep.objectives import SIDES, Side
 
 if TYPE_CHECKING:
     from halfstep.models.fitted import Fitted
@@ -123,12 +123,22 @@ def calibrated_by_folds(
     check_integer("seed", seed, 0)
     refuse_nonnegative(model)
     ratings = as_ratings(X, y)
+    known = fit_tables(model)
+    for side in SIDES:
+        own = model.features_.side(side)
+        if own is not None and own.encoding is not None and f"{side}_features" not in known:
+            raise HistoryRequiredError(
+                f"{side}_features",
+                None,
+                "the model was saved without its history and its features, and copies of it need them",
+                "fit again, or save with history=True",
+            )
     # where it was stopped early, so are the copies
     early = model.best_iter_ < model.n_iter_ or model.stopped_ not in ("converged", "max_iter")
     alike: Any = model.settled(sweeps=early)
     xs, errors = [], []
     for train, test in kfold(ratings, folds, seed=seed):
-        part = copy.deepcopy(alike).fit(train, backend=backend, **fit_tables(model))
+        part = copy.deepcopy(alike).fit(train, backend=backend, **known)
         x, fitted = features(part, *rows_of(part, test), backend)
         xs.append(x)
         errors.append(np.abs(test.by_user.values - fitted))

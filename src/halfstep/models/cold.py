@@ -91,8 +91,8 @@ class Cold(Rows):
         """A model that knows these users and items too, though nobody has rated anything of them.
 
         Their factors are A'x, what their features lead to expect. Users and items that have ratings
-        stay what they are; implicit features, which those without ratings cannot have, are taken to be
-        the mean of the others'.
+        stay what they are (without a history, all that the model knows); implicit features, which those
+        without ratings cannot have, are taken to be the mean of the others'.
 
         Parameters
         ----------
@@ -132,7 +132,7 @@ class Cold(Rows):
         return model
 
     def _rated(self, side: Side) -> Array:
-        """Whether rows have ratings; all of them where the history was not saved."""
+        """Whether rows have ratings, known or told (`with_rows`); all where no history was saved."""
         history, count = self.history_, len(self._ids(side))
         if history is None:
             return np.ones(count, dtype=bool)
@@ -140,6 +140,7 @@ class Cold(Rows):
             return np.diff(history.indptr) > 0
         rated = np.zeros(count, dtype=bool)
         rated[self._whole_history("with_features").indices] = True
+        rated[self.factors_.item_ids.lookup(sorted(self._told_items), "items")] = True
         return rated
 
     def feature_effects(self, side: Side = "user") -> FeatureEffects:

@@ -77,6 +77,13 @@ def contributions(
     if not row.nnz and problem.linear is None:  # x = 0
         bias_of = factors.item_bias
         return factors.mean + (0.0 if bias_of is None else float(bias_of[item])), np.empty(0)
+    if not row.nnz and problem.mean is not None:  # x is that, whatever the penalties are
+        x, bias_of = problem.mean[0].astype(np.float64), factors.item_bias
+        score = factors.mean + float(
+            x[: factors.rank] @ factors.item_factors[item].astype(np.float64)
+        )
+        score += float(np.add.reduce(x[factors.rank :]))
+        return score + (0.0 if bias_of is None else float(bias_of[item])), np.empty(0)
     Z = factors.item_factors.astype(np.float64)[np.append(row.indices.astype(np.int64), item)]
     bias = np.zeros(len(Z))
     if factors.item_bias is not None:

@@ -312,7 +312,7 @@ class ExplicitMF(FactorModel):
         stages: list[Stage],
         selection: Selection | None,
     ) -> None:
-        self._forget("growth_", "departure_", "distance_", "_noise", "_by_item")
+        self._forget("growth_", "departure_", "distance_", "_noise", "_by_item", "_told_items")
         self._fitted_params = self.get_params()  # set_params after the fit does not reach the file
         self.factors_ = outcome.factors
         self.trace_ = outcome.trace

@@ -2,8 +2,9 @@
 
 Arrays, for a side that has features: `user_map` (F × K, or K + 1 with the biases); with implicit
 features `user_implicit` (their ids, as those of the rows) and `user_typical` (F, float32); with a table
-`user_table.indptr`, `.columns`, `.values`, a row for each user (not with `history=False`). The
-document's entry `features` has `encoding` and `implicit` of each side.
+`user_table.indptr`, `.columns`, `.values`, a row for each user (not with `history=False`). `told_items`
+are the rows of items that were folded in with ratings, where there are any. The document's entry
+`features` has `encoding` and `implicit` of each side.
 """
 
 from __future__ import annotations
@@ -56,6 +57,9 @@ def features_to_arrays(model: Fitted, *, tables: bool) -> tuple[dict[str, Any], 
                 f"{side}_table.columns": cells.indices,
                 f"{side}_table.values": cells.values,
             }
+    if document and model._told_items:
+        told = model._ids("item").lookup(sorted(model._told_items), "items")
+        arrays["told_items"] = np.sort(told)
     return ({"features": document} if document else {}), arrays
 
 
@@ -87,6 +91,17 @@ def restore_features(model: Fitted, file: ModelFile, *, mapped: bool) -> None:
     model.factors_ = f
     model.features_ = Designs(designs.get("user"), designs.get("item"))
     model._tables = tables.get("user"), tables.get("item")
+    if "told_items" in file.arrays:
+        model._told_items = _told(file, model._ids("item"))
+
+
+def _told(file: ModelFile, ids: IdMap) -> frozenset[Any]:
+    from halfstep.models.forms import wrong
+
+    rows = file.array("told_items", (file.arrays["told_items"].size,), "int64")
+    if len(rows) and not 0 <= rows.min() <= rows.max() < len(ids):
+        raise wrong(file.path, "names folded-in items that it does not have")
+    return frozenset(ids.take(rows).tolist())
 
 
 def _table(file: ModelFile, side: Side, ids: IdMap, encoding: Encoding) -> Features:

@@ -72,6 +72,7 @@ class Fitted(Known):
     growth_: tuple[Stage, ...]
     features_: Designs = Designs()
     _tables: tuple[Features | None, Features | None] = (None, None)
+    _told_items: frozenset[Any] = frozenset()  # folded in with ratings, which no history has
     _exact_users: bool
     _fitted_params: dict[str, Any]
 

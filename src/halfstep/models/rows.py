@@ -59,7 +59,7 @@ class Rows(Fitted):
             What to do with ratings of items (users) that the model does not know.
         features : Features, a table, or a pair (matrix, ids), optional
             Of a model fitted with features of that side: those of these rows, which are drawn to A'x in
-            place of 0. Default: what the model knows of ids that it was fitted with. A row of which
+            place of 0. Of ids that are not among them: what the model remembers. A row of which
             nothing is known has the features of an average one. (Implicit features come from the
             ratings.)
 
@@ -77,7 +77,7 @@ class Rows(Fitted):
         ids = ratings.users if side == "user" else ratings.items
         known = known_features(self, side)
         if features is not None:
-            known = as_fitted(self, side, features, "features")
+            known = merged(known, as_fitted(self, side, features, "features"))
         runs_on = get_backend(backend, dtype=self.factors_.dtype)
         return self._folded(side, ids, cells, runs_on, known)
 
@@ -124,6 +124,11 @@ class Rows(Fitted):
         user, item = self._tables
         fresh._tables = (own, item) if folded.side == "user" else (user, own)
         if folded.side == "item":
+            told = np.diff(folded.cells.indptr) > 0
+            names = folded.ids.take(np.arange(len(folded.ids)))
+            fresh._told_items = self._told_items.difference(names.tolist()).union(
+                names[told].tolist()
+            )
             fresh.calibration_ = None
             if (self.factors_.item_ids.lookup(folded.ids.values) >= 0).any():
                 fresh._exact_users = False

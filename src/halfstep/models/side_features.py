@@ -65,7 +65,12 @@ def known_features(model: Fitted, side: Side) -> Features | None:
 
 
 def fit_tables(model: Fitted) -> dict[str, Features]:
-    """The tables that `fit` had, by argument: for another fit like it."""
+    """The tables that `fit` had, by argument: for another fit like it.
+
+    None of a model saved without its history, which may know those of newcomers alone.
+    """
+    if model.history_ is None:
+        return {}
     user, item = model._tables
     tables = {"user_features": user, "item_features": item}
     return {name: table for name, table in tables.items() if table is not None}

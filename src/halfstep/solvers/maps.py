@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from halfstep.backends.base import CSR, Array, Backend
+from halfstep.errors import DataError
 from halfstep.features.prior import FeaturePrior, squares_by_column
 from halfstep.objectives import Side, SquaredError, row_weights
 from halfstep.rotations import rotated
@@ -66,6 +67,18 @@ class MapSteps:
         scale = prior.rated.astype(np.float64) if rows.scale is None else rows.scale
         zeros = np.zeros(cells.nnz, dtype=np.float32)
         n = row_weights(cells)
+        diagonal = squares_by_column(prior.rows, prior.width, scale.astype(np.float64))
+        mass = squares_by_column(prior.rows, prior.width, n)
+        most = float(
+            np.max(np.maximum(diagonal * max(rows.ridge.max(), 1.0), mass) + prior.penalty)
+        )
+        if most > float(np.finfo(rows.ridge.dtype).max):
+            raise DataError(
+                f"{side}_features",
+                f"a column whose squares and penalty sum to {most:.3g}",
+                f"must be less than the largest {rows.ridge.dtype.name}",
+                "divide the column by its standard deviation, or lower feature_reg",
+            )
         return cls(
             prior,
             cells,
@@ -73,8 +86,8 @@ class MapSteps:
             objective.mean,
             rows.ridge,
             scale.astype(rows.ridge.dtype),
-            squares_by_column(prior.rows, prior.width, scale.astype(np.float64)),
-            squares_by_column(prior.rows, prior.width, n),
+            diagonal,
+            mass,
             row_weights(others),
             ThreadpoolController(),
         )
