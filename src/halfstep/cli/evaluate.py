@@ -11,7 +11,7 @@ from cyclopts import Parameter
 
 from halfstep.checks import check_integer
 from halfstep.cli.bayes import BayesOptions, unfitted
-from halfstep.cli.features import FeatureOptions
+from halfstep.cli.features import FeatureOptions, facts
 from halfstep.cli.options import ModelOptions, ReadingOptions, integer
 from halfstep.cli.output import Column, Json, Output, note, watched
 from halfstep.data.ratings import Ratings
@@ -145,7 +145,8 @@ def evaluate(
                     "compares a model with features and without, and there are none",
                     "pass --user-features or --item-features",
                 )
-            out.document(_cold(out, made, reader.read(table), cold, parts, clip, features.read()))
+            ratings = reader.read(table)
+            out.document(_cold(out, made, ratings, cold, parts, clip, features.read(ratings)))
             return
         if split == "kfold":
             _refuse(test is not None, "test", test, "split=kfold")
@@ -156,12 +157,13 @@ def evaluate(
             share = _TEST if test is None else test
             check_share("test", share)
             ratings = reader.read(table)
-            out.document(_one_split(out, made, ratings, split, share, clip, features.read()))
+            read = features.read(ratings)
+            out.document(_one_split(out, made, ratings, split, share, clip, read))
             return
         parts = _FOLDS if folds is None else folds
         check_integer("folds", parts, 2, example=_FOLDS)
         ratings = reader.read(table, keep_order=file_order)
-        read = features.read()
+        read = features.read(ratings)
         out.document(_cross_validation(out, made, ratings, parts, file_order, clip, read))
         return
     given = [
@@ -223,6 +225,7 @@ def _cross_validation(
         [
             ("ratings", f"{len(ratings):,} of {m:,} users and {n:,} items"),
             ("folds", f"{folds}, dealt {kind}, seed {seed}"),
+            *facts(known, ratings),
             ("model", _described(model)),
         ]
     )
@@ -364,6 +367,7 @@ def _one_split(
                 f"{len(held_out):,} ratings, {new_users:,} of users and {new_items:,} of items of "
                 "which nothing else is known",
             ),
+            *facts(known_of, ratings),
             ("model", f"{_described(model)}, seed {model.seed}"),
         ]
     )
@@ -410,10 +414,7 @@ def _cold(
         [
             ("ratings", f"{len(ratings):,} of {m:,} users and {n:,} items"),
             ("held out", f"all ratings of some {cold}, in {folds} folds, seed {model.seed}"),
-            *(
-                (name.replace("_", " "), f"{len(table):,} rows, {table.shape[1]:,} columns")
-                for name, table in known.items()
-            ),
+            *facts(known, ratings),
             ("model", _described(model)),
         ]
     )
