@@ -395,3 +395,18 @@ def test_too_few_ratings_say_what_fits_them(run, files, tmp_path):
     answer = run("fit", table, "-o", path)
     assert "--bayes --test 0 fits all of them" in answer.err
     assert run("fit", table, "-o", path, "--bayes", "--test", 0, *SMALL).code == 0
+
+
+def test_metrics_of_fitted_ratings_are_said_to_be_too_low(run, files, bayesian):
+    answer = run("evaluate", files.ratings, "--model", bayesian, "--metrics", "crps")
+    assert answer.code == 0
+    count = len(hs.read_ratings(files.ratings))
+    assert f"{count:,} of the ratings are of pairs that the model was fitted on" in answer.err
+    told = _told(run("evaluate", files.ratings, "--model", bayesian, "--metrics", "crps", "--json"))
+    assert told["fitted_on"] == count
+
+
+def test_probabilities_of_a_model_without_levels(run, files, bayesian):
+    answer = run("evaluate", files.ratings, "--model", bayesian, "--metrics", "log_loss")
+    assert answer.code == 2
+    assert "fit it with --likelihood ordinal, or ask for log_score" in answer.err

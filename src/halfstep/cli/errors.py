@@ -64,6 +64,7 @@ _FLAGS = (
 )
 _ASSIGNMENT = re.compile(rf"\b({'|'.join(_FLAGS)})=(\"[^\"]*\"|'[^']*'|…|[\w.+-]*\w)?")
 _REWORDED = {
+    "or ask predict(std=True)": "or ask for log_score, which needs none",
     ", or fold it in (model.fold_in)": "",
     "read with keep_order=True": "pass --file-order",
 }

@@ -460,10 +460,7 @@ def _saved(
     begun = perf_counter()
     rmse, mae = model.rmse(ratings, clip=clip), model.mae(ratings, clip=clip)
     seconds = perf_counter() - begun
-    users = model.factors_.user_ids.lookup(ratings.users.values)[ratings.user_index()]
-    items = model.factors_.item_ids.lookup(ratings.items.values)[ratings.by_user.indices]
-    unknown = int(np.count_nonzero((users < 0) | (items < 0)))
-    trained = None if model.history_ is None else model._count_fitted(users, items)
+    unknown, trained = _known_to(model, ratings)
     out.facts(
         [
             ("model", str(path)),
@@ -473,10 +470,7 @@ def _saved(
             ("unknown", f"{unknown:,} ratings have a user or item that the model does not know"),
         ]
     )
-    if trained and not out.as_json:
-        note(
-            f"{trained:,} of the ratings are of pairs that the model was fitted on: the error is too low"
-        )
+    _warn(out, trained)
     return {
         "command": "evaluate",
         "model": str(path),
@@ -488,6 +482,21 @@ def _saved(
         "fitted_on": trained,
         "seconds": seconds,
     }
+
+
+def _known_to(model: FactorModel, ratings: Ratings) -> tuple[int, int | None]:
+    """How many ratings have a user or item that is unknown, and how many the model was fitted on."""
+    users = model.factors_.user_ids.lookup(ratings.users.values)[ratings.user_index()]
+    items = model.factors_.item_ids.lookup(ratings.items.values)[ratings.by_user.indices]
+    unknown = int(np.count_nonzero((users < 0) | (items < 0)))
+    return unknown, None if model.history_ is None else model._count_fitted(users, items)
+
+
+def _warn(out: Output, trained: int | None) -> None:
+    if trained and not out.as_json:
+        note(
+            f"{trained:,} of the ratings are of pairs that the model was fitted on: the error is too low"
+        )
 
 
 def _measured(
@@ -505,4 +514,7 @@ def _measured(
     out.facts([("model", str(path)), ("ratings", f"{len(ratings):,}")])
     out.say()
     out.lines(str(found))
-    return {"command": "evaluate", "model": str(path), **found.as_dict()}
+    _, trained = _known_to(model, ratings)
+    _warn(out, trained)
+    document = {"command": "evaluate", "model": str(path), **found.as_dict()}
+    return {**document, "fitted_on": trained}
