@@ -128,6 +128,10 @@ def test_large_tables_get_fewer_draws(monkeypatch):
     assert affordable(model, ratings, 23.1) is model
     assert affordable(model, ratings, 10.05).samples == 80
     assert affordable(model, ratings, 7.9) is None
+    chains = hs.BayesianMF(4, chains=4)  # one after another
+    assert affordable(chains, ratings, 92.1) is chains
+    fewer = affordable(chains, ratings, 23.1)
+    assert (fewer.chains, fewer.samples) == (1, 211)
 
 
 def test_fit_bayes_is_the_library(run, files, tmp_path):
@@ -160,6 +164,14 @@ def test_fit_best_draws_more(run, files, tmp_path):
     assert run("fit", files.ratings, "-o", path, *flags).code == 0
     saved = hs.load(path)
     assert (saved.rank, saved.samples, saved.burn_in) == (2, 7, 1)
+
+
+def test_fit_best_draws_as_many_as_it_is_told(run, files, tmp_path):
+    path = tmp_path / "m.safetensors"
+    default = hs.BayesianMF().samples
+    flags = ("--best", "--rank", 1, "--burn-in", 1, "--samples", default, "--test", 0)
+    assert run("fit", files.ratings, "-o", path, *flags).code == 0
+    assert hs.load(path).samples == default
 
 
 @pytest.mark.parametrize(
@@ -227,7 +239,7 @@ def test_predict_with_its_doubt(run, files, bayesian, tmp_path):
     assert path.read_text().splitlines()[0] == "user,item,prediction,std"
     both = run("predict", bayesian, *pair, "--std", "--interval", 0.9)
     assert both.code == 2
-    assert "--std: cannot be asked together with interval" in both.err
+    assert "--std: cannot be asked together with --interval 0.9" in both.err
 
 
 def test_intervals_of_als_need_a_calibration(run, files):
@@ -325,3 +337,76 @@ def test_features_of_a_model_without_any_are_refused(run, files, people):
         answer = run(*command, "--user-features", people)
         assert answer.code == 2
         assert "the model was fitted without features of users" in answer.err
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("user,age\n1,2\n1,3\n", "id 1 stands in rows 1 and 2 of the features; keep one row"),
+        ("user,age\n", "holds no features; pass at least one row"),
+        ("", "is empty; pass a file with at least one row"),
+        ("user\n1\n2\n", "pass a table of ids and at least one feature of the users"),
+        ("who,age\na,2\nb,3\n", "name that column id, or user"),
+        ("user,age\nx,2\ny,3\n", "has a row for none of the users of the ratings"),
+    ],
+)
+def test_a_wrong_table_of_features(run, files, tmp_path, text, said):
+    path = tmp_path / "people.csv"
+    path.write_text(text)
+    for command in (("fit", "-o", tmp_path / "m.safetensors"), ("select",), ("evaluate",)):
+        answer = run(command[0], files.ratings, *command[1:], "--user-features", path)
+        assert answer.code == 2
+        assert answer.err.startswith(f"halfstep: error: --user-features {path}: ")
+        assert said in answer.err
+        assert "kinds=" not in answer.err
+
+
+def test_features_that_do_not_fit_the_model(run, files, people, tmp_path):
+    path, other = tmp_path / "m.safetensors", tmp_path / "other.csv"
+    flags = ("--bayes", *SMALL, "--user-features", people, "--test", 0)
+    assert run("fit", files.ratings, "-o", path, *flags).code == 0
+    other.write_text("user,age\n99999,3\n")
+    answer = run("predict", path, "--user", 99999, "--item", 3, "--user-features", other)
+    assert answer.code == 2
+    assert f"--user-features {other}: lacks 'kind': this column" in answer.err
+
+
+def test_fit_says_whom_the_features_know(run, files, people, tmp_path):
+    flags = ("--bayes", *SMALL, "--user-features", people, "--no-refit")
+    answer = run("fit", files.ratings, "-o", tmp_path / "m.safetensors", *flags)
+    users = hs.read_ratings(files.ratings).shape[0]
+    assert f"{users + 1:,} rows, 3 columns; of {users:,} of the {users:,} users" in answer.out
+
+
+def test_a_table_of_features_is_not_written_over(run, files, people):
+    before = people.read_bytes()
+    for command in (("predict", files.model, "--user", 1, "--item", 3), ("recommend", files.model)):
+        users = () if command[0] == "predict" else ("--all",)
+        answer = run(*command, *users, "--user-features", people, "-o", people)
+        assert answer.code == 2
+        assert "is the file to read" in answer.err
+    assert people.read_bytes() == before
+
+
+def test_too_few_ratings_say_what_fits_them(run, files, tmp_path):
+    table = tmp_path / "few.csv"
+    table.write_text("user,item,rating\n1,1,3\n1,2,4\n2,1,5\n")
+    path = tmp_path / "m.safetensors"
+    answer = run("fit", table, "-o", path)
+    assert "--bayes --test 0 fits all of them" in answer.err
+    assert run("fit", table, "-o", path, "--bayes", "--test", 0, *SMALL).code == 0
+
+
+def test_metrics_of_fitted_ratings_are_said_to_be_too_low(run, files, bayesian):
+    answer = run("evaluate", files.ratings, "--model", bayesian, "--metrics", "crps")
+    assert answer.code == 0
+    count = len(hs.read_ratings(files.ratings))
+    assert f"{count:,} of the ratings are of pairs that the model was fitted on" in answer.err
+    told = _told(run("evaluate", files.ratings, "--model", bayesian, "--metrics", "crps", "--json"))
+    assert told["fitted_on"] == count
+
+
+def test_probabilities_of_a_model_without_levels(run, files, bayesian):
+    answer = run("evaluate", files.ratings, "--model", bayesian, "--metrics", "log_loss")
+    assert answer.code == 2
+    assert "fit it with --likelihood ordinal, or ask for log_score" in answer.err

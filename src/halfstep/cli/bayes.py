@@ -43,11 +43,21 @@ class BayesOptions:
         ),
     ] = False
     samples: Annotated[
-        int, Parameter(converter=integer, help="Draws of every chain that are averaged.")
-    ] = _DEFAULT["samples"]
+        int | None,
+        Parameter(
+            converter=integer,
+            show_default=False,
+            help=f"Draws of every chain that are averaged. [default: {_DEFAULT['samples']}]",
+        ),
+    ] = None
     burn_in: Annotated[
-        int, Parameter(converter=integer, help="Sweeps before them, which are not used.")
-    ] = _DEFAULT["burn_in"]
+        int | None,
+        Parameter(
+            converter=integer,
+            show_default=False,
+            help=f"Sweeps before them, which are not used. [default: {_DEFAULT['burn_in']}]",
+        ),
+    ] = None
     chains: Annotated[int, Parameter(converter=integer, help="Independent chains.")] = _DEFAULT[
         "chains"
     ]
@@ -77,7 +87,8 @@ class BayesOptions:
 
     def parameters(self) -> dict[str, Any]:
         """The arguments of `BayesianMF` that are its own."""
-        return {f.name: getattr(self, f.name) for f in fields(self) if f.name != "bayes"}
+        given = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "bayes"}
+        return {name: value for name, value in given.items() if value is not None}
 
     def model(self, options: ModelOptions, implicit: bool, **instead: Any) -> BayesianMF:
         """An unfitted model, its parameters checked. Options of ALS alone are refused."""
@@ -134,7 +145,7 @@ def affordable(model: BayesianMF, ratings: Ratings, seconds: float | None, **kno
     add 200 F D: without a limit in seconds the number of draws is a matter of the tables alone, never
     of the machine. With one, a sweep is timed.
     """
-    sweeps = model.burn_in + model.samples
+    sweeps = model.chains * (model.burn_in + model.samples)
     if seconds is not None:
         most = seconds / sweep_seconds(model, ratings, **known)
     else:

@@ -43,6 +43,7 @@ _FLAGS = (
         "n",
         "budget",
         "max_rank",
+        "min_ratings",
         "rule",
         "metrics",
         "relevant",
@@ -63,6 +64,7 @@ _FLAGS = (
 )
 _ASSIGNMENT = re.compile(rf"\b({'|'.join(_FLAGS)})=(\"[^\"]*\"|'[^']*'|…|[\w.+-]*\w)?")
 _REWORDED = {
+    "or ask predict(std=True)": "or ask for log_score, which needs none",
     ", or fold it in (model.fold_in)": "",
     "read with keep_order=True": "pass --file-order",
 }
@@ -137,7 +139,9 @@ def in_flags(error: HalfstepError) -> str:
         )
     value = error.value if isinstance(error.value, str) else shown(error.value)
     value = " ".join(value.split())
-    if error.argument == "path":
+    if error.argument.startswith("--"):
+        subject = f"{error.argument} {value}"
+    elif error.argument == "path":
         subject = value
     elif error.argument in _FLAGS and (
         not isinstance(error, DataError) or isinstance(error, (ReadError, DuplicatesError))

@@ -11,7 +11,7 @@ from cyclopts import Parameter
 
 from halfstep.checks import check_integer
 from halfstep.cli.bayes import BayesOptions, unfitted
-from halfstep.cli.features import FeatureOptions
+from halfstep.cli.features import FeatureOptions, facts
 from halfstep.cli.options import ModelOptions, ReadingOptions, integer
 from halfstep.cli.output import Column, Json, Output, note, watched
 from halfstep.data.ratings import Ratings
@@ -145,7 +145,8 @@ def evaluate(
                     "compares a model with features and without, and there are none",
                     "pass --user-features or --item-features",
                 )
-            out.document(_cold(out, made, reader.read(table), cold, parts, clip, features.read()))
+            ratings = reader.read(table)
+            out.document(_cold(out, made, ratings, cold, parts, clip, features.read(ratings)))
             return
         if split == "kfold":
             _refuse(test is not None, "test", test, "split=kfold")
@@ -156,12 +157,13 @@ def evaluate(
             share = _TEST if test is None else test
             check_share("test", share)
             ratings = reader.read(table)
-            out.document(_one_split(out, made, ratings, split, share, clip, features.read()))
+            read = features.read(ratings)
+            out.document(_one_split(out, made, ratings, split, share, clip, read))
             return
         parts = _FOLDS if folds is None else folds
         check_integer("folds", parts, 2, example=_FOLDS)
         ratings = reader.read(table, keep_order=file_order)
-        read = features.read()
+        read = features.read(ratings)
         out.document(_cross_validation(out, made, ratings, parts, file_order, clip, read))
         return
     given = [
@@ -223,6 +225,7 @@ def _cross_validation(
         [
             ("ratings", f"{len(ratings):,} of {m:,} users and {n:,} items"),
             ("folds", f"{folds}, dealt {kind}, seed {seed}"),
+            *facts(known, ratings),
             ("model", _described(model)),
         ]
     )
@@ -364,6 +367,7 @@ def _one_split(
                 f"{len(held_out):,} ratings, {new_users:,} of users and {new_items:,} of items of "
                 "which nothing else is known",
             ),
+            *facts(known_of, ratings),
             ("model", f"{_described(model)}, seed {model.seed}"),
         ]
     )
@@ -410,10 +414,7 @@ def _cold(
         [
             ("ratings", f"{len(ratings):,} of {m:,} users and {n:,} items"),
             ("held out", f"all ratings of some {cold}, in {folds} folds, seed {model.seed}"),
-            *(
-                (name.replace("_", " "), f"{len(table):,} rows, {table.shape[1]:,} columns")
-                for name, table in known.items()
-            ),
+            *facts(known, ratings),
             ("model", _described(model)),
         ]
     )
@@ -459,10 +460,7 @@ def _saved(
     begun = perf_counter()
     rmse, mae = model.rmse(ratings, clip=clip), model.mae(ratings, clip=clip)
     seconds = perf_counter() - begun
-    users = model.factors_.user_ids.lookup(ratings.users.values)[ratings.user_index()]
-    items = model.factors_.item_ids.lookup(ratings.items.values)[ratings.by_user.indices]
-    unknown = int(np.count_nonzero((users < 0) | (items < 0)))
-    trained = None if model.history_ is None else model._count_fitted(users, items)
+    unknown, trained = _known_to(model, ratings)
     out.facts(
         [
             ("model", str(path)),
@@ -472,10 +470,7 @@ def _saved(
             ("unknown", f"{unknown:,} ratings have a user or item that the model does not know"),
         ]
     )
-    if trained and not out.as_json:
-        note(
-            f"{trained:,} of the ratings are of pairs that the model was fitted on: the error is too low"
-        )
+    _warn(out, trained)
     return {
         "command": "evaluate",
         "model": str(path),
@@ -487,6 +482,21 @@ def _saved(
         "fitted_on": trained,
         "seconds": seconds,
     }
+
+
+def _known_to(model: FactorModel, ratings: Ratings) -> tuple[int, int | None]:
+    """How many ratings have a user or item that is unknown, and how many the model was fitted on."""
+    users = model.factors_.user_ids.lookup(ratings.users.values)[ratings.user_index()]
+    items = model.factors_.item_ids.lookup(ratings.items.values)[ratings.by_user.indices]
+    unknown = int(np.count_nonzero((users < 0) | (items < 0)))
+    return unknown, None if model.history_ is None else model._count_fitted(users, items)
+
+
+def _warn(out: Output, trained: int | None) -> None:
+    if trained and not out.as_json:
+        note(
+            f"{trained:,} of the ratings are of pairs that the model was fitted on: the error is too low"
+        )
 
 
 def _measured(
@@ -504,4 +514,7 @@ def _measured(
     out.facts([("model", str(path)), ("ratings", f"{len(ratings):,}")])
     out.say()
     out.lines(str(found))
-    return {"command": "evaluate", "model": str(path), **found.as_dict()}
+    _, trained = _known_to(model, ratings)
+    _warn(out, trained)
+    document = {"command": "evaluate", "model": str(path), **found.as_dict()}
+    return {**document, "fitted_on": trained}

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
+import numpy as np
 from cyclopts import Group, Parameter
 
-from halfstep.errors import ParameterError
+from halfstep.data.ratings import Ratings
+from halfstep.errors import InputError, ParameterError
 from halfstep.models.base import FactorModel
 from halfstep.objectives import Side
 
-__all__ = ["FeatureFiles", "FeatureOptions"]
+if TYPE_CHECKING:
+    from halfstep.features.features import Features
+
+__all__ = ["FeatureFiles", "FeatureOptions", "facts"]
 
 _FEATURES = Group("Features (what is known beside the ratings)", sort_key=7)
 
@@ -36,10 +41,13 @@ class FeatureFiles:
         """Those that are given."""
         return [path for path in (self.user_features, self.item_features) if path is not None]
 
-    def read(self, model: FactorModel | None = None) -> dict[str, Any]:
+    def read(
+        self, ratings: Ratings | None = None, *, model: FactorModel | None = None
+    ) -> dict[str, Any]:
         """The arguments `user_features` and `item_features` of a fit, or of a fitted model's answers.
 
-        With a fitted `model` the tables are encoded as those of its fit were.
+        With a fitted `model` the tables are encoded as those of its fit were. A table that knows none of
+        the users or items of `ratings` is refused.
         """
         from halfstep.features import read_features
 
@@ -52,14 +60,25 @@ class FeatureFiles:
             if path is None:
                 continue
             like = None if model is None else _encoding_of(model, side, path)
-            found[f"{side}_features"] = read_features(path, like=like, side=side)
+            try:
+                features = read_features(path, like=like, side=side)
+            except InputError as error:
+                raise _of_file(side, path, error) from None
+            if ratings is not None and not _matched(side, features, ratings):
+                raise ParameterError(
+                    f"{side}_features",
+                    str(path),
+                    f"has a row for none of the {side}s of the ratings",
+                    f"pass the table of these {side}s, under the same ids",
+                )
+            found[f"{side}_features"] = features
         return found
 
     def told(self, model: FactorModel) -> FactorModel:
         """The fitted model, with the users and items of the tables."""
         if not self.paths:
             return model
-        known = self.read(model)
+        known = self.read(model=model)
         return model.with_features(**known)
 
 
@@ -92,6 +111,50 @@ class FeatureOptions(FeatureFiles):
         ):
             found += [] if path is None else [flag, str(path)]
         return found
+
+
+def facts(known: dict[str, Any], ratings: Ratings) -> list[tuple[str, str]]:
+    """Of every table its size, and how many users or items of the ratings it knows."""
+    found = []
+    sides: tuple[tuple[Side, int], ...] = (("user", ratings.shape[0]), ("item", ratings.shape[1]))
+    for side, count in sides:
+        table = known.get(f"{side}_features")
+        if table is not None:
+            rows, columns = table.shape
+            found.append(
+                (
+                    f"{side} features",
+                    f"{rows:,} rows, {columns:,} columns; of {_matched(side, table, ratings):,} of the "
+                    f"{count:,} {side}s",
+                )
+            )
+    return found
+
+
+def _matched(side: Side, features: Features, ratings: Ratings) -> int:
+    """How many users or items of the ratings have a row."""
+    ids = ratings.users if side == "user" else ratings.items
+    return int(np.count_nonzero(features.ids.lookup(ids.values) >= 0))
+
+
+def _of_file(side: Side, path: Path, error: InputError) -> ParameterError:
+    """The same error, with the flag and the file, and a remedy that a command line has."""
+    inside = error.value is None or error.argument == "table"
+    what = f"{error.argument} {error.value!r} " if error.value is not None and not inside else ""
+    remedy = error.remedy
+    if error.argument == "path":
+        what = "" if str(error.value) == str(path) else f"{error.value} "
+        remedy = remedy.replace("a table of ratings", "a table of features")
+        remedy = remedy.replace("at least one rating", "at least one row")
+        if "--sep" in remedy or "sep=" in remedy:
+            remedy = f"pass a table of ids and at least one feature of the {side}s"
+    elif error.argument == "features":
+        what = f"lacks {error.value!r}: "
+    elif "id=" in remedy:
+        remedy = f"name that column id, or {side}"
+    elif "kinds=" in remedy:
+        remedy = "mend the value"
+    return ParameterError(f"{side}_features", str(path), f"{what}{error.rule}", remedy)
 
 
 def _encoding_of(model: FactorModel, side: Side, path: Path) -> Any:

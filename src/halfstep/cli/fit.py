@@ -13,13 +13,13 @@ from cyclopts import Parameter
 from halfstep.baselines import compare_baselines
 from halfstep.cli.bayes import BayesOptions, affordable, refuse_draws, unfitted
 from halfstep.cli.contest import Contest, Rival
-from halfstep.cli.features import FeatureOptions
+from halfstep.cli.features import FeatureOptions, facts
 from halfstep.cli.options import Budget, ModelOptions, ReadingOptions, check_writable
 from halfstep.cli.output import LABEL, Column, Json, Output, duration, note, size, watched
 from halfstep.cli.saved import TitlesFile
 from halfstep.cli.select import show as show_selection
 from halfstep.data.ratings import Ratings
-from halfstep.errors import HalfstepError, ParameterError
+from halfstep.errors import DataError, HalfstepError, ParameterError
 from halfstep.evaluation import split_random
 from halfstep.models.bayesian import BayesianMF
 from halfstep.models.explicit import ExplicitMF
@@ -53,8 +53,8 @@ def fit(
         Parameter(
             negative="",
             show_default=False,
-            help=f"Fit the Bayesian model alone, with {_BEST['samples']} draws: the lowest error, and "
-            "the most time.",
+            help=f"Fit the Bayesian model alone, with {_BEST['samples']} draws (or --samples): the "
+            "lowest error, and the most time.",
         ),
     ] = False,
     valid: Annotated[
@@ -138,7 +138,7 @@ def fit(
     )
     job.check()
     ratings = (reading or ReadingOptions()).read(table)
-    job.features = features.read()
+    job.features = features.read(ratings)
     out.document(job.run(ratings))
 
 
@@ -181,7 +181,7 @@ class FitJob:
     budget: float | None = None
     report: Path | None = None
     titles: Mapping[Any, str] | None = None
-    features: Mapping[str, Any] = field(default_factory=dict)
+    features: dict[str, Any] = field(default_factory=dict)
     selection: Selection | None = None
 
     @property
@@ -226,6 +226,8 @@ class FitJob:
         out.facts(summary.rows())
         out.lines("\n".join(summary.bars(LABEL)))
         out.say()
+        if self.features:
+            out.facts(facts(self.features, ratings))
         train, valid, test = self._parts(ratings)
         document: dict[str, Any] = {
             "command": "fit",
@@ -276,6 +278,13 @@ class FitJob:
     # ------------------------------------------------------------------- steps
 
     def _parts(self, ratings: Ratings) -> tuple[Ratings, Ratings | None, Ratings | None]:
+        try:
+            return self._split(ratings)
+        except DataError as error:
+            remedy = f"{error.remedy}; --bayes --test 0 fits all of them and measures nothing"
+            raise DataError(error.argument, error.value, error.rule, remedy) from None
+
+    def _split(self, ratings: Ratings) -> tuple[Ratings, Ratings | None, Ratings | None]:
         seed = self.model.seed
         part = self.valid and (not self.open or self.rival is not None)
         if part and self.test:

@@ -82,6 +82,7 @@ def predict(
         halfstep predict movies.safetensors pairs.csv -o predictions.csv
     """
     out = Output(as_json)
+    features = known_of or FeatureFiles()
     single = user is not None and item is not None
     if single == (pairs is not None) or (user is None) != (item is None):
         raise HalfstepError("name one pair (--user ID --item ID) or a table of pairs (PAIRS)")
@@ -89,11 +90,13 @@ def predict(
         from halfstep.cli.export import check_kind
 
         check_kind(output)
-        check_writable(output, model_file, pairs, titles)
+        check_writable(output, model_file, pairs, titles, *features.paths)
     if std and interval is not None:
-        raise ParameterError("std", True, "cannot be asked together with interval", "ask twice")
+        raise ParameterError(
+            "std", True, f"cannot be asked together with interval={interval}", "ask twice"
+        )
     named = Titles(titles)
-    model = (known_of or FeatureFiles()).told(load(model_file))
+    model = features.told(load(model_file))
     users: Any
     items: Any
     if user is not None and item is not None:

@@ -75,6 +75,7 @@ def recommend(
         halfstep recommend movies.safetensors --all -o recommendations.parquet
     """
     out = Output(as_json)
+    features = known_of or FeatureFiles()
     if sum((bool(user), users is not None, everyone)) != 1:
         raise HalfstepError(
             "name the users in one way: --user ID (several times for several), --users FILE or --all"
@@ -83,9 +84,9 @@ def recommend(
         from halfstep.cli.export import check_kind
 
         check_kind(output)
-        check_writable(output, model_file, users, titles)
+        check_writable(output, model_file, users, titles, *features.paths)
     named = Titles(titles)
-    model = (known_of or FeatureFiles()).told(load(model_file))
+    model = features.told(load(model_file))
     asked = user or (read_ids(users) if users is not None else None)
     allowed, denied = ids_given(allow), ids_given(deny)
     for flag, ids in (("--allow", allowed), ("--deny", denied)):

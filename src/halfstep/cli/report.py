@@ -54,13 +54,14 @@ def report(
 
     out = Output(as_json)
     check_report(output)
-    check_writable(output, model_file, ratings, titles)
+    features = known or FeatureFiles()
+    check_writable(output, model_file, ratings, titles, *features.paths)
     model = load(model_file)
     named = None if titles is None else read_titles(titles)
     table = (reading or ReadingOptions()).read(ratings)
     with _busy(as_json):
-        features = (known or FeatureFiles()).read()
-        made = write_report(model, table, output, titles=named, seed=seed, **features)
+        read = features.read(model=model)
+        made = write_report(model, table, output, titles=named, seed=seed, **read)
     out.heading(made.title)
     out.facts(made.facts)
     out.say()

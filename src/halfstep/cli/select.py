@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from halfstep.cli.features import FeatureOptions
+from halfstep.cli.features import FeatureOptions, facts
 from halfstep.cli.options import (
     Budget,
     ModelOptions,
@@ -91,10 +91,12 @@ def select(
         from halfstep.report.picture import check_picture
 
         check_picture(output)
-        check_writable(output, table)
+        check_writable(output, table, *features.paths)
     ratings = reader.read(table)
     m, n = ratings.shape
-    out.facts([("ratings", f"{len(ratings):,} of {m:,} users and {n:,} items")])
+    read = features.read(ratings)
+    told = [("ratings", f"{len(ratings):,} of {m:,} users and {n:,} items")]
+    out.facts([*told, *facts(read, ratings)])
     found = select_settings(
         ratings,
         model=unfitted,
@@ -105,7 +107,7 @@ def select(
         budget=budget,
         seed=unfitted.seed,
         progress=watched(out),
-        **features.read(),
+        **read,
     )
     show(out, found)
     out.say()
