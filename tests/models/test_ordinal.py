@@ -5,6 +5,7 @@ import pytest
 from scipy.stats import norm, truncnorm
 
 import halfstep as hs
+from halfstep import testing
 from halfstep.backends import get_backend
 from halfstep.bayes import cutpoints as of_cutpoints
 from halfstep.bayes import latents
@@ -423,6 +424,16 @@ def test_folding_in_the_ratings_of_a_user_gives_their_predictions(ratings):
         model.fold_in(hs.Ratings.from_arrays([7], [3], [2.5]))
     with pytest.raises(DataError, match="must all be 1"):
         model.fold_in(hs.Ratings.from_arrays([7], [3], [2.0], weight=[3.0]))
+
+
+def test_levels_are_told_as_they_were_given():
+    base = testing.random_ratings(20, 15, 0.5)
+    users, items, r = base.to_arrays()
+    tenths = np.round(np.floor(r.astype(np.float64)) / 10, 1)
+    model = hs.BayesianMF(rank=2, samples=3, burn_in=1, likelihood="ordinal")
+    model.fit(hs.Ratings.from_arrays(users, items, tenths))
+    values, _ = model.predict_proba(users[:2], items[:2])
+    assert values.tolist() == sorted(set(tenths.tolist()))
 
 
 def test_an_explanation_sums_to_the_score_of_eta(model):

@@ -74,6 +74,11 @@ class Levels:
         """c_0 to c_L."""
         return np.concatenate([[-np.inf], self.cutpoints, [np.inf]])
 
+    @property
+    def decimals(self) -> Array:
+        """The values with the fewest decimals, 0.1 for what is stored of it in float32."""
+        return np.array([float(str(value)) for value in self.values.astype(np.float32)])
+
     def shifted(self, by: float) -> Levels:
         """With all cutpoints moved."""
         return replace(self, cutpoints=self.cutpoints + by)

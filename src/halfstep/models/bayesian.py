@@ -440,7 +440,7 @@ class BayesianMF(FactorModel):
         check_choice("unknown", unknown, ("bias", "error"))
         asked = AskedPairs.of(self, users, items, unknown)
         chances = levels.chances(*self._eta(asked.users, asked.items, backend))
-        return levels.values.copy(), chances[0] if asked.single else chances
+        return levels.decimals, chances[0] if asked.single else chances
 
     def _eta(self, users: Array, items: Array, backend: str | Backend) -> tuple[Array, Array]:
         """Mean and variance of η over the draws, float64."""
