@@ -429,7 +429,7 @@ def test_folding_in_the_ratings_of_a_user_gives_their_predictions(ratings):
 def test_levels_are_told_as_they_were_given():
     base = testing.random_ratings(20, 15, 0.5)
     users, items, r = base.to_arrays()
-    tenths = np.round(np.floor(r) / 10, 1)
+    tenths = np.round(np.floor(r.astype(np.float64)) / 10, 1)
     model = hs.BayesianMF(rank=2, samples=3, burn_in=1, likelihood="ordinal")
     model.fit(hs.Ratings.from_arrays(users, items, tenths))
     values, _ = model.predict_proba(users[:2], items[:2])
