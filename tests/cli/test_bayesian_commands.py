@@ -410,3 +410,9 @@ def test_probabilities_of_a_model_without_levels(run, files, bayesian):
     answer = run("evaluate", files.ratings, "--model", bayesian, "--metrics", "log_loss")
     assert answer.code == 2
     assert "fit it with --likelihood ordinal, or ask for log_score" in answer.err
+
+
+def test_predict_says_what_it_does_not_know(run, bayesian):
+    err = run("predict", bayesian, "--user", "nobody", "--item", "nothing").err
+    assert "the user and the item are not known to the model" in err
+    assert "the item is not known" in run("predict", bayesian, "--user", 1, "--item", "nothing").err

@@ -141,9 +141,9 @@ def predict(
     partly = int(np.count_nonzero(~(known[0] & known[1])))
     if partly and not as_json:
         what = "the sum of the biases that are known" if unknown == "bias" else "no number"
-        side = "user" if not known[0].all() else "item"
+        sides = [s for s, one in zip(("user", "item"), known, strict=True) if not one.all()]
         which = (
-            f"the {side} is not known"
+            f"the {' and the '.join(sides)} {'are' if len(sides) > 1 else 'is'} not known"
             if rows == 1
             else (f"the user or item of {partly:,} of {rows:,} pairs is not known")
         )
