@@ -518,9 +518,12 @@ class BayesianMF(FactorModel):
         """In every kept draw the row is drawn given that draw's other side; the mean prediction is
         made of the conditional means (`bayes/folding.py`).
         """
+        from threadpoolctl import threadpool_limits
+
         table = None if features is None else features.aligned(ids)
         new = NewRows(side, ids, cells, *self._row_features(side, cells, table))
-        rows = folded(new, self.factors_, self.draws_, self._row_seed(side), backend)
+        with threadpool_limits(1, user_api="blas"):  # the same bits everywhere
+            rows = folded(new, self.factors_, self.draws_, self._row_seed(side), backend)
         if features is None or table is None:
             return rows
         return replace(rows, features=Features(ids, table, features.encoding))
