@@ -125,11 +125,11 @@ def test_large_tables_get_fewer_draws(monkeypatch):
     monkeypatch.setattr(bayes, "_MOST", 79 * work)
     assert affordable(model, ratings, None) is None
     monkeypatch.setattr(bayes, "sweep_seconds", lambda *_, **__: 0.1)
-    assert affordable(model, ratings, 23.1) is model
+    assert affordable(model, ratings, 25.1) is model
     assert affordable(model, ratings, 10.05).samples == 80
     assert affordable(model, ratings, 7.9) is None
     chains = hs.BayesianMF(4, chains=4)  # one after another
-    assert affordable(chains, ratings, 92.1) is chains
+    assert affordable(chains, ratings, 100.1) is chains
     fewer = affordable(chains, ratings, 23.1)
     assert (fewer.chains, fewer.samples) == (1, 211)
 

@@ -19,13 +19,14 @@ def test_law(law, solver, objective, backend, dtype):
     law(testing.Case(backend=backend, solver=solver, objective=objective, dtype=dtype))
 
 
-def test_als_keeps_factors_nonnegative_by_itself_alone():
+def test_als_alone_keeps_factors_nonnegative_by_itself_and_learns_from_features():
     """What is skipped above is this and no more."""
     pairs = [(s, o) for s in testing.SOLVERS for o in testing.OBJECTIVES]
     refused = [pair for pair in pairs if not testing.combines(*pair)]
     assert refused == [
         (s, o)
         for s, o in pairs
-        if isinstance(s, hs.ALS) and s.linear != "auto" and o.get("nonnegative")
+        if (isinstance(s, hs.ALS) and s.linear != "auto" and o.get("nonnegative"))
+        or (not isinstance(s, hs.ALS) and o.get("implicit_features"))
     ]
     assert refused

@@ -551,7 +551,7 @@ def test_intervals_are_calibrated_by_fits_with_the_features(world):
 def test_a_report_measures_a_copy_that_has_the_features(world, both):
     from halfstep.report.subject import _by_a_copy
 
-    held = _by_a_copy(both, world[0], 0)
+    held = _by_a_copy(both, world[0], {}, 0)
     assert held.model.features_.user.encoding == both.features_.user.encoding
     assert len(held.train) < len(world[0])
 

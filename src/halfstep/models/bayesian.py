@@ -33,7 +33,7 @@ from halfstep.data.ratings import Ratings
 from halfstep.diagnostics.chains import ChainSummary
 from halfstep.errors import ParameterError
 from halfstep.factors import Factors, deviation
-from halfstep.features.design import Designs, Tables
+from halfstep.features.design import Tables
 from halfstep.features.features import Features
 from halfstep.models.asked import AskedLists, AskedPairs
 from halfstep.models.base import FactorModel
@@ -58,8 +58,8 @@ __all__ = ["BayesianMF"]
 
 _WARM_SWEEPS, _WARM_REG = 4, 0.1
 """Of alternating least squares before the first draw, with λ per rating: a start near the ratings."""
-_SMALL = 0.1
-"""The standard deviation of random factors, in units of √s."""
+_QUARTER = 0.25
+"""Of the factors that these give."""
 
 
 class BayesianMF(FactorModel):
@@ -198,8 +198,9 @@ class BayesianMF(FactorModel):
         sample_weight : array, optional
             c_ui: one weight per rating (in the order of `X.by_user` for Ratings).
         init : fitted model, optional
-            Where the chains begin: users and items that it knows with its factors. Default: a few sweeps
-            of alternating least squares. Where they begin is forgotten during `burn_in`.
+            Where the chains begin: users and items that it knows with its factors. Default: a
+            quarter of those of a few sweeps of alternating least squares. Where they begin is
+            forgotten during `burn_in`.
         user_features, item_features : Features, a table, or a pair (matrix, ids), optional
             What is known of users and items beside their ratings: x. A user or item of a table is
             known to the model also where it has no ratings.
@@ -242,7 +243,7 @@ class BayesianMF(FactorModel):
             chains = Chains(
                 ratings,
                 designs,
-                self._start(ratings, designs, levels, init, runs_on),
+                self._start(ratings, levels, init, runs_on),
                 self._plan(),
                 runs_on,
                 levels,
@@ -278,16 +279,14 @@ class BayesianMF(FactorModel):
     def _start(
         self,
         ratings: Ratings,
-        designs: Designs,
         levels: Levels | None,
         init: FactorModel | None,
         backend: Backend,
     ) -> Factors:
-        """The factors of `init`, or of a few sweeps of alternating least squares.
+        """The factors of `init`, or a quarter of those of a few sweeps of alternating least squares.
 
-        Where there are features, small random ones: what features say has to be learned with the
-        factors, and is learned slowly where these say it all already. So it is with the latent numbers
-        of ordered ratings.
+        These have the directions of the ratings; whole, they would hold for long what features and
+        latent numbers are to say.
         """
         rank, mean = int(self.rank), ratings.mean() if self.center else 0.0
         if levels is not None:
@@ -303,23 +302,20 @@ class BayesianMF(FactorModel):
         )
         if known is not None:
             return start.started_from(known)
-        if levels is not None or designs.user is not None or designs.item is not None:
-            random = np.random.default_rng(int(self.seed))
-            size = _SMALL * deviation(ratings.by_user, mean) ** 0.5
-            for factors in (start.user_factors, start.item_factors):
-                factors[...] = size * random.standard_normal(factors.shape)
-            return start
         # in units of the ratings, as λ ‖w‖² is, and λ_b b² with a number for λ_b
         unit = deviation(ratings.by_user, mean)
         reg = Reg(_WARM_REG * unit, _WARM_REG * unit, _WARM_REG)
         objective = SquaredError(mean, reg, "count", bool(self.biases))
-        return train(
+        found = train(
             Problem.of(ratings, objective, rank, start.dtype),
             ALS(),
             backend,
             start,
             stopping=Stopping(_WARM_SWEEPS, 0.0, _WARM_SWEEPS),
         ).last
+        for factors in (found.user_factors, found.item_factors):
+            factors *= _QUARTER
+        return found
 
     def _keep(self, chains: Chains, tables: Tables, backend: Backend, stopped: str) -> None:
         """What the model is from now on."""
