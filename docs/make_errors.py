@@ -125,6 +125,26 @@ CASES: list[tuple[str, list[str], Callable[[], Any]]] = [
         ["evaluate", "ratings.csv", "--split", "time"],
         lambda: hs.split_by_time(hs.read_ratings("ratings.csv")),
     ),
+    (
+        "cold folds without features",
+        ["evaluate", "ratings.csv", "--cold", "users"],
+        lambda: hs.compare_cold(hs.ExplicitMF(rank=2), hs.read_ratings("ratings.csv")),
+    ),
+    (
+        "a selection for a Bayesian model",
+        ["select", "ratings.csv", "--bayes"],
+        lambda: hs.select(hs.read_ratings("ratings.csv"), model=hs.BayesianMF()),
+    ),
+    (
+        "one draw",
+        ["fit", "ratings.csv", "--bayes", "--samples", "1"],
+        lambda: hs.BayesianMF(samples=1).fit(hs.read_ratings("ratings.csv")),
+    ),
+    (
+        "an interval of a model that is not calibrated",
+        ["predict", "model.safetensors", "--user", "1", "--item", "1", "--interval", "0.9"],
+        asked("predict", 1, 1, interval=0.9),
+    ),
     ("rank 0", ["fit", "ratings.csv", "--rank", "0"], fit(rank=0)),
     ("a negative λ", ["fit", "ratings.csv", "--reg", "-1"], fit(reg=-1)),
     ("two λ", ["fit", "ratings.csv", "--reg", "1,2"], fit(reg=(1, 2))),

@@ -19,6 +19,7 @@ PARTS = [
     "accuracy",
     "bayes",
     "coverage",
+    "features",
     "growth",
     "kernels",
     "memory",

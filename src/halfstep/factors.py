@@ -125,8 +125,10 @@ class Factors:
 
     def _arrays(self) -> list[Array]:
         arrays = (
-            *self.user_side,
-            *self.item_side,
+            self.user_factors,
+            self.item_factors,
+            self.user_bias,
+            self.item_bias,
             self.user_map,
             self.item_map,
         )

@@ -25,15 +25,19 @@ __all__ = [
     "Objective",
     "Reg",
     "RowProblem",
+    "Scaling",
     "Side",
     "SquaredError",
     "Value",
+    "row_scale",
     "row_weights",
+    "scaled",
     "scales",
 ]
 
 Side = Literal["user", "item"]
 SIDES: tuple[Side, Side] = ("user", "item")
+Scaling = Literal["count", "sqrt", "none"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +177,8 @@ class SquaredError:
 
     s = 1 where `reg_scaling` is "none"; s_u = n_u = Σ_i c_ui (and n_i likewise) where it is "count",
     the weighted-λ regularization of Zhou, Wilkinson, Schreiber and Pan (2008, «Large-scale Parallel
-    Collaborative Filtering for the Netflix Prize», eq. 3). The biases are those of Koren, Bell and
+    Collaborative Filtering for the Netflix Prize», eq. 3); s_u = √n_u between them where it is "sqrt".
+    The biases are those of Koren, Bell and
     Volinsky (2009, «Matrix Factorization Techniques for Recommender Systems», eq. 4 and 5), solved
     jointly with the factors of their row. With `nonnegative`, J is minimized over W ≥ 0 and Z ≥ 0
     (biases are free).
@@ -188,7 +193,7 @@ class SquaredError:
 
     mean: float
     reg: Reg
-    reg_scaling: Literal["count", "none"]
+    reg_scaling: Scaling
     biases: bool
     nonnegative: bool = False
     features: FeaturePriors | None = field(default=None, compare=False, repr=False)
@@ -209,9 +214,8 @@ class SquaredError:
             if design is None or rows is None:
                 made.append(None)
                 continue
-            s = row_weights(cells)
-            rated = max(int(np.count_nonzero(s)), 1)
-            mean = float(np.add.reduce(s)) / rated if self.reg_scaling == "count" else 1.0
+            s = row_scale(cells, self.reg_scaling)[np.diff(cells.indptr) > 0]
+            mean = float(np.add.reduce(s)) / max(len(s), 1)
             level = AUTO * reg * mean if strength == "auto" else float(strength)
             made.append(FeaturePrior.of(rows, design.width, cells, level, design.typical))
         return replace(self, features=FeaturePriors(*made))
@@ -227,7 +231,9 @@ class SquaredError:
         ridge = np.full(rank + self.biases, penalty, dtype=dtype)
         if self.biases:
             ridge[rank] = self.reg.bias
-        scale = row_weights(cells).astype(dtype) if self.reg_scaling == "count" else None
+        scale = None
+        if self.reg_scaling != "none":
+            scale = row_scale(cells, self.reg_scaling).astype(dtype)
         terms = RowTerms(a0=1.0, a1=0.0, b0=-self.mean, b1=1.0)
         return RowProblem(terms, ridge, scale, self.nonnegative)
 
@@ -275,11 +281,10 @@ class SquaredError:
 
     def _scale(self, cells: CSR) -> Array:
         """s of every row of `cells`, float64; with features 0 where a row has no ratings."""
-        if self.reg_scaling == "count":
-            return row_weights(cells)
-        if self.features is None:
-            return np.ones(cells.n_rows)
-        return (np.diff(cells.indptr) > 0).astype(np.float64)
+        s = row_scale(cells, self.reg_scaling)
+        if self.features is not None:
+            s[np.diff(cells.indptr) == 0] = 0.0
+        return s
 
     def _gaps(self, side: Side, factors: Factors, backend: Backend) -> tuple[Array, Array | None]:
         """What is penalized of the rows of a side: W and b, or how far they are from X A."""
@@ -334,9 +339,20 @@ def row_weights(cells: CSR) -> Array:
     return sums
 
 
-def scales(by_user: CSR, items: int, reg_scaling: str) -> tuple[Array, Array]:
+def row_scale(cells: CSR, scaling: Scaling) -> Array:
+    """s of every row, float64."""
+    return np.ones(cells.n_rows) if scaling == "none" else scaled(row_weights(cells), scaling)
+
+
+def scaled(weights: Array, scaling: Scaling) -> Array:
+    """s of rows whose weights sum to these: 1, √n or n."""
+    if scaling == "none":
+        return np.ones_like(weights)
+    return np.sqrt(weights) if scaling == "sqrt" else weights
+
+
+def scales(by_user: CSR, items: int, reg_scaling: Scaling) -> tuple[Array, Array]:
     """The diagonals s_u and s_i of S_w and S_z, float64, from the cells by user."""
-    if reg_scaling == "none":
-        return np.ones(by_user.n_rows), np.ones(items)
     weights = None if by_user.weights is None else by_user.weights.astype(np.float64)
-    return row_weights(by_user), np.bincount(by_user.indices, weights, items).astype(np.float64)
+    n_i = np.bincount(by_user.indices, weights, items).astype(np.float64)
+    return row_scale(by_user, reg_scaling), scaled(n_i, reg_scaling)

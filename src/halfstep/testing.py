@@ -61,6 +61,8 @@ OBJECTIVES: tuple[dict[str, Any], ...] = (
     {"biases": False, "reg_scaling": "none", "reg": 1.0, "center": False},
     {"biases": False, "reg_scaling": "none", "reg": 0.5, "center": False, "nonnegative": True},
     {"biases": True, "reg_scaling": "count", "reg": 0.05, "nonnegative": True},
+    {"biases": True, "reg_scaling": "sqrt", "reg": (0.6, 0.5, 0.2)},
+    {"biases": True, "reg_scaling": "sqrt", "reg": (0.6, 0.4, 0.2), "implicit_features": True},
     {"biases": True, "reg_scaling": "none", "reg": (2.0, 1.0, 0.5), "implicit_features": True},
     {"biases": False, "reg_scaling": "count", "reg": 0.1, "implicit_features": True},
 )
@@ -150,9 +152,8 @@ def _parts(ratings: Ratings, objective: SquaredError, f: Factors) -> dict[str, A
     b_u = np.zeros(len(W)) if f.user_bias is None else f.user_bias.astype(float)
     b_i = np.zeros(len(Z)) if f.item_bias is None else f.item_bias.astype(float)
     E = C * (objective.mean + b_u[:, None] + b_i[None, :] + W @ Z.T - R)  # masked: Ω only
-    count = objective.reg_scaling == "count"
-    s_u = C.sum(axis=1) if count else np.ones(len(W))
-    s_i = C.sum(axis=0) if count else np.ones(len(Z))
+    power = {"count": 1.0, "sqrt": 0.5, "none": 0.0}[objective.reg_scaling]
+    s_u, s_i = C.sum(axis=1) ** power, C.sum(axis=0) ** power
     found = {"C": C, "E": E, "W": W, "Z": Z, "b_u": b_u, "b_i": b_i, "s_u": s_u, "s_i": s_i}
     for side, rated, s, A in (("u", C > 0, s_u, f.user_map), ("i", (C > 0).T, s_i, f.item_map)):
         if A is not None:
@@ -165,6 +166,7 @@ def _feature_parts(
 ) -> dict[str, Array]:
     """X and A of implicit features, and in place of the rows how far they are from X A."""
     X = rated / np.sqrt(np.maximum(rated.sum(axis=1, keepdims=True), 1))
+    X = X.astype(np.float32).astype(float)  # the precision in which features are kept
     rows, K = parts["W" if side == "u" else "Z"], parts["W"].shape[1]
     gap, bias_gap = rows - X @ A[:, :K], parts[f"b_{side}"]
     if A.shape[1] > K:

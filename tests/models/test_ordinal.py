@@ -177,22 +177,38 @@ def test_one_cutpoint_has_its_posterior_distribution():
     assert 0.7 < sampler.accepted / sampler.tried < 1
 
 
-def test_rounding_eta_moves_the_mode_by_a_millionth():
+def test_rare_levels_at_both_ends_do_not_hold_the_chain():
+    cuts = np.concatenate([np.linspace(-4.0, -3.0, 6), [0.0], np.linspace(3.0, 4.0, 6)])
+    rare = Levels(np.arange(14.0), cuts)
+    eta, places = known_eta(rare, 30_000)
+    assert len(np.unique(places)) == 14
+    rng, sampler, current, drawn = np.random.default_rng(0), CutpointSampler(), rare, []
+    for _ in range(150):
+        current = sampler.draw(current, eta, places, rng)
+        drawn.append(current.cutpoints)
+    assert sampler.accepted > 40
+    assert (np.diff(drawn, axis=1) > 0).all()
+    assert np.std(drawn, axis=0)[6] < 0.02 < np.std(drawn, axis=0)[0]
+    assert (np.abs(np.mean(drawn, axis=0) - cuts) < 4 * np.std(drawn, axis=0) + 0.02).all()
+
+
+def test_rounding_eta_hardly_moves_the_mode():
     eta, places = known_eta(FIVE, 20_000)
-    start = of_cutpoints._free(FIVE.cutpoints)
-    exact = of_cutpoints._Counts(places, eta, np.ones(len(eta)))
+    start = of_cutpoints._free(FIVE.cutpoints, 2)
+    exact = of_cutpoints._Counts(places, eta, np.ones(len(eta)), 2)
     modes = [
-        of_cutpoints._cutpoints(of_cutpoints._mode(start, counts)[0])
-        for counts in (exact, of_cutpoints._Counts.of(eta, places))
+        of_cutpoints._cutpoints(of_cutpoints._mode(start, counts)[0], 2)
+        for counts in (exact, of_cutpoints._Counts.of(eta, places, 5))
     ]
-    assert modes[1] == pytest.approx(modes[0], abs=5e-5)
+    std = 1 / np.sqrt(20_000)  # of the best known cutpoint, or more
+    assert modes[1] == pytest.approx(modes[0], abs=0.005 * std)
     assert modes[0] == pytest.approx(FIVE.cutpoints, abs=0.06)  # the truth
 
 
 def test_derivatives_of_the_cutpoints_density():
     eta, places = known_eta(FIVE, 5000)
-    counts = of_cutpoints._Counts.of(eta, places)
-    mode, curvature = of_cutpoints._mode(np.array([-1.0, 0.3, -0.5, 0.0]), counts)
+    counts = of_cutpoints._Counts.of(eta, places, 5)
+    mode, curvature = of_cutpoints._mode(np.array([0.3, -0.5, 0.4, 0.0]), counts)
     h = 1e-4
     for free in (mode, mode + 0.1):
         slope = of_cutpoints._slopes(free, counts)[0]
@@ -212,7 +228,7 @@ def test_derivatives_of_the_cutpoints_density():
 
 def test_cutpoints_where_eta_is_spread_out_without_bound():
     eta = np.array([-1e9, 0.0, 1e9, 3.0])
-    counts = of_cutpoints._Counts.of(eta, np.array([0, 1, 1, 0]))
+    counts = of_cutpoints._Counts.of(eta, np.array([0, 1, 1, 0]), 2)
     assert counts.count.sum() == 4
     assert len(counts.count) <= 4
 

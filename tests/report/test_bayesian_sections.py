@@ -106,11 +106,11 @@ def test_features_of_a_model(kind, made, tmp_path):
     assert report.errors["this model"][0] == copy.rmse(test)
     parts = _parts(report)
     effects = model.feature_effects("user")
-    largest = max(range(3), key=lambda k: abs(effects.bias[k]))
-    assert (
-        f"«{effects.names[largest]}», {effects.bias[largest]:+.2g}"
-        in parts["effects-user"].sentence
-    )
+    weight = np.abs(effects.bias[:3])
+    if effects.bias_std is not None:  # the clearest comes first
+        weight = weight / effects.bias_std[:3]
+    first = int(np.argmax(weight))
+    assert f"«{effects.names[first]}», {effects.bias[first]:+.2g}" in parts["effects-user"].sentence
     assert ("two standard deviations" in parts["effects-user"].shown) == (kind is hs.BayesianMF)
     assert "implicit features alone" in parts["effects-item"].why
 

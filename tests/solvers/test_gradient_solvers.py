@@ -148,6 +148,8 @@ def test_the_objectives_gradient_is_the_dense_one(weighted, case, rank, dtype, b
     given = testing.Case(objective=case)
     objective = testing._objective(given, ratings)
     _, start = problem_of(ratings, biases=objective.biases, rank=rank, dtype=dtype)
+    if objective.features is not None:
+        start = start.with_maps(*ratings.shape[::-1])
     generator = np.random.default_rng(2)
     for array in start._arrays():
         array[...] = generator.standard_normal(array.shape) / np.sqrt(rank)

@@ -20,8 +20,9 @@ pub struct Noise {
     pub step: u32,
 }
 
-/// Words that are made together.
-const BLOCK: usize = 16;
+/// Counters, and words, that are made together: as many as fill the vectors of any instruction set.
+const COUNTERS: usize = 16;
+const WORDS: usize = 4 * COUNTERS;
 
 impl Noise {
     /// Independent standard normal numbers of a row.
@@ -30,48 +31,51 @@ impl Noise {
     pub fn normals<T: Element>(&self, row: usize, out: &mut [T]) {
         let (low, high) = (row as u32, (row as u64 >> 32) as u32);
         let key = [self.seed as u32, (self.seed >> 32) as u32];
-        for (block, out) in out.chunks_mut(BLOCK).enumerate() {
-            let mut words = [0_u32; BLOCK];
-            let first = (block * BLOCK / 4) as u32;
-            for (counter, words) in (first..).zip(words.chunks_exact_mut(4)) {
-                words.copy_from_slice(&philox([counter, low, high, self.step], key));
+        for (first, out) in (0_u32..).step_by(COUNTERS).zip(out.chunks_mut(WORDS)) {
+            let mut counters = [[0; COUNTERS], [low; COUNTERS], [high; COUNTERS], [self.step; COUNTERS]];
+            for (number, counter) in (first..).zip(&mut counters[0]) {
+                *counter = number;
             }
-            let normals = normals(&words);
-            for (out, normal) in out.iter_mut().zip(normals) {
-                *out = T::from_f64(normal);
+            let words = philox(counters, key);
+            // The middle of the distribution for all, without a branch; then the tails, one in seven.
+            let mut normals = [[0.0; COUNTERS]; 4];
+            for (normals, words) in normals.iter_mut().zip(&words) {
+                for (normal, &word) in normals.iter_mut().zip(words) {
+                    *normal = middle(uniform(word) - 0.5);
+                }
+            }
+            for (place, out) in out.iter_mut().enumerate() {
+                let (counter, word) = (place / 4, place % 4);
+                let p = uniform(words[word][counter]);
+                let far = (p - 0.5).abs() > MIDDLE;
+                *out = T::from_f64(if far { tail(p) } else { normals[word][counter] });
             }
         }
     }
 }
 
-/// Philox4x32 of ten rounds.
+/// (word + ½) / 2³².
+#[inline(always)]
+fn uniform(word: u32) -> f64 {
+    (f64::from(word) + 0.5) / 4_294_967_296.0
+}
+
+/// Philox4x32 of ten rounds for every counter: word w of counter c is `[w][c]`, before and after.
 #[inline(always)]
 #[allow(clippy::cast_possible_truncation)] // the halves of a product
-fn philox(mut counter: [u32; 4], mut key: [u32; 2]) -> [u32; 4] {
+fn philox(mut words: [[u32; COUNTERS]; 4], mut key: [u32; 2]) -> [[u32; COUNTERS]; 4] {
     for _ in 0..10 {
-        let products = [0xD251_1F53_u64 * u64::from(counter[0]), 0xCD9E_8D57 * u64::from(counter[2])];
-        let [a, b] = products.map(|product| ((product >> 32) as u32, product as u32));
-        counter = [b.0 ^ counter[1] ^ key[0], b.1, a.0 ^ counter[3] ^ key[1], a.1];
+        for c in 0..COUNTERS {
+            let a = 0xD251_1F53_u64 * u64::from(words[0][c]);
+            let b = 0xCD9E_8D57_u64 * u64::from(words[2][c]);
+            words[0][c] = (b >> 32) as u32 ^ words[1][c] ^ key[0];
+            words[1][c] = b as u32;
+            words[2][c] = (a >> 32) as u32 ^ words[3][c] ^ key[1];
+            words[3][c] = a as u32;
+        }
         key = [key[0].wrapping_add(0x9E37_79B9), key[1].wrapping_add(0xBB67_AE85)];
     }
-    counter
-}
-
-/// Φ⁻¹ of the uniforms of these words.
-#[inline(always)]
-fn normals(words: &[u32; BLOCK]) -> [f64; BLOCK] {
-    let mut normals = [0.0; BLOCK];
-    // The middle of the distribution for all, without a branch; then the tails, one in seven.
-    for (normal, &word) in normals.iter_mut().zip(words) {
-        *normal = middle((f64::from(word) + 0.5) / 4_294_967_296.0 - 0.5);
-    }
-    for (normal, &word) in normals.iter_mut().zip(words) {
-        let p = (f64::from(word) + 0.5) / 4_294_967_296.0;
-        if (p - 0.5).abs() > MIDDLE {
-            *normal = tail(p);
-        }
-    }
-    normals
+    words
 }
 
 const MIDDLE: f64 = 0.425;
@@ -157,5 +161,9 @@ fn tail(p: f64) -> f64 {
 /// Σ c_k x^k.
 #[inline(always)]
 fn polynomial(c: &[f64; 8], x: f64) -> f64 {
-    c.iter().rev().fold(0.0, |sum, &c| sum * x + c)
+    let mut sum = c[7];
+    for k in (0..7).rev() {
+        sum = sum * x + c[k];
+    }
+    sum
 }

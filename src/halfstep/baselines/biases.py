@@ -12,7 +12,7 @@ from halfstep.checks import is_number
 from halfstep.data.ratings import Ratings
 from halfstep.errors import ParameterError
 from halfstep.evaluation.residuals import weights_of
-from halfstep.objectives import scales
+from halfstep.objectives import Scaling, scales
 
 __all__ = ["BiasTerms", "check_bias_reg", "fit_biases", "shrunken_item_means"]
 
@@ -59,7 +59,9 @@ def check_bias_reg(reg: Any, name: str = "reg") -> tuple[float, float]:
     return float(values[0]), float(values[1])
 
 
-def fit_biases(ratings: Ratings, reg: tuple[float, float], reg_scaling: str = "none") -> BiasTerms:
+def fit_biases(
+    ratings: Ratings, reg: tuple[float, float], reg_scaling: Scaling = "none"
+) -> BiasTerms:
     """μ, the mean of the ratings, and b_u and b_i that then minimize
 
         ½ Σ_Ω c_ui (r_ui − μ − b_u − b_i)² + ½ λ_u Σ_u s_u b_u² + ½ λ_i Σ_i s_i b_i²

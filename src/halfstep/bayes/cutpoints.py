@@ -1,18 +1,22 @@
 """The cutpoints of ordered ratings, drawn with the latent numbers integrated out.
 
-    p(c | η, r) ∝ Π_Ω (Φ(c_k − η) − Φ(c_{k−1} − η)) · p(γ),    γ_1 = c_1,  γ_k = log (c_k − c_{k−1})
-    γ_1 ~ N(0, 10²),   γ_k ~ N(0, 2²)
+    p(c | η, r) ∝ Π_Ω (Φ(c_k − η) − Φ(c_{k−1} − η)) · p(γ)
+    γ_a = c_a ~ N(0, 10²)
+    γ_k = log (c_k − c_{k−1}) for k > a,  log (c_{k+1} − c_k) for k < a;   γ_k ~ N(0, 2²)
+
+with c_a the cutpoint that comes nearest to halving the ratings, so that rare levels at the ends move
+none of the others.
 
 An independence step of Metropolis: the proposal is a multivariate t of 5 degrees of freedom about the
-mode in γ, which Newton's method finds, and is taken in four of five steps. Given the latent numbers the
-cutpoints could hardly move, as each lies between the two latent numbers next to it; given η alone they
-are drawn anew (Cowles 1996, «Accelerating Monte Carlo Markov chain convergence for cumulative-link
-generalized linear models»; Albert and Chib 2001, «Sequential Ordinal Modeling with Applications to
-Survival Data», for γ).
+mode in γ, which Newton's method finds, and is taken in four of five steps (with twenty levels in half of
+them). Given the latent numbers the cutpoints could hardly move, as each lies between the two latent
+numbers next to it; given η alone they are drawn anew (Cowles 1996, «Accelerating Monte Carlo Markov
+chain convergence for cumulative-link generalized linear models»; Albert and Chib 2001, «Sequential
+Ordinal Modeling with Applications to Survival Data», for γ).
 
 The likelihood is that of η rounded to multiples of 1/256, so that its cost is that of some thousand
-counts whatever the number of ratings. Rounding adds 1/(12 · 256²) = 1.3e-6 to a variance of 1: the mode
-moves by about a millionth.
+counts whatever the number of ratings. Rounding adds 1/(12 · 256²) = 1.3e-6 to a variance of 1, and moves
+the mode by about a thousandth of the posterior standard deviation.
 """
 
 from __future__ import annotations
@@ -36,22 +40,29 @@ _STEPS = 50
 
 @dataclass(frozen=True, slots=True)
 class _Counts:
-    """How many cells there are of every level (place) and η."""
+    """How many cells there are of every level (place) and η.
+
+    `anchor` is a − 1: which cutpoint comes nearest to halving the cells.
+    """
 
     place: Array
     eta: Array
     count: Array
+    anchor: int
 
     @classmethod
-    def of(cls, eta: Array, places: Array) -> _Counts:
+    def of(cls, eta: Array, places: Array, levels: int) -> _Counts:
         low, high = float(eta.min()), float(eta.max())
         width = max(_BIN, (high - low) / _MOST_BINS)
         first = round(low / width)
         bins = round(high / width) - first + 1
         number = np.rint(eta / width).astype(np.int64) - first
-        counts = np.bincount(places.astype(np.int64) * bins + np.clip(number, 0, bins - 1))
+        place = places.astype(np.int64)
+        below = np.cumsum(np.bincount(place, minlength=levels))[:-1]
+        anchor = int(np.argmin(np.abs(below - 0.5 * len(eta))))
+        counts = np.bincount(place * bins + np.clip(number, 0, bins - 1))
         there = np.flatnonzero(counts)
-        return cls(there // bins, (there % bins + first) * width, counts[there].astype(np.float64))
+        return cls(there // bins, (there % bins + first) * width, counts[there] * 1.0, anchor)
 
 
 @dataclass(slots=True)
@@ -65,8 +76,9 @@ class CutpointSampler:
         self, levels: Levels, eta: Array, places: Array, random: np.random.Generator
     ) -> Levels:
         """The levels with cutpoints drawn given η (N,) and the places k − 1 (N,) of the ratings."""
-        counts = _Counts.of(eta, places)
-        current = _free(levels.cutpoints)
+        counts = _Counts.of(eta, places, len(levels))
+        anchor = counts.anchor
+        current = _free(levels.cutpoints, anchor)
         mode, curvature = _mode(current, counts)
         root = np.linalg.cholesky(np.linalg.inv(curvature))
         d = len(mode)
@@ -84,31 +96,42 @@ class CutpointSampler:
         if np.log(random.random()) >= gain:
             return levels
         self.accepted += 1
-        return Levels(levels.values, _cutpoints(proposed))
+        return Levels(levels.values, _cutpoints(proposed, anchor))
 
 
-def _free(cutpoints: Array) -> Array:
+def _free(cutpoints: Array, anchor: int) -> Array:
     """γ of c."""
-    return np.concatenate([cutpoints[:1], np.log(np.diff(cutpoints))])
+    gaps = np.log(np.diff(cutpoints))
+    return np.concatenate([gaps[:anchor], cutpoints[anchor : anchor + 1], gaps[anchor:]])
 
 
-def _cutpoints(free: Array) -> Array:
+def _cutpoints(free: Array, anchor: int) -> Array:
     """c of γ."""
-    found: Array = free[0] + np.concatenate([[0.0], np.cumsum(np.exp(free[1:]))])
+    steps = np.exp(free)
+    below = np.cumsum(steps[:anchor][::-1])[::-1]
+    above = np.cumsum(steps[anchor + 1 :])
+    found: Array = free[anchor] + np.concatenate([-below, [0.0], above])
     return found
 
 
-def _prior_precision(count: int) -> Array:
+def _moves(free: Array, anchor: int) -> Array:
+    """∂c_k / ∂γ_j, (k, j)."""
+    k, j = np.ogrid[: len(free), : len(free)]
+    way = 1.0 * ((j > anchor) & (k >= j)) - 1.0 * ((j < anchor) & (k <= j))
+    return np.where(j == anchor, 1.0, way * np.exp(free))
+
+
+def _prior_precision(count: int, anchor: int) -> Array:
     precision = np.full(count, 1.0 / 4.0)
-    precision[0] = 1.0 / 100.0
+    precision[anchor] = 1.0 / 100.0
     return precision
 
 
 def _value(free: Array, counts: _Counts) -> float:
     """log p(γ | η, r), up to a constant."""
-    edges = np.concatenate([[-np.inf], _cutpoints(free), [np.inf]])
+    edges = np.concatenate([[-np.inf], _cutpoints(free, counts.anchor), [np.inf]])
     fit = log_difference(edges[counts.place] - counts.eta, edges[counts.place + 1] - counts.eta)
-    own = 0.5 * np.add.reduce(_prior_precision(len(free)) * free * free)
+    own = 0.5 * np.add.reduce(_prior_precision(len(free), counts.anchor) * free * free)
     return float(np.add.reduce(counts.count * fit) - own)
 
 
@@ -134,7 +157,8 @@ def _slopes(free: Array, counts: _Counts) -> tuple[Array, Array]:
 
     Those in c are exact; that c bends with γ is left out, which leaves the matrix positive definite.
     """
-    cutpoints = _cutpoints(free)
+    anchor = counts.anchor
+    cutpoints = _cutpoints(free, anchor)
     d = len(cutpoints)
     edges = np.concatenate([[-np.inf], cutpoints, [np.inf]])
     low, high = edges[counts.place] - counts.eta, edges[counts.place + 1] - counts.eta
@@ -153,8 +177,8 @@ def _slopes(free: Array, counts: _Counts) -> tuple[Array, Array]:
     both = total(up * down)[1:-1]
     curvature[np.arange(d - 1), np.arange(1, d)] = both
     curvature[np.arange(1, d), np.arange(d - 1)] = both
-    moves = np.tril(np.broadcast_to(np.concatenate([[1.0], np.exp(free[1:])]), (d, d)))
-    precision = _prior_precision(d)
+    moves = _moves(free, anchor)
+    precision = _prior_precision(d, anchor)
     return (
         np.einsum("kj,k->j", moves, slope) - precision * free,
         np.einsum("kj,kl,lm->jm", moves, curvature, moves) + np.diag(precision),

@@ -145,7 +145,7 @@ class _Demo:
         return {"ratings": len(rows.users), "users": 1500, "items": 400, "seed": self.seed}
 
     def _fit(self) -> dict[str, Any]:
-        command = f"halfstep fit {self.table.name} -o {shlex.quote(self.model.name)}"
+        command = f"halfstep fit {self.table.name} --fast -o {shlex.quote(self.model.name)}"
         self._step(
             "Rank and regularization are chosen, the error is measured, the model is saved.",
             command,

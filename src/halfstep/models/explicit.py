@@ -20,7 +20,7 @@ from halfstep.features.design import Designs, Tables
 from halfstep.models.base import FactorModel
 from halfstep.models.fitting import held_out_of, listeners_of, warm_start
 from halfstep.models.growth import FIRST_RANK, Stage, grow
-from halfstep.objectives import Reg, SquaredError
+from halfstep.objectives import Reg, Scaling, SquaredError
 from halfstep.selection.budget import Clock, seconds_of
 from halfstep.selection.result import Selection
 from halfstep.solvers import ALS, Problem, Solver, get_solver
@@ -46,8 +46,10 @@ class ExplicitMF(FactorModel):
             + ½ λ_w Σ_u s_u ‖w_u‖² + ½ λ_z Σ_i s_i ‖z_i‖² + ½ λ_b (Σ_u s_u b_u² + Σ_i s_i b_i²)
 
     with μ the weighted mean of the ratings, s = n_u, n_i (the sums of the weights of a row) where
-    `reg_scaling="count"` and s = 1 where it is "none". At a minimum the factors are the maximum a
-    posteriori estimate of probabilistic matrix factorization (Salakhutdinov and Mnih 2007).
+    `reg_scaling="count"`, √n_u, √n_i where it is "sqrt" and 1 where it is "none". At a minimum the
+    factors are the maximum a posteriori estimate of probabilistic matrix factorization (Salakhutdinov
+    and Mnih 2007). With features the rows are drawn to a linear map of them in place of 0; see
+    `docs/objectives.md`.
 
     Parameters
     ----------
@@ -70,9 +72,10 @@ class ExplicitMF(FactorModel):
     feature_reg : float or "auto"
         λ_f > 0 of the map of features; see `SquaredError`. "auto": 1.5 times λ of the side's factors,
         times the mean of s over its rows.
-    reg_scaling : {"auto", "count", "none"}
-        Whether a row's penalty grows with its number of ratings. "auto" is chosen with reg="auto", and
-        else "count", because plain λ depends on the size of the data.
+    reg_scaling : {"auto", "count", "sqrt", "none"}
+        How a row's penalty grows with its number of ratings: as it, as its root, or not. "auto" is
+        chosen with reg="auto" (of "none" and "count", and with features of "none" and "sqrt"), and else
+        "count", because plain λ depends on the size of the data.
     biases : bool
         Whether b_u and b_i are learned (jointly with the factors) or 0.
     center : bool
@@ -114,7 +117,7 @@ class ExplicitMF(FactorModel):
         rank: int | Literal["grow", "auto"] = 32,
         *,
         reg: float | Sequence[float] | Literal["auto"] = 0.1,
-        reg_scaling: Literal["auto", "count", "none"] = "auto",
+        reg_scaling: Literal["auto", "count", "sqrt", "none"] = "auto",
         biases: bool = True,
         center: bool = True,
         nonnegative: bool = False,
@@ -271,7 +274,7 @@ class ExplicitMF(FactorModel):
         self,
         ratings: Ratings,
         reg: Reg,
-        scaling: Literal["count", "none"],
+        scaling: Scaling,
         designs: Designs,
     ) -> SquaredError:
         objective = SquaredError(
@@ -297,8 +300,8 @@ class ExplicitMF(FactorModel):
             nonnegative=objective.nonnegative,
         )
         if objective.features is not None:
-            user, item = objective.features.user, objective.features.item
-            start = start.with_maps(user and user.width, item and item.width)
+            sides = objective.features.user, objective.features.item
+            start = start.with_maps(*(None if side is None else side.width for side in sides))
         return start if known is None else start.started_from(known)
 
     def _keep(
@@ -363,7 +366,7 @@ class ExplicitMF(FactorModel):
         check_integer("seed", self.seed, 0)
         check_rank(whole)
         for name, choices in (
-            ("reg_scaling", ("auto", "count", "none")),
+            ("reg_scaling", ("auto", "count", "sqrt", "none")),
             ("dtype", ("float32", "float64")),
         ):
             check_choice(name, getattr(self, name), choices)
@@ -459,7 +462,7 @@ class _Settings:
 
     rank: int | Literal["grow", "auto"]
     reg: Reg | None
-    reg_scaling: Literal["count", "none", "auto"]
+    reg_scaling: Scaling | Literal["auto"]
     stopping: Stopping
 
     @property

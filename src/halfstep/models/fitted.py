@@ -16,7 +16,7 @@ from halfstep.factors import Factors
 from halfstep.features.design import Designs
 from halfstep.features.features import Features
 from halfstep.models.known import Known
-from halfstep.objectives import Objective, Side, scales
+from halfstep.objectives import Objective, Scaling, Side, scales
 from halfstep.training import Trace
 
 if TYPE_CHECKING:
@@ -135,7 +135,8 @@ class Fitted(Known):
 
     def _scales(self, why: str) -> tuple[Array, Array]:
         """s_u and s_i of the objective."""
-        f, scaling = self.factors_, getattr(self.objective_, "reg_scaling", "none")
+        f = self.factors_
+        scaling: Scaling = getattr(self.objective_, "reg_scaling", "none")
         if scaling == "none":
             return np.ones(len(f.user_ids)), np.ones(len(f.item_ids))
         return scales(self._whole_history(why), len(f.item_ids), scaling)

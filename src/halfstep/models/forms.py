@@ -112,7 +112,7 @@ class ExplicitForm:
         if "reg" in document or reg is None:
             reg = check_reg(document["reg"])
         scaling = document.get("reg_scaling", given.reg_scaling)
-        check_choice("reg_scaling", scaling, ("count", "none"))
+        check_choice("reg_scaling", scaling, ("count", "sqrt", "none"))
         K = params["rank"]
         if isinstance(K, str):
             K = max(file.arrays["user_factors"].shape[1], 1)

@@ -2,11 +2,11 @@
 
 A row's unknowns are x = A⁻¹ h, A = Σ_j c_j f_j f_jᵀ + s diag(d), h = Σ_j b_j f_j. Without rating j,
 
-    x₋ⱼ = (B − c_j f_j f_jᵀ)⁻¹ (h₋ⱼ − b_j f_j),   B = A − c_j diag(d) under count scaling, else A
+    x₋ⱼ = (B − c_j f_j f_jᵀ)⁻¹ (h₋ⱼ − b_j f_j),   B = A − (s − s₋ⱼ) diag(d)
 
-since a rating that leaves takes its share of s = Σ c with it; h₋ⱼ = h but for what features of the row
-change with the rating (implicit ones do). B is one matrix for all ratings of equal
-weight, and the rest is of rank one (Sherman and Morrison 1950):
+since a rating that leaves takes its share of s, where s depends on Σ c, with it; h₋ⱼ = h but for what
+changes in the features of the row (implicit ones do). B is one matrix for all ratings of equal weight,
+and the rest is of rank one (Sherman and Morrison 1950):
 
     (B − c f fᵀ)⁻¹ v = B⁻¹v + c B⁻¹f (fᵀ B⁻¹ v) / (1 − c fᵀ B⁻¹ f)
 
@@ -30,7 +30,7 @@ from halfstep.data.ratings import Ratings, take_rows
 from halfstep.errors import SingularSystemError
 from halfstep.models.side_features import prior_means, table_rows
 from halfstep.models.uncertainty import cells_by, problem_of
-from halfstep.objectives import RowProblem, Side
+from halfstep.objectives import RowProblem, Scaling, Side, scaled
 
 if TYPE_CHECKING:
     from halfstep.models.fitted import Fitted
@@ -93,12 +93,12 @@ def influence_of(model: Fitted, side: Side, who: Any, ratings: Ratings | None) -
     require_known(row, [who], side)
     cells = take_rows(cells, row)
     problem = problem_of(model, side, cells)
-    scaled = problem.scale is not None
+    scaling: Scaling = getattr(model.objective_, "reg_scaling", "none")
     table = table_rows(model, side, ids.lookup([who], side))
     means = _means_without(model, side, cells, table)
     fixed = (f.item_factors, f.item_bias) if side == "user" else (f.user_factors, f.user_bias)
     try:
-        moves, leverage = influences(cells, problem, *fixed, scaled, means)
+        moves, leverage = influences(cells, problem, *fixed, scaling, means)
     except SingularSystemError:
         raise SingularSystemError(
             f"the system of {side} {who!r}, or without one of its ratings, has no unique solution; "
@@ -123,13 +123,13 @@ def influences(
     problem: RowProblem,
     fixed: Array,
     bias: Array | None,
-    scaled: bool,
+    scaling: Scaling,
     means: Array | None = None,
 ) -> tuple[Array, Array]:
     """(x − x₋ⱼ for every cell j, leverages), float64.
 
     `row` is a CSR of one row, `problem` its row problem, `fixed` and `bias` the other side;
-    `scaled` says that the ridge is proportional to Σ c. `means` has what the row is drawn to in place of
+    `scaling` says how the ridge depends on Σ c. `means` has what the row is drawn to in place of
     0, and behind it what it is drawn to without each cell. A rating that is its row's only one leaves
     that behind.
 
@@ -145,11 +145,12 @@ def influences(
     c = np.ones(len(v)) if row.weights is None else row.weights.astype(np.float64)
     b = c * (problem.terms.b0 + problem.terms.b1 * v - offset)
     d = np.diag(problem.ridge.astype(np.float64))
-    s = float(c.sum()) if scaled else 1.0
+    total = float(c.sum())
+    s = float(scaled(np.array([total]), scaling)[0])
     A = (f.T * c) @ f + s * d
     if means is None:
         means = np.zeros((len(v) + 1, len(d)))
-    left = s - c if scaled else np.full(len(v), s)
+    left = scaled(np.maximum(total - c, 0.0), scaling)
     pull = s * np.diag(d) * means[0]
     # what h is without each rating, but for its own b f
     h, others = f.T @ b + pull, f.T @ b + left[:, None] * np.diag(d) * means[1:]
@@ -160,7 +161,7 @@ def influences(
         if len(v) > 1:
             for weight in np.unique(c):
                 cells = np.flatnonzero(c == weight)
-                B = A - weight * d if scaled else A
+                B = A - (s - left[cells[0]]) * d
                 Bh, Bf = np.linalg.solve(B, others[cells].T).T, np.linalg.solve(B, f[cells].T).T
                 q = np.einsum("jk,jk->j", f[cells], Bf)  # fᵀ B⁻¹ f
                 # B⁻¹ (h − b f), then what the rank-one term adds to it

@@ -270,8 +270,9 @@ def problem_of(model: Fitted, side: Side, cells: CSR, of: CSR | None = None) -> 
     problem = model.objective_.row_problem(side, cells, f.rank, f.dtype)
     if problem.scale is not None and of is not None:
         empty = np.diff(cells.indptr) == 0
-        weights = row_weights(of)
-        problem.scale[empty] = weights[weights > 0].min(initial=np.inf)
+        own = model.objective_.row_problem(side, of, f.rank, f.dtype).scale
+        assert own is not None
+        problem.scale[empty] = own[own > 0].min(initial=np.inf)
     return problem
 
 

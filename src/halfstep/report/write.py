@@ -259,7 +259,11 @@ def _settings(model: FactorModel) -> str:
     told = f"λ = {reg.user:.3g} for users, {reg.item:.3g} for items"
     if model.factors_.user_bias is not None:
         told += f", {reg.bias:.3g} for biases"
-    scaled = "times the number of ratings" if objective.reg_scaling == "count" else "not scaled"
+    scaled = {
+        "count": "times the number of ratings",
+        "sqrt": "times the root of the number of ratings",
+        "none": "not scaled",
+    }[objective.reg_scaling]
     return f"{told} ({scaled})"
 
 

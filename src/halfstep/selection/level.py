@@ -3,31 +3,28 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
 
 import numpy as np
 
 from halfstep.data.ratings import Ratings
 from halfstep.diagnostics.certificate import Point
 from halfstep.factors import Factors
-from halfstep.objectives import Reg, SquaredError, row_weights
+from halfstep.objectives import Reg, Scaling, SquaredError, row_scale
 
 __all__ = ["highest_level", "unit_of"]
 
 _BIAS_REG = 5.0  # of the biases that are taken away first; the level hardly depends on it
 
 
-def highest_level(
-    ratings: Ratings, scaling: Literal["count", "none"], *, mean: float, biases: bool
-) -> float:
+def highest_level(ratings: Ratings, scaling: Scaling, *, mean: float, biases: bool) -> float:
     """‖S_w^-½ E S_z^-½‖₂ with E the residuals of μ and the biases: with λ above it W Zᵀ = 0 is optimal.
 
     The condition of the convex problem behind J (`diagnostics/certificate.py`) at M = 0: what the λ_max
     of a lasso path is for a linear model. 0 where biases explain the ratings to the last digit.
     """
     bias_reg = _BIAS_REG
-    if scaling == "count":
-        bias_reg /= max(float(np.mean(row_weights(ratings.by_user))), 1.0)
+    if scaling != "none":
+        bias_reg /= max(float(np.mean(row_scale(ratings.by_user, scaling))), 1.0)
     objective = SquaredError(mean, Reg(1.0, 1.0, bias_reg), scaling, biases)
     nothing = Factors.random(ratings, 1, biases=biases, mean=mean, dtype="float64", seed=0)
     nothing.user_factors[...] = 0

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any
 
 from halfstep.checks import check_choice, check_integer, check_number
-from halfstep.objectives import Reg
+from halfstep.objectives import Reg, Scaling
 
 __all__ = ["Selection", "Trial", "lowest"]
 
@@ -22,7 +22,7 @@ class Trial:
     rank : int, K
     reg : Reg
         λ of users, items and biases.
-    reg_scaling : {"count", "none"}
+    reg_scaling : {"count", "sqrt", "none"}
     sweeps : int
         How many were done; of a final trial, after how many the held-out error was lowest.
     rmse : float
@@ -40,7 +40,7 @@ class Trial:
 
     rank: int
     reg: Reg
-    reg_scaling: Literal["count", "none"]
+    reg_scaling: Scaling
     sweeps: int
     rmse: float
     standard_error: float
@@ -151,7 +151,7 @@ def _trial(row: dict[str, Any]) -> Trial:
         check_number("trials", value)
     for name, least in (("rank", 1), ("sweeps", 0), ("ratings", 0)):
         check_integer(name, row[name], least)
-    check_choice("reg_scaling", row["reg_scaling"], ("count", "none"))
+    check_choice("reg_scaling", row["reg_scaling"], ("count", "sqrt", "none"))
     if row["rmse"] is None:
         row["rmse"] = math.inf
     if row["rmse"] != math.inf:

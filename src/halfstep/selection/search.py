@@ -23,14 +23,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Literal
 
-from halfstep.objectives import Reg
+from halfstep.objectives import Reg, Scaling
 from halfstep.selection.trials import Setting, Trials
 
 __all__ = ["Ladder", "Range", "Surface", "ascend", "explore", "refine"]
 
-Scaling = Literal["count", "none"]
 
 _WIDE, _STEP, _FINE = 1.0, 0.6, 0.35
 """Octaves of λ between the points of a line: at the beginning, at another rank, at the end."""

@@ -20,7 +20,7 @@ from halfstep.data.pairs import as_ratings
 from halfstep.data.ratings import Ratings
 from halfstep.errors import DataError, ParameterError
 from halfstep.features.design import Tables
-from halfstep.objectives import Reg
+from halfstep.objectives import Reg, Scaling
 from halfstep.selection.budget import Clock, seconds_of
 from halfstep.selection.level import highest_level, unit_of
 from halfstep.selection.parts import Parts, part_of, parts_of, restricted, rungs_of
@@ -165,7 +165,7 @@ def choose(
     model: ExplicitMF,
     ratings: Ratings,
     *,
-    tables: Tables,
+    tables: Tables | None = None,
     parts: Parts | None,
     backend: Backend,
     clock: Clock,
@@ -190,7 +190,8 @@ def choose(
     check_integer("max_rank", max_rank, 1)
     check_integer("seed", seed, 0)
     check_choice("rule", rule, ("best", "one-standard-error"))
-    wanted, stopping = _range(model, ratings, max_rank)
+    tables = tables or Tables(implicit=bool(model.implicit_features))
+    wanted, stopping = _range(model, ratings, max_rank, featured=tables.any)
     if parts is None:
         parts = parts_of(ratings, valid, folds, seed)
     search = _Search(model, ratings, tables, parts, wanted, stopping, rule, backend, clock, seed)
@@ -201,7 +202,9 @@ def choose(
         return search.run()
 
 
-def _range(model: ExplicitMF, ratings: Ratings, max_rank: int) -> tuple[Range, Stopping]:
+def _range(
+    model: ExplicitMF, ratings: Ratings, max_rank: int, *, featured: bool
+) -> tuple[Range, Stopping]:
     """What the model leaves open."""
     given = model._check()
     if not given.open:
@@ -217,7 +220,7 @@ def _range(model: ExplicitMF, ratings: Ratings, max_rank: int) -> tuple[Range, S
         )
     else:
         ranks = (given.rank,)
-    scalings: tuple[Literal["count", "none"], ...] = ("none", "count")
+    scalings: tuple[Scaling, ...] = ("none", "sqrt") if featured else ("none", "count")
     if given.reg_scaling != "auto":
         scalings = (given.reg_scaling,)
     return Range(ranks, given.reg, scalings, bool(model.biases)), given.stopping
@@ -316,7 +319,7 @@ class _Search:
                 refine(surface, self.wanted, ladders)
         found += ladders
 
-    def _levels(self, train: Ratings) -> dict[Literal["count", "none"], float]:
+    def _levels(self, train: Ratings) -> dict[Scaling, float]:
         if self.wanted.reg is not None:
             return dict.fromkeys(self.wanted.scalings, 1.0)
         mean = train.mean() if self.model.center else 0.0
@@ -412,6 +415,6 @@ def describe(reg: Reg, scaling: str) -> str:
         if reg.user == reg.item
         else f"{reg.user:g} (users) and {reg.item:g} (items)"
     )
-    unit = "per rating" if scaling == "count" else "per row"
+    unit = {"count": "per rating", "sqrt": "per root of the ratings", "none": "per row"}[scaling]
     biases = "" if reg.user == reg.item == reg.bias else f" ({reg.bias:g} for biases)"
     return f"λ = {sides} {unit}{biases}"

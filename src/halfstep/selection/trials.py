@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -13,7 +13,7 @@ from halfstep.backends.base import Array, Backend
 from halfstep.errors import DivergedError, SingularSystemError
 from halfstep.factors import Factors
 from halfstep.features.design import Designs, Tables
-from halfstep.objectives import Reg
+from halfstep.objectives import Reg, Scaling
 from halfstep.selection.budget import Clock
 from halfstep.selection.parts import Errors, Part
 from halfstep.selection.result import Trial
@@ -38,7 +38,7 @@ class Setting(NamedTuple):
 
     rank: int
     reg: Reg
-    reg_scaling: Literal["count", "none"]
+    reg_scaling: Scaling
 
 
 class OutOfTime(Exception):
@@ -220,7 +220,7 @@ def _weights(part: Part) -> Array:
 
 def _distance(trial: Trial, setting: Setting) -> float:
     """How far settings are apart: in octaves, with another scaling far off."""
-    far = 8.0 * (trial.reg_scaling != setting.reg_scaling)
+    far = 8.0 if trial.reg_scaling != setting.reg_scaling else 0.0
     far += abs(math.log2(trial.rank / setting.rank))
     for ours, theirs in zip(_levels(trial.reg), _levels(setting.reg), strict=True):
         far += abs(ours - theirs)

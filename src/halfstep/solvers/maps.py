@@ -38,7 +38,7 @@ class MapSteps:
     """What the steps of one side need in every sweep.
 
     `diagonal` is that of the ridge's matrices but for λ and the penalty, Σ_u s_u x_uf²; `mass` is
-    Σ_u n_u x_uf², and `columns` n of the other side's rows.
+    Σ_u n_u x_uf², and `weights` n of the other side's rows.
     """
 
     prior: FeaturePrior
@@ -49,7 +49,7 @@ class MapSteps:
     scale: Array
     diagonal: Array
     mass: Array
-    columns: Array
+    weights: Array
     threads: Any
 
     @classmethod
@@ -116,47 +116,43 @@ class MapSteps:
     ) -> None:
         """One system for all of A: Xᵀ H X + diag(p), H the curvature of the squared error in W.
 
-        Preconditioned by n_f C + p_f for every feature f, n_f = Σ_u n_u x_uf² and C the mean of f fᵀ
-        over the ratings: exact where features are disjoint and ratings fall on all others alike.
+        In the axes of C, the mean of f fᵀ over the ratings, where it is nearly diagonal:
+        preconditioned by n_f C + p_f for every feature f, n_f = Σ_u n_u x_uf², which is exact where
+        features are disjoint and ratings fall on all others alike.
         """
-        K = fixed[0].shape[1]
-        penalty = self.prior.penalty.astype(A.dtype)[:, None]
-        nothing = None if fixed[1] is None else np.zeros_like(fixed[1])
-
-        def slope(cells: CSR, at: Array, offset: Array | None, mean: float) -> Array:
-            g = np.empty((len(at), K), dtype=A.dtype)
-            g_bias = None if offset is None else np.empty(len(at), dtype=A.dtype)
-            bias = None if offset is None else np.ascontiguousarray(at[:, K])
-            X = np.ascontiguousarray(at[:, :K])
-            backend.gradient(cells, X, fixed[0], bias, offset, mean, out=g, out_bias=g_bias)
-            return backend.multiply(self.prior.columns, _joined(g, g_bias))
+        columns, penalty = self.prior.columns, self.prior.penalty.astype(A.dtype)[:, None]
+        g = np.empty_like(rows[0])
+        g_bias = None if rows[1] is None else np.empty_like(rows[1])
+        (X, bias), (Z, offset) = rows, fixed
+        backend.gradient(self.cells, X, Z, bias, offset, self.mean, out=g, out_bias=g_bias)
+        residual = -backend.multiply(columns, _joined(g, g_bias)) - penalty * A
+        F = _joined(Z, None if offset is None else np.ones_like(offset))
+        curvature, axes = self._axes(F)
+        F = rotated(F, axes)
+        slope = np.empty((len(g), F.shape[1]), dtype=A.dtype)
 
         def matrix(P: Array) -> Array:
             move = backend.multiply(self.prior.rows, P)
-            return slope(self.unrated, move, nothing, 0.0) + penalty * P
+            backend.gradient(self.unrated, move, F, None, None, 0.0, out=slope, out_bias=None)
+            found: Array = backend.multiply(columns, slope) + penalty * P
+            return found
 
-        residual = -slope(self.cells, _joined(*rows), fixed[1], self.mean) - penalty * A
-        step = _conjugate_gradients(matrix, residual, self._preconditioner(fixed, A.dtype), _dot)
+        diagonal = (self.mass[:, None] * curvature + self.prior.penalty[:, None]).astype(A.dtype)
+        turned = _conjugate_gradients(matrix, rotated(residual, axes), lambda R: R / diagonal, _dot)
+        step = rotated(turned, np.ascontiguousarray(axes.T))
         A += step
-        move = backend.multiply(self.prior.rows, step)
-        if self.prior.typical is not None:
-            move = self.prior.mean(step, backend)
-        rows[0][...] += move[:, :K]
-        if rows[1] is not None:
-            rows[1][...] += move[:, K]
+        move = self.prior.mean(step, backend)
+        X += move[:, : X.shape[1]]
+        if bias is not None:
+            bias += move[:, X.shape[1]]
 
-    def _preconditioner(
-        self, fixed: tuple[Array, Array | None], dtype: np.dtype[Any]
-    ) -> Callable[[Array], Array]:
-        F = _joined(fixed[0], None if fixed[1] is None else np.ones_like(fixed[1]))
-        weighted = F.astype(np.float64) * np.sqrt(self.columns)[:, None]
-        C = np.einsum("rk,rl->kl", weighted, weighted) / np.add.reduce(self.columns)
+    def _axes(self, F: Array) -> tuple[Array, Array]:
+        """The eigenvalues and eigenvectors of C."""
+        weighted = F.astype(np.float64) * np.sqrt(self.weights)[:, None]
+        C = np.einsum("rk,rl->kl", weighted, weighted) / np.add.reduce(self.weights)
         with self.threads.limit(limits=1, user_api="blas"):  # the same bits everywhere
             values, axes = np.linalg.eigh(C)
-        curvature = self.mass[:, None] * np.maximum(values, 0) + self.prior.penalty[:, None]
-        divisor = curvature.astype(dtype)
-        back = np.ascontiguousarray(axes.T)
-        return lambda R: rotated(rotated(R, axes) / divisor, back)
+        return np.maximum(values, 0.0), axes
 
 
 def _joined(factors: Array, bias: Array | None) -> Array:

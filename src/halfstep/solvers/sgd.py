@@ -23,7 +23,7 @@ from halfstep.backends.base import CSR, Array, Backend, Parts, StepRows, StepTer
 from halfstep.checks import check_choice, is_integer, is_number
 from halfstep.errors import ParameterError
 from halfstep.factors import Factors, deviation
-from halfstep.objectives import SquaredError, row_weights
+from halfstep.objectives import SquaredError, row_scale, row_weights
 from halfstep.solvers.base import Problem, Sweep, settle
 
 __all__ = ["SGD"]
@@ -109,7 +109,7 @@ class SGD:
         adaptive = self.schedule == "adagrad"
         kept = [
             (
-                _shares(cells, dtype) if objective.reg_scaling == "none" else None,
+                None if objective.reg_scaling == "count" else _shares(cells, objective, dtype),
                 np.ones((cells.n_rows, 2), dtype=dtype) if adaptive else None,
             )
             for cells in (by_user, by_item)
@@ -171,7 +171,8 @@ def _dealt(cells: CSR, parts: int, generator: np.random.Generator) -> Parts:
     return Parts(order.astype(np.uint32), cuts.astype(np.int64))
 
 
-def _shares(cells: CSR, dtype: np.dtype) -> Array:
-    """1 / n of every row; 1 where n = 0."""
+def _shares(cells: CSR, objective: SquaredError, dtype: np.dtype) -> Array:
+    """s / n of every row; 1 where n = 0."""
     n = row_weights(cells)
-    return (1 / np.where(n > 0, n, 1)).astype(dtype)
+    s = row_scale(cells, objective.reg_scaling)
+    return np.where(n > 0, s / np.where(n > 0, n, 1), 1).astype(dtype)

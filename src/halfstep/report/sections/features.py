@@ -51,9 +51,17 @@ def _effects(model: FactorModel, side: Side) -> Part:
     if not len(shown):
         count = counted(len(groups), "implicit feature")
         return Missing(*where, f"The {side}s have {count} alone, one for each of the other side.")
-    order = shown[np.argsort(-np.abs(bias[shown]), kind="stable")][:_SHOWN]
+    if not bias[shown].any():
+        return Missing(*where, "The model has no biases that features could move.")
     sd = found.bias_std
+    # a level that few have may be large by chance: what is clear comes first where that is known
+    weight = np.abs(bias) if sd is None else np.abs(bias) / np.maximum(sd, np.finfo(float).tiny)
+    order = shown[np.argsort(-weight[shown], kind="stable")][:_SHOWN]
+    first = int(order[0])
+    order = order[np.argsort(-bias[order], kind="stable")]
     names = [shortened(found.names[k], _WIDTH, _LETTERS) for k in order]
+    if len(set(names)) < len(names):  # a row of the figure for each
+        names = [found.names[k] for k in order]
     rows: list[dict[str, Any]] = []
     for name, k in zip(names, order.tolist(), strict=True):
         row = {"name": name, "x": float(bias[k])}
@@ -66,18 +74,19 @@ def _effects(model: FactorModel, side: Side) -> Part:
     x = alt.X("x:Q", title="effect on the bias").axis(format="+.2~f", tickCount=6)
     picture = chart([{"x": 0}]).mark_rule(color=MUTED, strokeWidth=1).encode(x="x:Q")
     picture += chart(rows).mark_bar(color=COLOURS[1], opacity=0.55, height=9).encode(x=x, y=y)
-    told = f"The largest is that of «{found.names[order[0]]}», {bias[order[0]]:+.2g}"
+    which = "largest" if sd is None else "clearest"
+    told = f"The {which} is that of «{found.names[first]}», {bias[first]:+.2g}"
     beside = ""
     if sd is not None:
         whiskers = chart(rows).mark_rule(color=INK, strokeWidth=1.6)
         picture += whiskers.encode(x="low:Q", x2="high:Q", y=y)
-        told += f" ± {sd[order[0]]:.1g}"
+        told += f" ± {sd[first]:.1g}"
         clear = int(np.count_nonzero(np.abs(bias[shown]) > 2 * np.asarray(sd)[shown]))
         told += f"; {clear} of {len(shown)} are further than two standard deviations from 0"
         beside = " The lines are two standard deviations to each side."
     return Figure(
         *where,
         f"{told}.",
-        f"The {len(order)} largest effects on the bias of {side}s, of {len(shown)} columns.{beside}",
+        f"The {len(order)} {which} effects on the bias of {side}s, of {len(shown)} columns.{beside}",
         framed(picture, height=70 + 20 * len(order)),
     )
