@@ -94,7 +94,7 @@ def time_sweeps(given: argparse.Namespace, data: str, folder: Path) -> list[Figu
             medians[name] = found[-1].value
             peaks = [told["peak_rss"] / 1e6 for told in results]
             found.append(figure(peaks, "peak memory", "MB", what))
-        if data == "ml-1m" and rank == 32 and SHARED.name in medians:
+        if data == "ml-1m" and rank == 32 and OURS.name in medians and not given.loose:
             promise(medians, OURS.name)
     return found
 
@@ -146,7 +146,7 @@ def time_to_error(given: argparse.Namespace, data: str, folder: Path) -> list[Fi
         else:
             message = f"{name}: does not come to {goal}, but to {min(lowest):.4f}"
             print(message, file=sys.stderr)
-    if data == "ml-1m" and not given.only:
+    if data == "ml-1m" and not given.only and not given.loose:
         check(OURS.name in times, f"ours does not come to {goal}")
         for peer in PEERS[:2]:
             if peer.name in times:
@@ -225,4 +225,5 @@ if __name__ == "__main__":
     made.add_argument("--sweeps", type=int, default=10, help="timed sweeps a round (default 10)")
     made.add_argument("--samples", type=int, default=200, help="draws of a fit (default 200)")
     made.add_argument("--burn-in", type=int, default=30, help="sweeps before them (default 30)")
+    made.add_argument("--loose", action="store_true", help="hold no times to what is promised")
     main(made, measure, "Bayesian matrix factorization")
