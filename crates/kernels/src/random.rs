@@ -45,11 +45,15 @@ impl Noise {
                     *normal = middle(uniform(word) - 0.5);
                 }
             }
+            let (mut far, mut count) = ([0; WORDS], 0);
             for (place, out) in out.iter_mut().enumerate() {
                 let (counter, word) = (place / 4, place % 4);
-                let p = uniform(words[word][counter]);
-                let far = (p - 0.5).abs() > MIDDLE;
-                *out = T::from_f64(if far { tail(p) } else { normals[word][counter] });
+                *out = T::from_f64(normals[word][counter]);
+                far[count] = place; // kept where the count goes on
+                count += usize::from((uniform(words[word][counter]) - 0.5).abs() > MIDDLE);
+            }
+            for &place in &far[..count] {
+                out[place] = T::from_f64(tail(uniform(words[place % 4][place / 4])));
             }
         }
     }

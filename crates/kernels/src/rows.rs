@@ -244,11 +244,19 @@ pub(crate) struct System<'a, 'p, T> {
     pub accumulator: Accumulator<'p, T>,
     /// The sum over the cells of the one row to be solved, made before.
     given: Option<Sum<T>>,
+    /// P where the sum begins, its other elements 0; empty without P.
+    begin: Vec<T>,
 }
 
 impl<'a, 'p, T: Element> System<'a, 'p, T> {
     pub fn new(p: &'a RowProblem<'p, T>, run: Run<'a>, layout: Layout, given: Option<&Sum<T>>) -> Self {
-        System { p, run, accumulator: Accumulator::new(layout, p.fixed), given: given.cloned() }
+        let accumulator = Accumulator::new(layout, p.fixed);
+        let mut begin = Vec::new();
+        if let Some(prior) = p.prior {
+            begin.resize(accumulator.sum.g.len(), T::ZERO);
+            add_prior(layout, prior, &mut begin);
+        }
+        System { p, run, accumulator, given: given.cloned(), begin }
     }
 
     /// Is this a long row, for which another solver is given the sum?
@@ -261,16 +269,16 @@ impl<'a, 'p, T: Element> System<'a, 'p, T> {
     /// bias, its corner.
     #[inline(always)]
     pub fn assemble<S: Simd<Elem = T>>(&mut self, simd: S, u: usize) -> Result<Option<Corner<T>>> {
-        let System { p, run, accumulator, given } = self;
+        let System { p, run, accumulator, given, begin } = self;
         let cells = p.cells.row(u);
         let layout = accumulator.layout;
         if let Some(sum) = given.take() {
             accumulator.sum = sum;
+            if let Some(prior) = p.prior {
+                add_prior(layout, prior, &mut accumulator.sum.g);
+            }
         } else if p.prior.is_some() {
-            accumulator.sum.g.fill(T::ZERO);
-        }
-        if let Some(prior) = p.prior {
-            add_prior(layout, prior, &mut accumulator.sum.g);
+            accumulator.sum.g.copy_from_slice(begin);
         }
         if cells.len() <= SUPER {
             accumulator.accumulate(simd, &RowCells::new(p, cells), p.prior.is_some(), *run)?;

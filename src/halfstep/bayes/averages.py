@@ -17,7 +17,7 @@ from halfstep.backends.base import Array, Backend
 
 __all__ = ["MeanProduct", "gram_of"]
 
-_TOGETHER, _BYTES = 8, 1 << 29
+_TOGETHER, _BYTES = 4, 1 << 29
 """Draws that are added before the factors are truncated: at most so many, and at most about so much
 memory.
 """
