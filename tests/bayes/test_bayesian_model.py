@@ -1,5 +1,7 @@
 """`BayesianMF` as its users see it: laws, planted truth, uncertainty, folding in, interrupts."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from gibbs_steps import State, sweeps
@@ -9,6 +11,7 @@ from sklearn.model_selection import KFold, cross_val_score
 
 import halfstep as hs
 from halfstep import testing
+from halfstep.backends import get_backend
 from halfstep.bayes.predictive import noise_variance
 from halfstep.errors import ParameterError
 from halfstep.objectives import SIDES
@@ -576,3 +579,37 @@ def test_popular_items_are_liked_more_and_unrated_ones_expected_as_they_are_met(
     met = values[cold].mean()  # that of a rating, not of an item
     assert abs(model.predict(users[0], 10_000) - met) < 0.25
     assert abs(values[~cold].mean() - met) < abs((3 + quality.mean()) - met)
+
+
+@pytest.mark.parametrize("noise", ["shared", "user"])
+def test_the_gradient_is_that_of_the_density(noise):
+    """Against central differences of J."""
+    ratings = testing.random_ratings(12, 9, 0.6)
+    model = hs.BayesianMF(rank=2, samples=4, burn_in=2, dtype="float64", noise=noise).fit(ratings)
+    draw, backend = model.draws_[-1], get_backend("native", dtype="float64")
+    density = draw.density()
+    if draw.steadiness is not None:
+        density.steadiness = draw.steadiness[:-1]
+    f = draw.factors
+    f = replace(
+        f,
+        user_factors=f.user_factors[:-1].copy(),
+        item_factors=f.item_factors[:-1].copy(),
+        user_bias=f.user_bias[:-1].copy(),
+        item_bias=f.item_bias[:-1].copy(),
+    )
+    out = f.empty_like()
+    density.gradient(ratings.by_user, ratings.by_item, f, backend, out)
+    for name, place in (
+        ("user_factors", (3, 1)),
+        ("item_factors", (5, 0)),
+        ("user_bias", 2),
+        ("item_bias", 4),
+    ):
+        array, values = getattr(f, name), []
+        for step in (1e-5, -1e-5):
+            array[place] += step
+            values.append(density.value(ratings.by_user, ratings.by_item, f, backend).objective)
+            array[place] -= step
+        numeric = (values[0] - values[1]) / 2e-5
+        assert getattr(out, name)[place] == pytest.approx(numeric, rel=1e-4, abs=1e-4)

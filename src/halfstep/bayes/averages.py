@@ -96,6 +96,13 @@ def gram_of(rows: Array, weights: Array | None, backend: Backend) -> Array:
 
 def _root(gram: Array) -> tuple[Array, Array]:
     """R with Rᵀ R = G, and B with R B = I on what G spans: the side is (side B) R."""
+    try:
+        L = np.linalg.cholesky(gram)
+        if (np.diag(L) ** 2 > 1e-10 * np.diag(gram)).all():
+            return L.T, np.linalg.inv(L).T
+    except np.linalg.LinAlgError:
+        pass
+    # some columns are combinations of others
     values, axes = np.linalg.eigh(gram)
     there = values > 1e-13 * values[-1]
     roots = np.sqrt(values[there])

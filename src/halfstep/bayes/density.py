@@ -10,7 +10,7 @@ import numpy as np
 from halfstep.backends.base import CSR, Array, Backend, RowTerms
 from halfstep.bayes.levels import Levels
 from halfstep.bayes.likelihoods import Gaussian, Likelihood
-from halfstep.bayes.noise import Noise
+from halfstep.bayes.noise import Noise, steadied
 from halfstep.bayes.priors import RowPrior
 from halfstep.data.ratings import Ratings
 from halfstep.factors import Factors, deviation
@@ -89,7 +89,8 @@ class PosteriorDensity:
         """Write ∂J / ∂(W, Z, b) into the arrays of `out`: α E Z + Λ (y − m) for the users, E = c
         (r̂ − r).
         """
-        self._slope(by_user, by_item, factors, backend, out)
+        own = steadied(by_user, self.steadiness, "user"), steadied(by_item, self.steadiness, "item")
+        self._slope(*own, factors, backend, out)
         return self.value(by_user, by_item, factors, backend)
 
     def _slope(
@@ -122,7 +123,10 @@ class PosteriorDensity:
             (self.users, by_user, f.user_side),
             (self.items, by_item, f.item_side),
         ):
-            gaps = self._gaps(prior, rows)[np.diff(cells.indptr) > 0]
+            gaps = self._gaps(prior, rows)
+            there = np.diff(cells.indptr) > 0
+            if not there.all():
+                gaps = gaps[there]
             total += 0.5 * float(np.einsum("ud,ud->", gaps, gaps @ prior.precision))
             total -= 0.5 * len(gaps) * prior.log_determinant
         return Value(total, error)

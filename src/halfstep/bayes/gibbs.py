@@ -78,6 +78,7 @@ class Gibbs:
             effects,
             random,
             int(rows.generate_state(1, np.uint64)[0]),
+            {side: row_weights(problem.side(side)[0]) for side in SIDES},
         )
         return chain.sweep
 
@@ -106,6 +107,7 @@ class _Chain:
     effects: dict[Side, Effects | None]
     random: np.random.Generator
     seed: int
+    counts: dict[Side, Array]
     step: int = 0
 
     def sweep(self, current: Factors, out: Factors) -> Iterator[str]:
@@ -127,8 +129,7 @@ class _Chain:
         user = side == "user"
         if self.step >= 2:  # in the first sweep the priors stay where they begin
             rows = stacked(*(current.user_side if user else current.item_side))
-            known = np.diff(cells.indptr) > 0  # a row without ratings says nothing
-            prior = self._drawn_prior(side, rows[known], known, row_weights(cells)[known])
+            prior = self._drawn_prior(side, rows)
             if user:
                 density.users = prior
             else:
@@ -156,20 +157,24 @@ class _Chain:
             ) from None
         self.step += 1
 
-    def _drawn_prior(self, side: Side, rows: Array, known: Array, counts: Array) -> RowPrior:
-        """The prior of a side, with the effects of its features, given the rows that have ratings, so
-        many each.
+    def _drawn_prior(self, side: Side, rows: Array) -> RowPrior:
+        """The prior of a side, with the effects of its features, given the rows that have ratings: a
+        row without says nothing.
         """
+        counts = self.counts[side]
+        known = counts > 0
+        if not known.all():
+            rows, counts = rows[known], counts[known]
         density, effects = self.density, self.effects[side]
         D = rows.shape[1]
         smallest = smallest_scatter(D - density.biases, density.biases, self.likelihood.spread)
-        rest = rows if effects is None else rows - effects.shift[known]
+        rest = rows if effects is None else (rows - effects.shift[known]).astype(rows.dtype)
         mean, precision = draw_prior(rest, smallest, self.random, self.backend, effects)
-        typical, gaps = mean, rows - mean
+        typical, gaps = mean, rows - mean.astype(rows.dtype)
         if effects is not None:
             effects.draw(gaps, precision, self.random)
             typical = mean + np.add.reduce(effects.shift[known], axis=0) / len(rows)
             gaps = gaps - effects.shift[known]
-        lift = np.einsum("u,ud->d", counts, gaps) / np.add.reduce(counts)
+        lift = np.einsum("u,ud->d", counts / np.add.reduce(counts), gaps)
         shift, A = (None, None) if effects is None else (effects.shift, effects.map)
         return RowPrior(mean, precision, typical + lift, shift, A, lift)

@@ -19,7 +19,7 @@ from halfstep.backends.base import CSR, Array
 from halfstep.data.ratings import Ratings
 from halfstep.objectives import Side, row_weights
 
-__all__ = ["Noise", "typical_steadiness"]
+__all__ = ["Noise", "steadied", "typical_steadiness"]
 
 _FREEDOMS = np.geomspace(1.0, 200.0, 200)
 """The values that ν may take."""
@@ -69,16 +69,19 @@ class Noise:
     def cells(self, side: Side) -> CSR:
         """The ratings by rows of a side, every one with the weight c γ_u."""
         ratings = self.ratings
-        if self.users is None:
-            return ratings.by_user if side == "user" else ratings.by_item
-        users = self.users.astype(np.float32)
-        if side == "user":
-            cells = ratings.by_user
-            own = np.repeat(users, np.diff(cells.indptr))
-        else:
-            cells = ratings.by_item
-            own = users[cells.indices]
-        return replace(cells, weights=own if cells.weights is None else own * cells.weights)
+        return steadied(ratings.by_user if side == "user" else ratings.by_item, self.users, side)
+
+
+def steadied(cells: CSR, users: Array | None, side: Side) -> CSR:
+    """Cells by rows of a side, every one with the weight c γ_u (`users` is γ; None: 1)."""
+    if users is None:
+        return cells
+    users = users.astype(np.float32)
+    if side == "user":
+        own = np.repeat(users, np.diff(cells.indptr))
+    else:
+        own = np.take(users, cells.indices, mode="clip")  # they are in range
+    return replace(cells, weights=own if cells.weights is None else own * cells.weights)
 
 
 def typical_steadiness(freedom: float | Array) -> Any:

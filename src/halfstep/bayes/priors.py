@@ -100,7 +100,7 @@ def draw_prior(
     """
     N, D = rows.shape
     mean = np.add.reduce(rows, axis=0, dtype=np.float64) / max(N, 1)
-    scatter = gram_of(rows - mean, None, backend)
+    scatter = gram_of(rows - mean.astype(rows.dtype), None, backend)
     strength = _STRENGTH + N
     inverse = scatter + (_STRENGTH * N / strength) * np.outer(mean, mean)
     inverse[np.diag_indices(D)] += smallest
