@@ -109,7 +109,7 @@ pub fn draw<S: Simd>(
 ) -> Result<S::Elem, Unsolved> {
     let Layout { rank, stride, .. } = layout;
     for (normal, &pivot) in normals.iter_mut().zip(&workspace.pivots[..rank]) {
-        *normal = *normal / pivot.sqrt(); // apart from what follows: by vectors
+        *normal /= pivot.sqrt(); // apart from what follows: by vectors
     }
     for (i, &normal) in normals[..rank].iter().enumerate() {
         g[i * stride + rank] += normal;
