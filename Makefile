@@ -1,7 +1,7 @@
 # Three commands do everything from a bare clone:
 #   make demo   sets up .venv, builds the native part, runs the main job on simulated ratings
 #   make test   the same set-up plus the test tools; lint, types, Rust tests, Python tests
-#   make bench  the same set-up plus the peers; every benchmark at full size (fifty minutes), benchmarks/record
+#   make bench  the same set-up plus the peers; every benchmark at full size (over an hour), benchmarks/record
 # What is up to date is not done again.
 
 PYTHON ?= python3

@@ -341,9 +341,8 @@ class SquaredError:
         self, squares: float, by_user: CSR, by_item: CSR, f: Factors, backend: Backend
     ) -> Value:
         penalty = 0.0
-        sides: tuple[Side, Side] = ("user", "item")
         for side, cells, reg, A in zip(
-            sides,
+            SIDES,
             (by_user, by_item),
             (self.reg.user, self.reg.item),
             (f.user_map, f.item_map),

@@ -18,7 +18,7 @@ from scipy import stats
 from halfstep.bayes.noise import _FREEDOMS
 from halfstep.bayes.priors import RowPrior, smallest_scatter
 from halfstep.data.ratings import Ratings
-from halfstep.features.design import Designs
+from halfstep.features.design import Tables
 from halfstep.objectives import SIDES
 
 COUNT = {"user": 12, "item": 10}
@@ -46,7 +46,7 @@ def features():
     """Of every user three numbers, and for both sides who has rated what."""
     table = np.random.default_rng(1).standard_normal((COUNT["user"], 3))
     ratings = ratings_of(pattern(), np.ones((COUNT["user"], COUNT["item"])))
-    return Designs.of(ratings, (table, np.arange(COUNT["user"])), None, implicit=True)[1]
+    return Tables.of((table, np.arange(COUNT["user"])), None, implicit=True).designs(ratings)
 
 
 def dense(designs, side):

@@ -56,7 +56,7 @@ def to_arrays(model: BayesianMF) -> dict[str, Array]:
     if levels:
         arrays["draws.levels"] = levels[0].values
         arrays["draws.cutpoints"] = np.stack([one.cutpoints for one in levels])
-    for side in ("user", "item"):
+    for side in SIDES:
         biases = [getattr(draw.factors, f"{side}_bias") for draw in draws]
         if biases[0] is not None:
             arrays[f"draws.{side}_bias"] = np.stack(biases)
@@ -98,7 +98,7 @@ def restore(model: BayesianMF, file: ModelFile) -> None:
     shapes = {"mean": (S, D), "precision": (S, D, D), "typical": (S, D), "lift": (S, D)}
     priors = {
         (side, name): file.array(f"draws.{side}_{name}", shape, "float64")
-        for side in ("user", "item")
+        for side in SIDES
         for name, shape in shapes.items()
     }
     for side in SIDES if file.check_values else ():

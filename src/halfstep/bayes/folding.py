@@ -25,7 +25,7 @@ from halfstep.backends.base import CSR, Array, Backend, Noise
 from halfstep.bayes.density import PosteriorDensity
 from halfstep.bayes.latents import draw_latents, expected_latents
 from halfstep.bayes.levels import check_no_weights
-from halfstep.bayes.noise import typical_steadiness
+from halfstep.bayes.noise import steadied, typical_steadiness
 from halfstep.bayes.posterior import Draw, lifted
 from halfstep.data.ids import IdMap, union
 from halfstep.errors import SingularSystemError
@@ -34,7 +34,7 @@ from halfstep.features.prior import prior_mean
 from halfstep.models.foldin import FoldedIn, merge_rows
 from halfstep.objectives import Side, row_weights
 
-__all__ = ["FoldedDraws", "NewRows", "drawn_rows", "folded", "latent_cells", "merged", "weighted"]
+__all__ = ["FoldedDraws", "NewRows", "drawn_rows", "folded", "latent_cells", "merged"]
 
 _ROUNDS = 3
 """Of a row and its γ."""
@@ -138,14 +138,12 @@ def drawn_rows(
     rounds = 1
     if draw.steadiness is not None:
         if new.side == "item":
-            cells = weighted(cells, draw.steadiness[cells.indices])
+            cells = steadied(cells, draw.steadiness, "item")
         else:
             gamma, rounds = np.ones(cells.n_rows), _ROUNDS
     counts, squares = row_weights(cells), np.empty(cells.n_rows)
     for _ in range(rounds):
-        own_cells = cells
-        if gamma is not None:
-            own_cells = weighted(cells, np.repeat(gamma, np.diff(cells.indptr)))
+        own_cells = steadied(cells, gamma, "user")
         try:
             if draw.levels is None:
                 problem = density.row_problem(new.side, own_cells, f.rank, f.dtype)
@@ -168,12 +166,6 @@ def drawn_rows(
             backend.squared_error(cells, drawn[0], fixed[0], drawn[1], fixed[1], f.mean, squares)
             gamma = (draw.freedom + counts) / (draw.freedom + draw.alpha * squares)
     return drawn, expected, gamma
-
-
-def weighted(cells: CSR, weights: Array) -> CSR:
-    """Cells of so many times their weights."""
-    own = weights.astype(np.float32)
-    return replace(cells, weights=own if cells.weights is None else own * cells.weights)
 
 
 def latent_cells(

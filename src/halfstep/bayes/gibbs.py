@@ -13,7 +13,7 @@ A sweep is a sweep of ALS with noise: the rows are those of the same kernel. Sal
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
 import numpy as np
@@ -44,7 +44,7 @@ class Gibbs:
 
     seed: int
     on_draw: OnDraw
-    designs: Designs = Designs()  # noqa: RUF009
+    designs: Designs = field(default_factory=Designs)
 
     name: ClassVar[str] = "gibbs"
     descends: ClassVar[bool] = False

@@ -20,7 +20,7 @@ from halfstep.errors import DataError
 from halfstep.features.blocks import Group, hstack, implicit_features, implicit_rows
 from halfstep.features.encoding import Encoding
 from halfstep.features.features import Features, as_features
-from halfstep.objectives import Side
+from halfstep.objectives import SIDES, Side
 
 __all__ = ["Designs", "SideDesign", "Tables"]
 
@@ -117,7 +117,7 @@ class Tables:
         """
         user, item = (
             None if value is None else as_features(value, name=f"{side}_features", side=side)
-            for side, value in (("user", user_features), ("item", item_features))
+            for side, value in zip(SIDES, (user_features, item_features), strict=True)
         )
         return cls(user, item, implicit)
 
@@ -148,7 +148,19 @@ class Tables:
 
     def designs(self, ratings: Ratings) -> Designs:
         """Those of a fit to these (extended) ratings; implicit features are of these alone."""
-        return Designs.of(ratings, self.user, self.item, implicit=self.implicit)[1]
+        return Designs(*self._side("user", ratings), *self._side("item", ratings))
+
+    def _side(self, side: Side, ratings: Ratings) -> tuple[SideDesign | None, CSR | None]:
+        """The design of a side and X of its rows; None where it has no features."""
+        table = self.user if side == "user" else self.item
+        if table is None and not self.implicit:
+            return None, None
+        design = SideDesign(
+            None if table is None else table.encoding,
+            (ratings.items if side == "user" else ratings.users) if self.implicit else None,
+            _typical(table, ratings, side) if self.implicit else None,
+        )
+        return design, design.fitted_rows(table, ratings, side)
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,38 +168,9 @@ class Designs:
     """The designs of a fit (None: a side has none), and X of its rows."""
 
     user: SideDesign | None = None
-    item: SideDesign | None = None
     user_rows: CSR | None = None
+    item: SideDesign | None = None
     item_rows: CSR | None = None
-
-    @classmethod
-    def of(
-        cls, ratings: Ratings, user_features: Any, item_features: Any, *, implicit: bool
-    ) -> tuple[Ratings, Designs]:
-        """From the arguments of `fit`; the ratings over the ids of the tables too.
-
-        Raises `DataError`, `ReadError`, `DuplicatesError`.
-        """
-        given = Tables.of(user_features, item_features, implicit=implicit)
-        whole = given.extended(ratings)
-        sides: list[SideDesign | None] = []
-        rows: list[CSR | None] = []
-        for side, table, others in (
-            ("user", given.user, whole.items),
-            ("item", given.item, whole.users),
-        ):
-            if table is None and not implicit:
-                sides.append(None)
-                rows.append(None)
-                continue
-            design = SideDesign(
-                None if table is None else table.encoding,
-                others if implicit else None,
-                _typical(table, whole, side) if implicit else None,
-            )
-            sides.append(design)
-            rows.append(design.fitted_rows(table, whole, "user" if side == "user" else "item"))
-        return whole, cls(sides[0], sides[1], rows[0], rows[1])
 
     def side(self, side: Side) -> SideDesign | None:
         """That of one side."""
@@ -199,10 +182,10 @@ class Designs:
 
     def without_rows(self) -> Designs:
         """What a model remembers."""
-        return Designs(self.user, self.item)
+        return Designs(user=self.user, item=self.item)
 
 
-def _typical(table: Features | None, ratings: Ratings, side: str) -> Array:
+def _typical(table: Features | None, ratings: Ratings, side: Side) -> Array:
     """See `SideDesign.typical`."""
     user = side == "user"
     rows = implicit_rows(ratings.by_user if user else ratings.by_item)

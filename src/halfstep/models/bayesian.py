@@ -20,9 +20,9 @@ from halfstep.bayes.folding import (
     folded,
     latent_cells,
     merged,
-    weighted,
 )
 from halfstep.bayes.levels import Levels, narrowest
+from halfstep.bayes.noise import steadied
 from halfstep.bayes.posterior import Draw
 from halfstep.bayes.predictive import NoiseShape, noise_variance, variance
 from halfstep.bayes.sampling import Chains, Plan, Record
@@ -587,7 +587,7 @@ class BayesianMF(FactorModel):
             if draw.steadiness is not None:
                 _, _, gamma = drawn_rows(new, draw, Noise(key, number), runs_on)
                 assert gamma is not None
-                cells = weighted(new.cells, np.repeat(gamma, new.cells.nnz))
+                cells = steadied(new.cells, gamma, "user")
             problem = density.row_problem("user", cells, f.rank, "float64")
             own, parts = contributions(cells, problem, f, item)
             baseline += own / len(self.draws_)

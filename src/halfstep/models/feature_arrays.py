@@ -89,7 +89,7 @@ def restore_features(model: Fitted, file: ModelFile, *, mapped: bool) -> None:
         if encoding is not None and f"{side}_table.indptr" in file.arrays:
             tables[side] = _table(file, side, model._ids(side), encoding)
     model.factors_ = f
-    model.features_ = Designs(designs.get("user"), designs.get("item"))
+    model.features_ = Designs(user=designs.get("user"), item=designs.get("item"))
     model._tables = tables.get("user"), tables.get("item")
     if "told_items" in file.arrays:
         model._told_items = _told(file, model._ids("item"))

@@ -25,7 +25,7 @@ from halfstep.evaluation import split_random
 from halfstep.models.base import FactorModel
 from halfstep.models.calibration import rows_of
 from halfstep.models.side_features import fit_tables
-from halfstep.objectives import Side
+from halfstep.objectives import SIDES
 from halfstep.report.names import Names
 from halfstep.wording import counted
 
@@ -131,8 +131,7 @@ def _by_a_copy(
     model: FactorModel, ratings: Ratings, known: dict[str, Any], seed: int
 ) -> Held | str:
     known = {**fit_tables(model), **known}
-    sides: tuple[Side, Side] = ("user", "item")
-    for side in sides:
+    for side in SIDES:
         own = model.features_.side(side)
         if own is not None and own.encoding is not None and f"{side}_features" not in known:
             return (

@@ -212,6 +212,7 @@ def _width(held: Held, test: Ratings) -> Part:
     """The standard deviation of r̂ itself over the draws, by what is known of the user and the item."""
     import altair as alt
 
+    assert isinstance(held.model, BayesianMF)
     where = ("width", "What more ratings would tell")
     users, items = rows_of(held.model, test)
     own = held.model._mean_std(users, items, "the report", "native")
@@ -233,7 +234,7 @@ def _width(held: Held, test: Ratings) -> Part:
             )
     if not rows:
         return Missing(*where, f"{counted(len(test), 'held-out rating')}: too few to group them.")
-    sigma = float(np.mean(held.model.record_.sigma))  # type: ignore[attr-defined]
+    sigma = float(np.mean(held.model.record_.sigma))
     x = alt.X("x:Q", title="training ratings", scale=alt.Scale(type="log", nice=False, padding=12))
     y = alt.Y("y:Q", title="standard deviation of r̂").axis(format=".2~f")
     picture = chart(rows).mark_line(point=alt.OverlayMarkDef(size=60, filled=True))

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from halfstep.models.base import FactorModel
-from halfstep.objectives import Side
+from halfstep.objectives import SIDES, Side
 from halfstep.report.lettering import shortened
 from halfstep.report.parts import Figure, Missing, Part, Section
 from halfstep.report.theme import COLOURS, INK, MUTED, chart, framed
@@ -33,8 +33,7 @@ def features_section(model: FactorModel) -> Section:
         lead="An effect is what a column adds to the bias of a row whose value in it is 1: of a level "
         "or an entry of a list that it has it, of a number one standard deviation.",
     )
-    sides: tuple[Side, Side] = ("user", "item")
-    for side in sides:
+    for side in SIDES:
         if model.features_.side(side) is not None:
             section.parts.append(_effects(model, side))
     return section
