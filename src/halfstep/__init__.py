@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     )
     from halfstep.factors import Factors
     from halfstep.features import Features, read_features
-    from halfstep.models import BayesianMF, ExplicitMF
+    from halfstep.models import BayesianMF, ExplicitMF, ImplicitMF
     from halfstep.models.saving import load
     from halfstep.selection.result import Selection
     from halfstep.selection.select import select
@@ -70,6 +70,7 @@ _HOME = {
     "GD": "solvers",
     "GlobalMean": "baselines",
     "HalfstepError": "errors",
+    "ImplicitMF": "models",
     "ItemKNN": "baselines",
     "LBFGS": "solvers",
     "MostPopular": "baselines",
@@ -125,6 +126,7 @@ __all__ = [
     "Features",
     "GlobalMean",
     "HalfstepError",
+    "ImplicitMF",
     "ItemKNN",
     "MostPopular",
     "Ratings",
