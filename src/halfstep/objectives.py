@@ -93,7 +93,7 @@ class RowProblem:
         return replace(
             self,
             prior=np.ascontiguousarray(P, dtype=F.dtype),
-            linear=np.ascontiguousarray(q, dtype=F.dtype),
+            linear=np.ascontiguousarray(q[None], dtype=F.dtype),
             everywhere=0.0,
         )
 

@@ -266,9 +266,16 @@ class ImplicitMF(FactorModel):
         m, n = ratings.shape
         users = np.random.default_rng(int(self.seed)).standard_normal((m, K), dtype=np.float32)
         users *= np.float32(0.1 / np.sqrt(K))
-        bias = (np.zeros(m, self.dtype), np.zeros(n, self.dtype)) if self.biases else (None, None)
         items = np.zeros((n, K), dtype=self.dtype)
-        start = Factors(users.astype(self.dtype), items, *bias, 0.0, ratings.users, ratings.items)
+        start = Factors(
+            users.astype(self.dtype),
+            items,
+            np.zeros(m, dtype=self.dtype) if self.biases else None,
+            np.zeros(n, dtype=self.dtype) if self.biases else None,
+            0.0,
+            ratings.users,
+            ratings.items,
+        )
         if known is not None:
             start = start.started_from(known)
         for cells, (rows, own) in (
