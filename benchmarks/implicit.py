@@ -6,8 +6,8 @@
 
 Two objectives with the same parameters for both sides of each comparison: that of irspack («ials», the
 confidence is the rating) with its three solvers, and that of implicit («wrmf», confidence 1 + rating).
-The converged J is the smallest that any engine of the objective reaches in its sweeps. Seconds are those of
-the sweeps: no reading, no measuring of J.
+The converged J is the smallest that any engine of the objective reaches in its sweeps. Seconds are those
+of the sweeps: no reading, no measuring of J.
 """
 
 from __future__ import annotations
