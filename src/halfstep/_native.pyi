@@ -36,6 +36,7 @@ __all__ = [
     "gradient",
     "gram",
     "isa",
+    "line_errors",
     "multiply",
     "predict",
     "rotate",
@@ -179,6 +180,15 @@ def squared_error(
     mean: float,
     by_row: npt.NDArray[np.float64] | None,
 ) -> float: ...
+def line_errors(
+    indptr: _I64,
+    indices: _U32,
+    values: _F32,
+    weights: _F32 | None,
+    model: tuple[npt.NDArray[_T], npt.NDArray[_T], npt.NDArray[_T] | None, npt.NDArray[_T] | None],
+    way: tuple[npt.NDArray[_T], npt.NDArray[_T], npt.NDArray[_T] | None, npt.NDArray[_T] | None],
+    mean: float,
+) -> list[float]: ...
 def gradient(
     indptr: _I64,
     indices: _U32,

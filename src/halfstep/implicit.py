@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from halfstep.backends.base import CSR, Array, Backend, RowTerms
+from halfstep.backends.wide import wide_gram
 from halfstep.factors import Factors
-from halfstep.objectives import SIDES, Reg, RowProblem, Side, Value, wide_gram
+from halfstep.objectives import SIDES, Reg, RowProblem, Side, Value, penalty_along
 
 if TYPE_CHECKING:
     from halfstep.data.ratings import Ratings
@@ -160,6 +161,26 @@ class ImplicitSquaredError:
                 J += 0.5 * self.reg.bias * float(np.add.reduce(s * squared))
         return Value(J, float(np.sqrt(squares / max(weight, np.finfo(np.float64).tiny))))
 
+    def along(
+        self, by_user: CSR, by_item: CSR, factors: Factors, way: Factors, backend: Backend
+    ) -> Array:
+        found = 0.5 * self.level * backend.line_errors(by_user, factors, way)
+        grams = []
+        for side in SIDES:
+            one, other = (_extended(f, side, by_user, by_item) for f in (factors, way))
+            if factors.user_bias is not None:
+                other[:, -2 if side == "item" else -1] = 0  # who is there does not change
+            K = one.shape[1]
+            whole = wide_gram(np.hstack([one, other]), backend)
+            mixed = whole[:K, K:]
+            grams.append((whole[:K, :K], mixed + mixed.T, whole[K:, K:]))
+        for i, users in enumerate(grams[0]):
+            for j, items in enumerate(grams[1]):
+                found[i + j] += 0.5 * self.alpha0 * float(np.add.reduce((users * items).ravel()))
+        found += penalty_along(self, by_user, by_item, factors, way)
+        found[0] = 0.0
+        return found
+
     def _on_whole_confidence(
         self, by_user: CSR, arrays: Any, backend: Backend
     ) -> tuple[float, float, float]:
@@ -188,14 +209,21 @@ def _total(cells: CSR) -> float:
 
 def _sum_of_squares(factors: Factors, by_user: CSR, by_item: CSR, backend: Backend) -> float:
     """Σ ŷ² over all pairs of a user and an item that have cells: tr(FᵀF GᵀG)."""
-    f = factors
-    if f.user_bias is None or f.item_bias is None:
-        users = wide_gram(f.user_factors, backend)
-        items = wide_gram(f.item_factors, backend)
-    else:  # ŷ = [w, b_u, 1]·[z, 1, b_i]
-        here = [
-            (np.diff(cells.indptr) > 0).astype(f.dtype)[:, None] for cells in (by_user, by_item)
-        ]
-        users = wide_gram(np.hstack([f.user_factors, f.user_bias[:, None], here[0]]), backend)
-        items = wide_gram(np.hstack([f.item_factors, here[1], f.item_bias[:, None]]), backend)
+    users, items = (
+        wide_gram(_extended(factors, side, by_user, by_item), backend) for side in SIDES
+    )
     return float(np.add.reduce((users * items).ravel()))
+
+
+def _extended(factors: Factors, side: Side, by_user: CSR, by_item: CSR) -> Array:
+    """The rows of a side, so that ŷ is a product of two: [w, b_u, 1] and [z, 1, b_i].
+
+    The 1 is a 0 for rows without cells.
+    """
+    rows, bias = factors.user_side if side == "user" else factors.item_side
+    if bias is None:
+        return rows
+    cells = by_user if side == "user" else by_item
+    here = (np.diff(cells.indptr) > 0).astype(rows.dtype)
+    columns = (rows, bias, here) if side == "user" else (rows, here, bias)
+    return np.column_stack(columns)

@@ -7,11 +7,12 @@ To add an objective: one class here with the methods of `Objective`, one entry i
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
 
 import numpy as np
 
 from halfstep.backends.base import CSR, Array, Backend, Noise, RowTerms
+from halfstep.backends.wide import wide_gram
 from halfstep.errors import SingularSystemError
 from halfstep.factors import Factors
 
@@ -19,23 +20,26 @@ if TYPE_CHECKING:
     from halfstep.data.ratings import Ratings
     from halfstep.features.design import Designs
     from halfstep.features.prior import FeaturePrior, FeaturePriors
+    from halfstep.solvers.everywhere import Everywhere
     from halfstep.solvers.linear import Linear
 
 __all__ = [
     "SIDES",
+    "Along",
     "Objective",
     "Reg",
     "RowProblem",
     "Scaling",
+    "Shared",
     "Side",
     "Smooth",
     "SquaredError",
     "Value",
+    "penalty_along",
     "row_scale",
     "row_weights",
     "scaled",
     "scales",
-    "wide_gram",
 ]
 
 Side = Literal["user", "item"]
@@ -79,8 +83,6 @@ class RowProblem:
         """
         if not self.everywhere:
             return self
-        assert self.prior is None
-        assert self.linear is None
         F, offset = fixed
         if offset is None:
             P = self.everywhere * wide_gram(F, backend)
@@ -89,13 +91,23 @@ class RowProblem:
         K = F.shape[1]
         whole = wide_gram(np.hstack([F, here[:, None], offset[:, None]]), backend)
         whole *= self.everywhere
-        P, q = whole[: K + 1, : K + 1], -whole[K + 1, : K + 1]
+        P, q = whole[: K + 1, : K + 1], -whole[K + 1 :, : K + 1]
         return replace(
             self,
             prior=np.ascontiguousarray(P, dtype=F.dtype),
-            linear=np.ascontiguousarray(q[None], dtype=F.dtype),
+            linear=np.ascontiguousarray(q, dtype=F.dtype),
             everywhere=0.0,
         )
+
+    def shared(self, fixed: tuple[Array, Array | None], backend: Backend) -> Shared | None:
+        """What all rows have in common where `everywhere` is not 0: to be made once for many `solve`."""
+        if not self.everywhere:
+            return None
+        if fixed[1] is not None:
+            return self.with_all(fixed, backend)
+        from halfstep.solvers.everywhere import Everywhere
+
+        return Everywhere.of(fixed[0], self.everywhere, backend)
 
     def around(self, mean: Array, cells: CSR) -> RowProblem:
         """The same with penalties ½ s Σ_k d_k (x_k − m_k)² in place of ½ s Σ_k d_k x_k²: q = s d m.
@@ -117,10 +129,12 @@ class RowProblem:
         out: tuple[Array, Array | None],
         backend: Backend,
         method: Linear | None = None,
+        shared: Shared | None = None,
     ) -> None:
         """Solve every row of `cells` with the other side's (factors, bias) fixed, into `out`.
 
-        Exactly, or by another `method`, for which `out` holds the start on entry.
+        Exactly, or by another `method`, for which `out` holds the start on entry. `shared` is that of
+        this fixed side, where it is there already.
 
         Raises `SingularSystemError` with the number of the row.
         """
@@ -130,9 +144,14 @@ class RowProblem:
             method = NonNegative()
         rated = np.diff(cells.indptr) > 0
         if self.everywhere:
-            self.with_all(fixed, backend).solve(cells, fixed, out, backend, method)
+            shared = self.shared(fixed, backend) if shared is None else shared
+            if isinstance(shared, RowProblem):
+                whole = replace(self, prior=shared.prior, linear=shared.linear, everywhere=0.0)
+                whole.solve(cells, fixed, out, backend, method)
+            elif shared is not None:
+                shared.solve(replace(self, everywhere=0.0), cells, out[0], backend, method)
             for array in out:
-                if array is not None:
+                if array is not None and not rated.all():
                     array[~rated] = 0
             return
         if self.mean is not None and not self.ridge.all() and not rated.all():
@@ -218,6 +237,10 @@ class RowProblem:
         )
 
 
+Shared: TypeAlias = "RowProblem | Everywhere"
+"""The shared part of row problems whose cells all count: P and q, or the axes in which P is diagonal."""
+
+
 class Objective(Protocol):
     """What a solver, a model and a test need to know of an objective."""
 
@@ -238,6 +261,26 @@ class Objective(Protocol):
 
     def value(self, by_user: CSR, by_item: CSR, factors: Factors, backend: Backend) -> Value:
         """J and the part of it that measures the fit."""
+
+
+class Along(Objective, Protocol):
+    """An objective that is known along lines."""
+
+    def along(
+        self, by_user: CSR, by_item: CSR, factors: Factors, way: Factors, backend: Backend
+    ) -> Array:
+        """The coefficients in t⁰ … t⁴ of J at `factors` + t `way`, but for a constant: t⁰ is 0."""
+
+
+class Penalized(Protocol):
+    """An objective with L2 penalties."""
+
+    @property
+    def reg(self) -> Reg:
+        """λ."""
+
+    def scales(self, side: Side, cells: CSR) -> Array:
+        """s of every row."""
 
 
 class Smooth(Objective, Protocol):
@@ -339,6 +382,14 @@ class SquaredError:
         )
         return self._value(squares, by_user, by_item, f, backend)
 
+    def along(
+        self, by_user: CSR, by_item: CSR, factors: Factors, way: Factors, backend: Backend
+    ) -> Array:
+        found = 0.5 * backend.line_errors(by_user, factors, way)
+        found += penalty_along(self, by_user, by_item, factors, way)
+        found[0] = 0.0
+        return found
+
     def gradient(
         self, by_user: CSR, by_item: CSR, factors: Factors, backend: Backend, out: Factors
     ) -> Value:
@@ -419,17 +470,31 @@ class SquaredError:
         return Value(0.5 * squares + penalty, float(np.sqrt(squares / observed)))
 
 
-_ROWS = 1 << 16  # that are copied to float64 at a time
-
-
-def wide_gram(factors: Array, backend: Backend) -> Array:
-    """FᵀF, summed in float64."""
-    K = factors.shape[1]
-    total = np.zeros((K, K))
-    for first in range(0, len(factors), _ROWS):
-        part = np.ascontiguousarray(factors[first : first + _ROWS], dtype=np.float64)
-        total += backend.gram(part)
-    return total
+def penalty_along(
+    objective: Penalized, by_user: CSR, by_item: CSR, factors: Factors, way: Factors
+) -> Array:
+    """The coefficients in t⁰ … t⁴ of ½ Σ λ s ‖·‖² at `factors` + t `way`."""
+    found = np.zeros(5)
+    for side, cells, reg in zip(
+        SIDES, (by_user, by_item), (objective.reg.user, objective.reg.item), strict=True
+    ):
+        s = objective.scales(side, cells)
+        (X, b), (D, d) = (
+            (factors.user_side, way.user_side)
+            if side == "user"
+            else (factors.item_side, way.item_side)
+        )
+        products = [
+            (reg, np.einsum("rk,rk->r", one, other, dtype=np.float64))
+            for one, other in ((X, X), (X, D), (D, D))
+        ]
+        if b is not None and d is not None:
+            wide, step = b.astype(np.float64), d.astype(np.float64)
+            products += [(objective.reg.bias, one) for one in (wide**2, wide * step, step**2)]
+        for place, (level, norms) in enumerate(products):
+            power = place % 3
+            found[power] += (1.0 if power == 1 else 0.5) * level * float(np.add.reduce(s * norms))
+    return found
 
 
 def row_weights(cells: CSR) -> Array:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from functools import cache
+from typing import Any
+
 from halfstep import _native
 from halfstep.errors import ParameterError
 
-__all__ = ["get_num_threads", "set_num_threads"]
+__all__ = ["get_num_threads", "one_blas_thread", "set_num_threads"]
 
 
 def set_num_threads(n: int) -> None:
@@ -18,3 +21,15 @@ def set_num_threads(n: int) -> None:
 def get_num_threads() -> int:
     """The number of threads that the native kernels use."""
     return _native.get_num_threads()
+
+
+def one_blas_thread() -> Any:
+    """A context in which numpy's linear algebra has one thread, and so the same bits everywhere."""
+    return _blas().limit(limits=1, user_api="blas")
+
+
+@cache
+def _blas() -> Any:
+    from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController()

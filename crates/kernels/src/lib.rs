@@ -23,6 +23,7 @@
 //! | `sgd.rs` | an epoch of stochastic gradient descent |
 //! | `grid.rs` | the order in which it visits the cells |
 //! | `score.rs` | predictions and their squared error |
+//! | `line.rs` | that error along a line |
 //! | `gradient.rs` | the gradient of that error |
 //! | `topk.rs` | the best items of every query: in full, or through a filter |
 //! | `bytes.rs` | the tile of eight-bit products under that filter |
@@ -51,6 +52,7 @@ mod gradient;
 mod gram;
 mod grid;
 mod ids;
+mod line;
 mod multiply;
 mod nonnegative;
 mod packed;
@@ -77,6 +79,7 @@ pub use gradient::gradient;
 pub use gram::gram;
 pub use grid::{Grid, Parts};
 pub use ids::{Factorized, Integer, factorize};
+pub use line::line_errors;
 pub use multiply::multiply;
 pub use nonnegative::solve_rows_nonnegative;
 pub use parallel::Run;

@@ -46,7 +46,7 @@ impl<T: Element> Model<'_, T> {
     }
 
     #[inline(always)]
-    fn item(&self, i: usize) -> &[T] {
+    pub(crate) fn item(&self, i: usize) -> &[T] {
         &self.items[i * self.rank..(i + 1) * self.rank]
     }
 }

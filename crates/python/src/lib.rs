@@ -5,6 +5,7 @@
 mod args;
 mod door;
 mod draws;
+mod line;
 
 use halfstep_kernels::{
     self as kernels, Cells, Cg, Element, Isa, Lists, Model, Parts, Prior, Questions, Ranking,
@@ -776,6 +777,7 @@ fn _native(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_function(wrap_pyfunction!(solve_rows, m)?)?;
     m.add_function(wrap_pyfunction!(draws::draw_rows, m)?)?;
     m.add_function(wrap_pyfunction!(draws::multiply, m)?)?;
+    m.add_function(wrap_pyfunction!(line::line_errors, m)?)?;
     m.add_function(wrap_pyfunction!(rotate, m)?)?;
     m.add_class::<Grid>()?;
     m.add_function(wrap_pyfunction!(sgd_epoch, m)?)?;

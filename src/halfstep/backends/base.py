@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 if TYPE_CHECKING:
+    from halfstep.factors import Factors
     from halfstep.solvers.linear import Linear
 
 __all__ = ["CSR", "Array", "Backend", "Noise", "Parts", "RowTerms", "StepRows", "StepTerms"]
@@ -266,6 +267,12 @@ class Backend(Protocol):
         """Σ c (v − μ − b_u − b_i − w_u·z_i)² over the cells (rows are users).
 
         `by_row` (rows, float64) is given the sum of every row.
+        """
+
+    def line_errors(self, cells: CSR, factors: Factors, way: Factors) -> Array:
+        """The coefficients in t⁰ … t⁴ of Σ c (v − r̂)² at `factors` + t `way` (rows are users), float64.
+
+        μ is that of `factors` for every t.
         """
 
     def gradient(

@@ -11,6 +11,7 @@ import numpy as np
 from halfstep import _native
 from halfstep.backends.base import CSR, Array, Noise, Parts, RowTerms, StepRows, StepTerms
 from halfstep.errors import SingularSystemError
+from halfstep.factors import Factors
 from halfstep.solvers.linear import CG, Linear, NonNegative, Subspace
 
 __all__ = ["NativeBackend"]
@@ -198,6 +199,15 @@ class NativeBackend:
             mean,
             by_row,
         )
+
+    def line_errors(self, cells: CSR, factors: Factors, way: Factors) -> Array:
+        here, step = (
+            (f.user_factors, f.item_factors, f.user_bias, f.item_bias) for f in (factors, way)
+        )
+        found = _native.line_errors(
+            cells.indptr, cells.indices, cells.values, cells.weights, here, step, factors.mean
+        )
+        return np.array(found)
 
     def gradient(
         self,

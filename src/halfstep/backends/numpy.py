@@ -13,6 +13,7 @@ import numpy as np
 from halfstep.backends.base import CSR, Array, Noise, Parts, RowTerms, StepRows, StepTerms
 from halfstep.backends.philox import normals
 from halfstep.errors import SingularSystemError
+from halfstep.factors import Factors
 from halfstep.solvers.linear import CG, Linear, NonNegative, Subspace
 
 __all__ = ["NumpyBackend"]
@@ -234,6 +235,27 @@ class NumpyBackend:
         if by_row is not None:
             by_row[...] = np.bincount(rows, c * residual**2, minlength=cells.n_rows)
         return float(np.sum(c * residual**2))
+
+    def line_errors(self, cells: CSR, factors: Factors, way: Factors) -> Array:
+        u = np.repeat(np.arange(cells.n_rows), np.diff(cells.indptr))
+        i = cells.indices.astype(np.int64)
+
+        def bilinear(rows: Factors, columns: Factors) -> Array:
+            W, Z = (a.astype(np.float64) for a in (rows.user_factors, columns.item_factors))
+            found: Array = np.einsum("ck,ck->c", W[u], Z[i])
+            return found
+
+        def biases(of: Factors) -> Array | float:
+            if of.user_bias is None or of.item_bias is None:
+                return 0.0
+            return of.user_bias.astype(np.float64)[u] + of.item_bias.astype(np.float64)[i]
+
+        e = cells.values - factors.mean - bilinear(factors, factors) - biases(factors)
+        p = bilinear(way, factors) + bilinear(factors, way) + biases(way)
+        q = bilinear(way, way)
+        c = 1.0 if cells.weights is None else cells.weights.astype(np.float64)
+        terms = (e * e, -2 * e * p, p * p - 2 * e * q, 2 * p * q, q * q)
+        return np.array([np.add.reduce(c * term) for term in terms])
 
     def gradient(
         self,

@@ -12,7 +12,7 @@ from halfstep.data.ratings import take_rows
 from halfstep.errors import SingularSystemError
 from halfstep.factors import Factors
 from halfstep.features.features import Features
-from halfstep.objectives import Objective, Side
+from halfstep.objectives import Objective, Shared, Side
 
 __all__ = ["FoldedIn", "merge_rows"]
 
@@ -52,8 +52,12 @@ class FoldedIn:
         backend: Backend,
         mean: Array | None = None,
         features: Features | None = None,
+        shared: Shared | None = None,
     ) -> FoldedIn:
-        """Solve the row problem of every row of `cells`, drawn to the rows of `mean` in place of 0."""
+        """Solve the row problem of every row of `cells`, drawn to the rows of `mean` in place of 0.
+
+        `shared` is that of the fixed side, where it is there already.
+        """
         if side == "user":
             fixed, offset, biased = model.item_factors, model.item_bias, model.user_bias
         else:
@@ -65,7 +69,7 @@ class FoldedIn:
         factors = np.empty((cells.n_rows, model.rank), dtype=model.dtype)
         bias = None if biased is None else np.empty(cells.n_rows, dtype=model.dtype)
         try:
-            problem.solve(taken, (fixed, offset), (factors, bias), backend)
+            problem.solve(taken, (fixed, offset), (factors, bias), backend, shared=shared)
         except SingularSystemError as error:
             row = error.row or 0
             raise SingularSystemError(

@@ -207,11 +207,13 @@ class ImplicitMF(FactorModel):
             ids = ratings.users, ratings.items
             held_out = RankValidation.of(part, ids, ratings.by_user, str(self.metric))
         start = self._start(ratings, warm_start(init, int(self.rank)))
+        problem = Problem.of(ratings, objective, start.rank, start.dtype)
+        solver = get_solver(self.solver, start.rank, counts=problem.counts)
         try:
             with listeners_of(progress, stopping.max_iter) as listeners:
                 outcome = train(
-                    Problem.of(ratings, objective, start.rank, start.dtype),
-                    self._solver(start.rank),
+                    problem,
+                    solver,
                     runs_on,
                     start,
                     stopping=stopping,
@@ -221,9 +223,9 @@ class ImplicitMF(FactorModel):
                 )
         except Interrupted as interrupt:
             if interrupt.outcome is not None:
-                self._keep(interrupt.outcome, ratings, objective)
+                self._keep(interrupt.outcome, ratings, objective, solver)
             raise
-        self._keep(outcome, ratings, objective)
+        self._keep(outcome, ratings, objective, solver)
         return self
 
     def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
@@ -288,7 +290,13 @@ class ImplicitMF(FactorModel):
                 own[empty] = 0
         return start
 
-    def _keep(self, outcome: Outcome, ratings: Ratings, objective: ImplicitSquaredError) -> None:
+    def _keep(
+        self,
+        outcome: Outcome,
+        ratings: Ratings,
+        objective: ImplicitSquaredError,
+        solver: Solver,
+    ) -> None:
         self._forget("departure_", "distance_", "_by_item", "_told_items")
         self._fitted_params = self.get_params()  # set_params after the fit does not reach the file
         self.factors_ = outcome.factors
@@ -303,10 +311,7 @@ class ImplicitMF(FactorModel):
         self.calibration_ = None
         self.data_summary_ = ratings.facts()
         self.n_features_in_ = 2
-        self._exact_users = self._solver(self.rank_).ends_with_users
-
-    def _solver(self, rank: int) -> Solver:
-        return get_solver(self.solver, rank)
+        self._exact_users = solver.ends_with_users
 
     def _check(self) -> tuple[Reg, Stopping]:
         """The parameters, checked."""
@@ -328,7 +333,7 @@ class ImplicitMF(FactorModel):
         if not is_number(self.tol) or not 0 <= float(self.tol) < 1:
             raise ParameterError("tol", self.tol, "must be a number in [0, 1)", "try tol=1e-4")
         check_metric(self.metric)
-        if not isinstance(self._solver(int(self.rank)), ALS):
+        if not isinstance(get_solver(self.solver, int(self.rank)), ALS):
             raise ParameterError(
                 "solver", self.solver, "does not minimize this objective", 'pass solver="als"'
             )

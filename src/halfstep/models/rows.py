@@ -25,7 +25,7 @@ from halfstep.models.side_features import (
     prior_means,
     table_rows,
 )
-from halfstep.objectives import Side
+from halfstep.objectives import Shared, Side
 
 __all__ = ["Rows"]
 
@@ -90,7 +90,21 @@ class Rows(Fitted):
         mean = prior_means(self, side, cells, table, f.dtype, backend)
         if features is not None and table is not None:
             features = Features(ids, table, features.encoding)
-        return FoldedIn.solve(side, ids, cells, f, self.objective_, backend, mean, features)
+        shared = self._shared(side, backend)
+        return FoldedIn.solve(side, ids, cells, f, self.objective_, backend, mean, features, shared)
+
+    def _shared(self, side: Side, backend: Backend) -> Shared | None:
+        """What all rows of a side have in common, made at the first question."""
+        f = self.factors_
+        fixed = f.item_side if side == "user" else f.user_side
+        kept = self.__dict__.get(f"_shared_{side}")
+        if kept is None or kept[0] is not fixed[0] or kept[1] != backend.name:
+            none = CSR(np.zeros(1, dtype=np.int64), np.empty(0, np.uint32), np.empty(0, np.float32))
+            problem = self.objective_.row_problem(side, none, f.rank, f.dtype)
+            kept = fixed[0], backend.name, problem.shared(fixed, backend)
+            self.__dict__[f"_shared_{side}"] = kept
+        shared: Shared | None = kept[2]
+        return shared
 
     def with_rows(self, folded: FoldedIn) -> Self:
         """A model in which these users (items) are added, or replaced where it knew them.

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import fields
 from functools import partial
 from typing import Any
 
 import numpy as np
 
+from halfstep.backends.base import Array
 from halfstep.errors import ParameterError
 from halfstep.solvers.als import ALS
 from halfstep.solvers.base import Problem, Solver, Sweep
@@ -42,6 +43,7 @@ _BY_NAME: dict[str, Callable[..., Any]] = {
     "als-cholesky": partial(ALS, linear=Cholesky()),
     "als-cg": partial(ALS, linear=CG()),
     "als-subspace": partial(ALS, linear=Subspace()),
+    "als-accelerated": partial(ALS, acceleration="line-search"),
     "gd": GD,
     "lbfgs": LBFGS,
     "sgd": SGD,
@@ -57,11 +59,17 @@ def available_solvers() -> list[str]:
 
 
 def get_solver(
-    solver: str | Solver, rank: int, *, nonnegative: bool = False, complete: bool = False
+    solver: str | Solver,
+    rank: int,
+    *,
+    nonnegative: bool = False,
+    complete: bool = False,
+    counts: Sequence[Array] | None = None,
 ) -> Solver:
     """The solver of that name with its defaults, or the object itself, settled for K = `rank`.
 
-    `nonnegative` and `complete` (no rating is missing) say what else the choice depends on.
+    `nonnegative`, `complete` (no rating is missing) and `counts` (`Problem.counts`) say what else the
+    choice depends on.
     """
     if isinstance(solver, str):
         if solver not in _BY_NAME:
@@ -75,7 +83,7 @@ def get_solver(
         )
     settled: Any = solver
     if isinstance(solver, ALS):
-        settled = solver.at_rank(rank, nonnegative=nonnegative, complete=complete)
+        settled = solver.at_rank(rank, nonnegative=nonnegative, complete=complete, counts=counts)
     made: Solver = settled
     return made
 

@@ -9,18 +9,20 @@ nearer to it from the current value (`linear`), so J never rises.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
 from halfstep.backends.base import Array, Backend
+from halfstep.checks import check_choice
 from halfstep.errors import ParameterError, SingularSystemError
 from halfstep.factors import Factors
 from halfstep.objectives import Side
+from halfstep.solvers.acceleration import Acceleration
 from halfstep.solvers.base import Problem, Sweep
-from halfstep.solvers.linear import Linear, NonNegative, linear_for
+from halfstep.solvers.linear import Linear, NonNegative, linear_for, linear_for_rows
 from halfstep.solvers.maps import MapSteps
 
 __all__ = ["ALS", "half_step"]
@@ -46,6 +48,12 @@ class ALS:
         but ``Cholesky()`` at any rank where no rating is missing, and `NonNegative` where the factors
         must be ≥ 0 (then "auto" is the only choice).
 
+    acceleration : {"none", "line-search"}
+        Whether a sweep begins where the one before ended, or further along its way, where J is least
+        along it, and with W and Z in balance (`solvers/acceleration.py`). A third to a half of the
+        sweeps, each of them one pass over the cells longer; two more copies of the factors in memory.
+        Not for factors ≥ 0 nor with features.
+
     A sweep costs 2 |Ω| K (K + 1) + (m + n) K³ / 3 useful floating-point operations with `Cholesky`, and
     8 |Ω| K (steps + 1) with `CG`. Where nothing is missing one factorization serves all rows, and a
     sweep costs 4 m n K + 3 (m + n) K² + 2 K³ / 3. Sources: Zhou et al. (2008); Koren, Bell and
@@ -53,11 +61,13 @@ class ALS:
     """
 
     linear: Linear | Literal["auto"] = "auto"
+    acceleration: Literal["none", "line-search"] = "none"
 
     name: ClassVar[str] = "als"
     descends: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
+        check_choice("acceleration", self.acceleration, ("none", "line-search"))
         if self.linear != "auto" and not isinstance(self.linear, Linear):
             raise ParameterError(
                 "linear",
@@ -71,12 +81,23 @@ class ALS:
         """Whether users are solved exactly; False where the rank has yet to decide (`at_rank`)."""
         return self.linear != "auto" and self.linear.exact
 
-    def at_rank(self, rank: int, *, nonnegative: bool = False, complete: bool = False) -> ALS:
+    def at_rank(
+        self,
+        rank: int,
+        *,
+        nonnegative: bool = False,
+        complete: bool = False,
+        counts: Sequence[Array] | None = None,
+    ) -> ALS:
         """The same with "auto" replaced by what it means for K = `rank` (see `linear_for`).
+
+        `counts`, the cells of every row of each side, where all cells count (see `linear_for_rows`).
 
         Raises `ParameterError` where `linear` cannot keep the factors ≥ 0.
         """
         if self.linear == "auto":
+            if counts is not None:
+                return replace(self, linear=linear_for_rows(rank, counts))
             chosen = linear_for(rank, nonnegative=nonnegative, complete=complete)
             return replace(self, linear=chosen)
         if nonnegative is not isinstance(self.linear, NonNegative):
@@ -91,11 +112,15 @@ class ALS:
             start.rank,
             nonnegative=problem.user_rows.nonnegative,
             complete=problem.ratings.is_complete,
+            counts=problem.counts,
         )
         linear = settled.linear
         assert linear != "auto"
         maps = MapSteps.of(problem, "item"), MapSteps.of(problem, "user")
-        return lambda current, out: _sweep(problem, current, out, backend, linear, maps)
+        if self.acceleration == "none":
+            return lambda current, out: _sweep(problem, current, out, backend, linear, maps)
+        faster = _acceleration(problem, backend, nonnegative=isinstance(linear, NonNegative))
+        return lambda current, out: _faster(problem, current, out, backend, linear, faster)
 
 
 def _sweep(
@@ -125,6 +150,34 @@ def _sweep(
         yield "user features"
     half_step(problem, "user", items, users, backend, linear, mean)
     yield "users"
+
+
+def _acceleration(problem: Problem, backend: Backend, *, nonnegative: bool) -> Acceleration:
+    """Raises `ParameterError` where there is none."""
+    objective: Any = problem.objective
+    features = getattr(objective, "features", None) is not None
+    if nonnegative or features or not hasattr(objective, "along"):
+        raise ParameterError(
+            "acceleration",
+            "line-search",
+            "cannot be had with factors ≥ 0, with features or with a sampler",
+            'pass acceleration="none"',
+        )
+    return Acceleration(problem, objective, backend)
+
+
+def _faster(
+    problem: Problem,
+    current: Factors,
+    out: Factors,
+    backend: Backend,
+    linear: Linear,
+    acceleration: Acceleration,
+) -> Iterator[str]:
+    """A sweep from a better point than `current`."""
+    point = acceleration.begun(current)
+    yield "line search"
+    yield from _sweep(problem, point, out, backend, linear, (None, None))
 
 
 def _copy(start: tuple[Array, Array | None], out: tuple[Array, Array | None]) -> None:

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from halfstep.backends.base import CSR, Backend
+from halfstep.backends.base import CSR, Array, Backend
 from halfstep.data.ratings import Ratings
 from halfstep.errors import ParameterError
 from halfstep.factors import Factors
@@ -42,6 +42,13 @@ class Problem:
             objective.row_problem("user", ratings.by_user, rank, dtype),
             objective.row_problem("item", ratings.by_item, rank, dtype),
         )
+
+    @property
+    def counts(self) -> tuple[Array, Array] | None:
+        """The cells of every user and of every item, where all cells of the table count."""
+        if not self.user_rows.everywhere or getattr(self.objective, "biases", False):
+            return None
+        return np.diff(self.by_user.indptr), np.diff(self.by_item.indptr)
 
     def side(self, side: Side) -> tuple[CSR, RowProblem]:
         """The cells by rows of that side, and their row problem."""

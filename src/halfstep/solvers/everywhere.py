@@ -16,22 +16,20 @@ is the row of the fit.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from halfstep.backends.base import CSR, Array, Backend
+from halfstep.backends.wide import wide_gram
 from halfstep.errors import InternalError
 from halfstep.solvers.linear import Linear, NonNegative
+from halfstep.threads import one_blas_thread
 
 if TYPE_CHECKING:
     from halfstep.objectives import RowProblem
 
 __all__ = ["Everywhere"]
-
-_ROWS = 1 << 16
-"""Rows whose Gram matrix is made at once in float64."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,15 +59,11 @@ class Everywhere:
         decomposed on one thread of LAPACK.
         """
         K = fixed.shape[1]
-        gram = np.zeros((K, K))
-        for first in range(0, len(fixed), _ROWS):
-            gram += backend.gram(fixed[first : first + _ROWS].astype(np.float64))
-        values, vectors = (
-            np.full(K, np.nan),
-            np.eye(K),
-        )  # then no row has a solution, and one is named
+        gram = wide_gram(fixed, backend)
+        # what is not finite stays so: then no row has a solution, and one is named
+        values, vectors = np.full(K, np.nan), np.eye(K)
         if np.isfinite(gram).all():
-            with _blas().limit(limits=1, user_api="blas"):
+            with one_blas_thread():
                 values, vectors = np.linalg.eigh(gram)
         basis = np.ascontiguousarray(vectors.astype(fixed.dtype))
         prior = (alpha0 * np.maximum(values, 0.0)).astype(fixed.dtype)
@@ -104,10 +98,3 @@ class Everywhere:
         there = replace(problem, prior=self.prior, linear=linear, mean=None)
         there.solve(cells, (self.fixed, None), (turned, None), backend, method)
         np.copyto(out, backend.rotate(turned, self.back))
-
-
-@cache
-def _blas() -> Any:
-    from threadpoolctl import ThreadpoolController
-
-    return ThreadpoolController()
