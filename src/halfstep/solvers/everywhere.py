@@ -63,7 +63,7 @@ class Everywhere:
         K = fixed.shape[1]
         gram = np.zeros((K, K))
         for first in range(0, len(fixed), _ROWS):
-            gram += backend.gram(fixed[first : first + _ROWS].astype(np.float64))
+            gram += backend.gram(fixed[first : first + _ROWS].astype(np.float64, copy=False))
         values, vectors = (
             np.full(K, np.nan),
             np.eye(K),
