@@ -55,6 +55,7 @@ def dense(given):
         c = np.ones(len(f)) if cells.weights is None else cells.weights[part].astype(float)
         a = c * (given["terms"].a0 + given["terms"].a1 * v)
         P = np.zeros((len(d), len(d))) if given["prior"] is None else given["prior"].astype(float)
+        P = np.diag(P) if P.ndim == 1 else P
         s = 1.0 if given["scale"] is None else float(given["scale"][u])
         inverse = np.linalg.inv(P + f.T @ np.diag(a) @ f + s * np.diag(d))
         found += [V[q] @ inverse @ V[q] for q in indices[indptr[u] : indptr[u + 1]]]
@@ -85,14 +86,22 @@ def test_at_every_size(rank, bias, dtype):
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("bias", [False, True])
 @pytest.mark.parametrize(
-    "changed", [{"scale": None}, {"terms": RowTerms(0.5, 0.25, 0.0, 1.0)}, {"prior": True}, {}]
+    "changed",
+    [
+        {"scale": None},
+        {"terms": RowTerms(0.5, 0.25, 0.0, 1.0)},
+        {"prior": "dense"},
+        {"prior": "diagonal"},
+        {},
+    ],
 )
 @pytest.mark.parametrize("weighted", [False, True])
 def test_with_every_argument(weighted, changed, bias, dtype):
     given = problem(9, 6, bias, dtype, weighted=weighted) | changed
     if given["prior"]:
         half = np.random.default_rng(1).standard_normal((6 + bias, 9))
-        given["prior"] = (half @ half.T).astype(dtype)
+        P = (half @ half.T).astype(dtype)
+        given["prior"] = P if given["prior"] == "dense" else np.diag(P).copy()
     for backend in ("numpy", "native"):
         np.testing.assert_allclose(
             asked_of(backend, given), dense(given), rtol=testing.TOLERANCE[dtype]

@@ -8,7 +8,7 @@ from halfstep import testing
 from halfstep.backends import CSR, RowTerms, get_backend
 from halfstep.errors import ParameterError, SingularSystemError
 from halfstep.solvers import Problem, get_solver, solver_from_dict, solver_to_dict
-from halfstep.solvers.linear import EXACT_UP_TO
+from halfstep.solvers.linear import EXACT_UP_TO, linear_for_rows
 
 METHODS = [
     hs.CG(steps=1),
@@ -29,6 +29,17 @@ def test_the_rank_chooses():
     assert get_solver(hs.ALS(), EXACT_UP_TO + 1) == hs.ALS(linear=hs.CG(steps=3))
     assert get_solver(hs.ALS(linear=hs.Cholesky()), 500).linear == hs.Cholesky()
     assert get_solver("als-subspace", 3).linear == hs.Subspace()
+
+
+def test_row_lengths_choose_where_all_rows_share_a_matrix():
+    """Short rows have a small dual at any rank; of long ones a step is cheaper where K is large."""
+    for rank in (128, 1024):
+        assert linear_for_rows(rank, [np.full(1000, 20), np.full(900, 27)]) == hs.Cholesky()
+        assert linear_for_rows(rank, [np.full(1000, 200), np.full(900, 300)]) == hs.CG()
+    assert linear_for_rows(16, [np.full(1000, 200)]) == hs.Cholesky()
+    assert linear_for_rows(1024, [np.zeros(5), np.zeros(0)]) == hs.Cholesky()
+    few_long = np.append(np.full(10_000, 20), 5000)  # one of the primal systems
+    assert linear_for_rows(1024, [few_long]) == hs.Cholesky()
 
 
 def test_who_ends_with_exact_users():

@@ -59,7 +59,7 @@ impl<T: Element> Terms<T> {
         let d = factors[0];
         let uniform = factors.iter().all(|&other| other == d) && d > T::ZERO && d.is_finite();
         let bias = bias.first().map_or(T::ZERO, |&own| (d / own).sqrt());
-        // About where the two take the same time, in whole vectors.
+        // About where the two take the same time, in whole vectors (with scales the dual is still a little faster).
         let most = p.rank.next_multiple_of(MOST_LANES) * 3 / 4 / MOST_LANES * MOST_LANES;
         let plain = p.prior.is_none() && p.unit() && uniform && bias.is_finite();
         Some(Self { plain: plain.then_some(Plain { d, bias }), most })
