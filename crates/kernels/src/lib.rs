@@ -20,7 +20,9 @@
 //! | `gram.rs` | Fᵀ diag(s) F |
 //! | `multiply.rs` | C F for sparse C |
 //! | `sgd.rs` | an epoch of stochastic gradient descent |
-//! | `grid.rs` | the order in which it visits the cells |
+//! | `ranking.rs` | the same for losses of positives against drawn negatives |
+//! | `negatives.rs` | how these are drawn |
+//! | `grid.rs` | the order in which both visit the cells |
 //! | `score.rs` | predictions and their squared error |
 //! | `gradient.rs` | the gradient of that error |
 //! | `topk.rs` | the best items of every query: in full, or through a filter |
@@ -51,10 +53,12 @@ mod gram;
 mod grid;
 mod ids;
 mod multiply;
+mod negatives;
 mod nonnegative;
 mod packed;
 mod parallel;
 mod random;
+mod ranking;
 mod rows;
 mod score;
 mod sgd;
@@ -76,9 +80,11 @@ pub use gram::gram;
 pub use grid::{Grid, Parts};
 pub use ids::{Factorized, Integer, factorize};
 pub use multiply::multiply;
+pub use negatives::Negatives;
 pub use nonnegative::solve_rows_nonnegative;
 pub use parallel::Run;
 pub use random::Noise;
+pub use ranking::{RankingLoss, RankingRows, RankingStep, ranking_epoch};
 pub use rows::{RowProblem, Terms, solve_rows};
 pub use score::{Model, predict, squared_error};
 pub use sgd::{Rows, Step, sgd_epoch};

@@ -7,6 +7,7 @@ from halfstep.models.explicit import ExplicitMF
 from halfstep.models.foldin import FoldedIn
 from halfstep.models.influence import Influence
 from halfstep.models.ranked import Ranked
+from halfstep.models.ranking import RankingMF
 
 __all__ = [
     "BayesianMF",
@@ -16,4 +17,5 @@ __all__ = [
     "FoldedIn",
     "Influence",
     "Ranked",
+    "RankingMF",
 ]

@@ -24,7 +24,14 @@ from halfstep.data.id_arrays import ids_from_arrays, ids_to_arrays
 from halfstep.errors import ModelFileError, shown
 from halfstep.files import read_tensors, write_tensors
 from halfstep.models import calibration
-from halfstep.models.forms import BayesianForm, ExplicitForm, Form, ModelFile, wrong
+from halfstep.models.forms import (
+    BayesianForm,
+    ExplicitForm,
+    Form,
+    ModelFile,
+    RankingForm,
+    wrong,
+)
 from halfstep.selection.result import Selection
 from halfstep.training import Trace, TraceRow
 
@@ -34,7 +41,11 @@ if TYPE_CHECKING:
 __all__ = ["load", "save_model"]
 
 FORMAT = 1
-_FORMS: dict[str, Form] = {"ExplicitMF": ExplicitForm(), "BayesianMF": BayesianForm()}
+_FORMS: dict[str, Form] = {
+    "ExplicitMF": ExplicitForm(),
+    "BayesianMF": BayesianForm(),
+    "RankingMF": RankingForm(),
+}
 _DAMAGE = (  # what reading a document of the wrong form can raise
     ArithmeticError,
     AttributeError,

@@ -18,12 +18,12 @@ __all__ = ["Problem", "Solver", "Sweep", "settle"]
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One fit: the ratings, the objective, and the row problem of each side."""
+    """One fit: the ratings, the objective, and the row problem of each side, where rows have one."""
 
     ratings: Ratings
     objective: Objective
-    user_rows: RowProblem
-    item_rows: RowProblem
+    user_rows: RowProblem | None = None
+    item_rows: RowProblem | None = None
 
     @classmethod
     def of(cls, ratings: Ratings, objective: Objective, rank: int, dtype: str) -> Problem:
@@ -37,9 +37,11 @@ class Problem:
 
     def side(self, side: Side) -> tuple[CSR, RowProblem]:
         """The cells by rows of that side, and their row problem."""
-        if side == "user":
-            return self.ratings.by_user, self.user_rows
-        return self.ratings.by_item, self.item_rows
+        cells, rows = self.ratings.by_user, self.user_rows
+        if side == "item":
+            cells, rows = self.ratings.by_item, self.item_rows
+        assert rows is not None
+        return cells, rows
 
 
 Sweep = Callable[[Factors, Factors], Iterator[str]]
