@@ -26,6 +26,7 @@ PARTS = [
     "objective",
     "ordinal",
     "peak",
+    "ranking",
     "reading",
     "selection",
     "sgd",

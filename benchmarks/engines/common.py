@@ -145,6 +145,33 @@ def squared_error(
     return total
 
 
+def load_pairs(folder: Path) -> tuple[np.ndarray, np.ndarray]:
+    """The columns users and items of interactions."""
+    return np.load(folder / "users.npy"), np.load(folder / "items.npy")
+
+
+def held_pairs(folder: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Held-out interactions, users and items, and for each an item that the user has none with."""
+    held = folder / "held"
+    return (*load_pairs(held), np.load(held / "others.npy"))
+
+
+def auc(
+    pairs: tuple[np.ndarray, ...], w: np.ndarray, z: np.ndarray, bias: np.ndarray | None = None
+) -> float:
+    """The share of these (user, item, other item) with w·z + b in the right order, ties by half."""
+    users, items, others = pairs
+    right = 0.0
+    for first in range(0, len(users), 1 << 18):
+        part = slice(first, first + (1 << 18))
+        i, j = items[part], others[part]
+        gap = np.einsum("rk,rk->r", w[users[part]], z[i] - z[j], dtype=np.float64)
+        if bias is not None:
+            gap += bias[i] - bias[j]
+        right += float(np.sum(gap > 0)) + 0.5 * float(np.sum(gap == 0))
+    return right / len(users)
+
+
 def five_folds(n: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """(train, test) row numbers of the customary five folds, in the order that they are drawn."""
     order = np.arange(n)

@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     )
     from halfstep.factors import Factors
     from halfstep.features import Features, read_features
-    from halfstep.models import BayesianMF, ExplicitMF, ImplicitMF
+    from halfstep.models import BayesianMF, ExplicitMF, ImplicitMF, RankingMF
     from halfstep.models.saving import load
     from halfstep.selection.result import Selection
     from halfstep.selection.select import select
@@ -65,6 +65,7 @@ _HOME = {
     "Cholesky": "solvers",
     "EASE": "baselines",
     "ExplicitMF": "models",
+    "RankingMF": "models",
     "Factors": "factors",
     "Features": "features",
     "GD": "solvers",
@@ -129,6 +130,7 @@ __all__ = [
     "ImplicitMF",
     "ItemKNN",
     "MostPopular",
+    "RankingMF",
     "Ratings",
     "Selection",
     "Subspace",

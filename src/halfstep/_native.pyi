@@ -21,6 +21,9 @@ _I64 = npt.NDArray[np.int64]
 _U32 = npt.NDArray[np.uint32]
 _F32 = npt.NDArray[np.float32]
 
+_F64 = npt.NDArray[np.float64]
+_Ranked = tuple[npt.NDArray[_T], npt.NDArray[_T] | None, npt.NDArray[_T] | None]
+
 _Rows = tuple[
     npt.NDArray[_T], npt.NDArray[_T] | None, npt.NDArray[_T] | None, npt.NDArray[_T] | None
 ]
@@ -39,6 +42,7 @@ __all__ = [
     "line_errors",
     "multiply",
     "predict",
+    "ranking_epoch",
     "rotate",
     "row_variances",
     "set_num_threads",
@@ -120,6 +124,18 @@ def sgd_epoch(
     """`step` is (μ, η, η', (λ_w, λ_z, λ_b), g, head_only, nonnegative).
 
     Rows are (factors, bias, share, sums); sums are rows × 2.
+    """
+
+def ranking_epoch(
+    grid: Grid,
+    schedule: _I64,
+    negatives: tuple[tuple[_I64, _U32], _U32 | None, _U32, int, int, int, bool],
+    step: tuple[str, float, tuple[float, float, float], float, bool, float, _F64, bool],
+    users: _Ranked[_T],
+    items: _Ranked[_T],
+) -> int:
+    """`negatives` is (positives, ends, own, count, seed, epoch, anonymous), `step` is (loss, η,
+    (λ_w, λ_z, λ_b), growth, hard, margin, ranks, items_fixed); rows are (factors, bias, sums).
     """
 
 def draw_rows(

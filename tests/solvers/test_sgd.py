@@ -17,7 +17,7 @@ from halfstep.backends.base import Parts, StepRows, StepTerms
 from halfstep.errors import DivergedError, InternalError, ParameterError
 from halfstep.objectives import Reg, SquaredError
 from halfstep.solvers import Problem, solver_from_dict, solver_to_dict
-from halfstep.solvers.sgd import _parts
+from halfstep.solvers.sgd import parts_for
 
 NUMPY, NATIVE = get_backend("numpy"), get_backend("native")
 RANKS = (1, 2, 7, 8, 15, 16, 17, 24, 33, 64, 65, 130)
@@ -194,7 +194,7 @@ def ratings():
 @pytest.mark.parametrize("biases", [True, False])
 def test_same_bits_for_any_number_of_threads(schedule, biases):
     ratings = hs.simulate(1500, 400, rank=4, ratings_per_user=60, seed=0).ratings
-    assert _parts(40, *ratings.shape, len(ratings)) >= 4  # threads have blocks to share
+    assert parts_for(40, *ratings.shape, len(ratings)) >= 4  # threads have blocks to share
     before, fits = hs.get_num_threads(), []
     try:
         for threads in (1, 2, 3, 8):

@@ -1,7 +1,8 @@
 //! Cells in the order in which stochastic gradient descent visits them.
 //!
-//! Users and items are dealt into B parts each, which cut the table into B × B blocks. Blocks on one
-//! diagonal, (p, (p + d) mod B), share neither a user nor an item, so threads may take them in any order.
+//! Users are dealt into B parts and items into Q, which cut the table into B × Q blocks. Blocks that share
+//! neither a user part nor an item part, such as those on one diagonal, (p, (p + d) mod B), may be taken by
+//! threads in any order.
 //!
 //! ```text
 //! block (p, q): for every 8 users of part p, in their dealt order:
@@ -54,13 +55,15 @@ impl Parts<'_> {
 
 /// Cells by block; what its fields promise lets threads work on a diagonal without locks.
 pub struct Grid {
-    parts: usize,
+    parts: (usize, usize),
     rows: (usize, usize),
-    /// Block (p, q) is the cells `starts[p B + q] .. starts[p B + q + 1]`.
+    /// Block (p, q) is the cells `starts[p Q + q] .. starts[p Q + q + 1]`.
     starts: Vec<usize>,
     /// User, item, and the bits of the value. All users of a block are of one part, all items too.
     cells: Vec<[u32; 3]>,
     weights: Option<Vec<f32>>,
+    /// The items in their dealt order, and where parts begin: whose rows a thread may touch.
+    items: (Vec<u32>, Vec<i64>),
 }
 
 impl Grid {
@@ -70,18 +73,18 @@ impl Grid {
     /// `Error::Contract`, `Error::Cancelled`.
     pub fn new(run: Run<'_>, cells: &Cells<'_>, users: Parts<'_>, items: Parts<'_>) -> Result<Self> {
         cells.check()?;
-        let parts = users.cuts.len().saturating_sub(1);
-        if parts == 0 || parts >= u16::MAX as usize || items.cuts.len() != users.cuts.len() {
-            return Err(Error::contract("both sides must be cut into the same 1 to 65534 parts"));
+        let [user_parts, parts] = [users, items].map(|side| side.cuts.len().saturating_sub(1));
+        if [user_parts, parts].iter().any(|&parts| parts == 0 || parts >= u16::MAX as usize) {
+            return Err(Error::contract("each side must be cut into 1 to 65534 parts"));
         }
         if users.order.len() != cells.rows() {
             return Err(Error::contract("users must be the rows of the cells"));
         }
         users.numbers()?;
         let part = items.numbers()?;
-        let all: Vec<usize> = (0..parts).collect();
+        let all: Vec<usize> = (0..user_parts).collect();
 
-        let mut starts = vec![0; parts * parts + 1];
+        let mut starts = vec![0; user_parts * parts + 1];
         let counts = Shared::new(&mut starts[1..]);
         run.for_each(&all, Vec::new, |of, &p| {
             // SAFETY: every part has places of its own.
@@ -95,7 +98,7 @@ impl Grid {
             }
             Ok(())
         })?;
-        for block in 0..parts * parts {
+        for block in 0..user_parts * parts {
             starts[block + 1] += starts[block];
         }
 
@@ -129,12 +132,14 @@ impl Grid {
                 Ok(())
             })?;
         }
-        Ok(Grid { parts, rows: (users.order.len(), items.order.len()), starts, cells: placed, weights })
+        let rows = (users.order.len(), items.order.len());
+        let items = (items.order.to_vec(), items.cuts.to_vec());
+        Ok(Grid { parts: (user_parts, parts), rows, starts, cells: placed, weights, items })
     }
 
-    /// B.
+    /// B and Q.
     #[must_use]
-    pub fn parts(&self) -> usize {
+    pub fn parts(&self) -> (usize, usize) {
         self.parts
     }
 
@@ -144,7 +149,7 @@ impl Grid {
         self.rows
     }
 
-    /// Where blocks begin: B² + 1 offsets.
+    /// Where blocks begin: B Q + 1 offsets.
     #[must_use]
     pub fn starts(&self) -> &[usize] {
         &self.starts
@@ -162,9 +167,15 @@ impl Grid {
         self.weights.as_deref()
     }
 
+    /// The items of part q, and where they begin in the dealt order.
+    pub(crate) fn items(&self, q: usize) -> (&[u32], usize) {
+        let range = crate::cells::row_of(&self.items.1, q);
+        (&self.items.0[range.clone()], range.start)
+    }
+
     /// The cells of block (p, q) and their weights.
     pub(crate) fn block(&self, p: usize, q: usize) -> (&[[u32; 3]], Option<&[f32]>) {
-        let block = p * self.parts + q;
+        let block = p * self.parts.1 + q;
         let range = self.starts[block]..self.starts[block + 1];
         (&self.cells[range.clone()], self.weights.as_ref().map(|w| &w[range]))
     }
@@ -183,7 +194,7 @@ fn find(cells: &Cells<'_>, user: u32, part: &[u16], of: &mut Vec<u16>) -> Result
 /// The cells of a few users, by user and item part.
 struct Group {
     parts: usize,
-    /// User j's cells in part q are `sorted[starts[j (B + 1) + q] .. starts[j (B + 1) + q + 1]]`.
+    /// User j's cells in part q are `sorted[starts[j (Q + 1) + q] .. starts[j (Q + 1) + q + 1]]`.
     starts: Vec<usize>,
     sorted: Vec<usize>,
 }

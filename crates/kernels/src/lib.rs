@@ -21,7 +21,9 @@
 //! | `multiply.rs` | C F for sparse C |
 //! | `rotate.rs` | F Q |
 //! | `sgd.rs` | an epoch of stochastic gradient descent |
-//! | `grid.rs` | the order in which it visits the cells |
+//! | `ranking.rs` | the same for losses of positives against drawn negatives |
+//! | `negatives.rs` | how these are drawn |
+//! | `grid.rs` | the order in which both visit the cells |
 //! | `score.rs` | predictions and their squared error |
 //! | `line.rs` | that error along a line |
 //! | `gradient.rs` | the gradient of that error |
@@ -54,10 +56,12 @@ mod grid;
 mod ids;
 mod line;
 mod multiply;
+mod negatives;
 mod nonnegative;
 mod packed;
 mod parallel;
 mod random;
+mod ranking;
 mod rotate;
 mod rows;
 mod score;
@@ -81,9 +85,11 @@ pub use grid::{Grid, Parts};
 pub use ids::{Factorized, Integer, factorize};
 pub use line::line_errors;
 pub use multiply::multiply;
+pub use negatives::Negatives;
 pub use nonnegative::solve_rows_nonnegative;
 pub use parallel::Run;
 pub use random::Noise;
+pub use ranking::{RankingLoss, RankingRows, RankingStep, ranking_epoch};
 pub use rotate::rotate;
 pub use rows::{Prior, RowProblem, Terms, solve_rows};
 pub use score::{Model, predict, squared_error};

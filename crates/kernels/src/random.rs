@@ -22,7 +22,7 @@ pub struct Noise {
 
 /// Counters, and words, that are made together: eight products of 64 bits fill the vectors of any instruction set, and
 /// few words are made in vain where a rank is a multiple of 32 and has a bias.
-const COUNTERS: usize = 8;
+pub(crate) const COUNTERS: usize = 8;
 const WORDS: usize = 4 * COUNTERS;
 
 impl Noise {
@@ -68,7 +68,7 @@ fn uniform(word: u32) -> f64 {
 /// Philox4x32 of ten rounds for every counter: word w of counter c is `[w][c]`, before and after.
 #[inline(always)]
 #[allow(clippy::cast_possible_truncation)] // the halves of a product
-fn philox(mut words: [[u32; COUNTERS]; 4], mut key: [u32; 2]) -> [[u32; COUNTERS]; 4] {
+pub(crate) fn philox(mut words: [[u32; COUNTERS]; 4], mut key: [u32; 2]) -> [[u32; COUNTERS]; 4] {
     for _ in 0..10 {
         for c in 0..COUNTERS {
             let a = 0xD251_1F53_u64 * u64::from(words[0][c]);

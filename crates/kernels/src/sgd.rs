@@ -86,8 +86,10 @@ pub fn sgd_epoch<T: Element>(
     let (m, n) = grid.rows();
     users.check(m, rank)?;
     items.check(n, rank)?;
+    let (parts, item_parts) = grid.parts();
     if rank == 0
-        || diagonals.iter().any(|&d| d >= grid.parts())
+        || item_parts != parts
+        || diagonals.iter().any(|&d| d >= parts)
         || users.bias.is_some() != items.bias.is_some()
         || users.sums.is_some() != items.sums.is_some()
     {
@@ -114,7 +116,7 @@ pub fn sgd_epoch<T: Element>(
 }
 
 /// The lanes of an instruction set.
-struct Lanes;
+pub(crate) struct Lanes;
 
 impl<T: Element> Kernel<T> for Lanes {
     type Output = usize;
@@ -125,7 +127,7 @@ impl<T: Element> Kernel<T> for Lanes {
 }
 
 /// The rows, each followed by zeros.
-fn widened<T: Element>(rows: &[T], rank: usize, stride: usize) -> Buffer<T> {
+pub(crate) fn widened<T: Element>(rows: &[T], rank: usize, stride: usize) -> Buffer<T> {
     let mut wide = Buffer::zeros(rows.len() / rank * stride);
     for (to, from) in wide.chunks_exact_mut(stride).zip(rows.chunks_exact(rank)) {
         to[..rank].copy_from_slice(from);
@@ -134,7 +136,7 @@ fn widened<T: Element>(rows: &[T], rank: usize, stride: usize) -> Buffer<T> {
 }
 
 /// The inverse of `widened`.
-fn narrow<T: Element>(wide: &[T], stride: usize, rows: &mut [T], rank: usize) {
+pub(crate) fn narrow<T: Element>(wide: &[T], stride: usize, rows: &mut [T], rank: usize) {
     for (from, to) in wide.chunks_exact(stride).zip(rows.chunks_exact_mut(rank)) {
         to.copy_from_slice(&from[..rank]);
     }
@@ -152,7 +154,7 @@ fn all_diagonals<T: Element>(
 ) -> Result<()> {
     let (users, items) =
         (Side::new(users, step.reg[0], rank, step), Side::new(items, step.reg[1], rank, step));
-    let parts: Vec<usize> = (0..grid.parts()).collect();
+    let parts: Vec<usize> = (0..grid.parts().0).collect();
     for &d in diagonals {
         run.for_each(
             &parts,

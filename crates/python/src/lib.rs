@@ -6,6 +6,7 @@ mod args;
 mod door;
 mod draws;
 mod line;
+mod ranking;
 
 use halfstep_kernels::{
     self as kernels, Cells, Cg, Element, Isa, Lists, Model, Parts, Prior, Questions, Ranking,
@@ -781,6 +782,7 @@ fn _native(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_function(wrap_pyfunction!(rotate, m)?)?;
     m.add_class::<Grid>()?;
     m.add_function(wrap_pyfunction!(sgd_epoch, m)?)?;
+    m.add_function(wrap_pyfunction!(ranking::ranking_epoch, m)?)?;
     m.add_function(wrap_pyfunction!(row_variances, m)?)?;
     m.add_function(wrap_pyfunction!(squared_error, m)?)?;
     m.add_function(wrap_pyfunction!(gradient, m)?)?;

@@ -16,7 +16,19 @@ if TYPE_CHECKING:
     from halfstep.factors import Factors
     from halfstep.solvers.linear import Linear
 
-__all__ = ["CSR", "Array", "Backend", "Noise", "Parts", "RowTerms", "StepRows", "StepTerms"]
+__all__ = [
+    "CSR",
+    "Array",
+    "Backend",
+    "Negatives",
+    "Noise",
+    "Parts",
+    "RankingRows",
+    "RankingTerms",
+    "RowTerms",
+    "StepRows",
+    "StepTerms",
+]
 
 Array = npt.NDArray[Any]
 
@@ -132,6 +144,63 @@ class StepRows:
     sums: Array | None
 
 
+@dataclass(frozen=True, slots=True)
+class Negatives:
+    """How the negatives of an epoch are drawn: items that a user has no positive cell with.
+
+    Draw d of cell (u, i) takes words 2 (d mod 2) and the next, a and b, of Philox4x32-10 with the
+    counter (d div 2, i, u, `epoch`) and the key `seed`. It is from part g, that of i, where a <
+    `own`[g], else from the part h that goes with it; of the items there, in the order of the grid,
+    it is the ⌊b · size / 2³²⌋-th, or with `ends` the first whose end is above b. Draws that are
+    positives of u are passed over, at most 31 more than are wanted.
+
+    `positives` (indptr, indices) by user, ascending; `ends` (uint32 by place in the dealt order:
+    2³² times the chance of an item and those before it in its part, or None: all alike); `own`
+    (uint32 by part);
+    `count` N; with `anonymous` every u is 0 in the counter, so that a row does not depend on its
+    number.
+    """
+
+    positives: tuple[Array, Array]
+    ends: Array | None
+    own: Array
+    count: int
+    seed: int
+    epoch: int
+    anonymous: bool
+
+
+@dataclass(frozen=True, slots=True)
+class RankingTerms:
+    """What all steps of `ranking_epoch` share.
+
+    The loss ("bpr", "warp", "logistic" or "softmax"), the rate η, (λ_w, λ_z, λ_b), the growth of
+    the sums of AdaGrad, whether only the negative of the highest x is taken, WARP's margin and its
+    L_t for t = 1, 2, …, and whether only users are changed.
+    """
+
+    loss: str
+    rate: float
+    reg: tuple[float, float, float]
+    growth: float
+    hard: bool
+    margin: float
+    ranks: Array
+    items_fixed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class RankingRows:
+    """The arrays of users, or of items, that `ranking_epoch` changes.
+
+    `factors` (rows × K), `bias` (None for users) and `sums` (rows: G, or None: rates do not adapt).
+    """
+
+    factors: Array
+    bias: Array | None
+    sums: Array | None
+
+
 class Backend(Protocol):
     """The operations that the solvers and the models stand on.
 
@@ -210,7 +279,8 @@ class Backend(Protocol):
     def sgd_grid(self, cells: CSR, users: Parts, items: Parts) -> Any:
         """The cells (rows are users) in the order in which `sgd_epoch` visits them.
 
-        Block (p, q) holds the cells of user part p and item part q. In it, users come in eights, those
+        Block (p, q) holds the cells of user part p and item part q; `sgd_epoch` takes as many parts of
+        items as of users. In it, users come in eights, those
         at places 0 to 7 of the part first; of every eight, each user's first cell of the block, then
         each one's second, and so on. What is returned is the backend's own.
         """
@@ -230,6 +300,38 @@ class Backend(Protocol):
         η / √G_u of their own, where G_u ← G_u + g (c e)² · mean of z² over these factors after the step;
         biases go by the G of the head. With `nonnegative`, negative entries of w and z become 0 after
         every step.
+        """
+
+    def ranking_epoch(
+        self,
+        grid: Any,
+        schedule: Array,
+        negatives: Negatives,
+        step: RankingTerms,
+        users: RankingRows,
+        items: RankingRows,
+    ) -> int:
+        """One step for every cell against its negatives, one after the other; how many there were.
+
+        `schedule` (steps × B × 2, int64) has (g, h) for every user part p of every step: the cells
+        of block (p, g) in the order of `grid`, with negatives of the parts g and h, which no other
+        part of the step has (unless items are fixed). For a cell (u, i) of weight c with the
+        negatives j, N or as many as there are (none: it is left), and x = w·z + b, all before the
+        step:
+
+            "bpr"        g_j = −c/N σ(x_j − x_i)       g_i = −Σ_j g_j
+            "warp"       g_j = −c L_t                  g_i = c L_t, of the first x_j > x_i − margin
+            "logistic"   g_j = −σ(x_j)                 g_i = c σ(−x_i)
+            "softmax"    g_j = −c p_j                  g_i = c (1 − p_i), p = softmax of x_i and
+            all x_j
+
+            w ← (w + η_u (g_i z_i + Σ_j g_j z_j)) / (1 + η_u c λ_w)
+            z ← (z + η_z g w) / (1 + η_z e λ_z)        e = c for i, c/N for j (logistic: 1)
+            b ← (b + η_z g) / (1 + η_z e λ_b)
+
+        with the old w, i first and then every j, which are skipped where g = 0. η is the rate over
+        √G of the row, and then G ← G + growth · mean square of what η multiplies in w or z;
+        without `sums` G = 1.
         """
 
     def row_variances(

@@ -9,7 +9,18 @@ from __future__ import annotations
 import numpy as np
 
 from halfstep import _native
-from halfstep.backends.base import CSR, Array, Noise, Parts, RowTerms, StepRows, StepTerms
+from halfstep.backends.base import (
+    CSR,
+    Array,
+    Negatives,
+    Noise,
+    Parts,
+    RankingRows,
+    RankingTerms,
+    RowTerms,
+    StepRows,
+    StepTerms,
+)
 from halfstep.errors import SingularSystemError
 from halfstep.factors import Factors
 from halfstep.solvers.linear import CG, Linear, NonNegative, Subspace
@@ -143,6 +154,41 @@ class NativeBackend:
             ),
             (users.factors, users.bias, users.share, users.sums),
             (items.factors, items.bias, items.share, items.sums),
+        )
+
+    def ranking_epoch(
+        self,
+        grid: _native.Grid,
+        schedule: Array,
+        negatives: Negatives,
+        step: RankingTerms,
+        users: RankingRows,
+        items: RankingRows,
+    ) -> int:
+        return _native.ranking_epoch(
+            grid,
+            schedule,
+            (
+                negatives.positives,
+                negatives.ends,
+                negatives.own,
+                negatives.count,
+                negatives.seed,
+                negatives.epoch,
+                negatives.anonymous,
+            ),
+            (
+                step.loss,
+                step.rate,
+                step.reg,
+                step.growth,
+                step.hard,
+                step.margin,
+                step.ranks,
+                step.items_fixed,
+            ),
+            (users.factors, users.bias, users.sums),
+            (items.factors, items.bias, items.sums),
         )
 
     def row_variances(

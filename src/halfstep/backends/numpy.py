@@ -10,7 +10,18 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from halfstep.backends.base import CSR, Array, Noise, Parts, RowTerms, StepRows, StepTerms
+from halfstep.backends.base import (
+    CSR,
+    Array,
+    Negatives,
+    Noise,
+    Parts,
+    RankingRows,
+    RankingTerms,
+    RowTerms,
+    StepRows,
+    StepTerms,
+)
 from halfstep.backends.philox import normals
 from halfstep.errors import SingularSystemError
 from halfstep.factors import Factors
@@ -114,22 +125,23 @@ class NumpyBackend:
             _store(x + np.linalg.solve(L, normals(noise, u, size)), u, out, out_bias)
 
     def sgd_grid(self, cells: CSR, users: Parts, items: Parts) -> SGDGrid:
-        B = len(users.cuts) - 1
+        B, Q = len(users.cuts) - 1, len(items.cuts) - 1
         u = np.repeat(np.arange(cells.n_rows), np.diff(cells.indptr))
         user_part, place = _dealt(users)
-        block = user_part[u] * B + _dealt(items)[0][cells.indices]
+        block = user_part[u] * Q + _dealt(items)[0][cells.indices]
         # the how-manieth cell of its user in the block: cells by user and block, counted from the first
         by_user = np.lexsort((block, u))
-        key = u[by_user] * B * B + block[by_user]
+        key = u[by_user] * B * Q + block[by_user]
         turn = np.empty(cells.nnz, dtype=np.int64)
         turn[by_user] = np.arange(cells.nnz) - np.searchsorted(key, key)
         order = np.lexsort((place[u], turn, place[u] // 8, block))
         return SGDGrid(
-            np.searchsorted(block[order], np.arange(B * B + 1)),
+            np.searchsorted(block[order], np.arange(B * Q + 1)),
             u[order],
             cells.indices[order],
             cells.values[order],
             None if cells.weights is None else cells.weights[order],
+            items,
         )
 
     def sgd_epoch(
@@ -173,6 +185,28 @@ class NumpyBackend:
                 rows.bias[...] = bias
             if rows.sums is not None:
                 rows.sums[...] = sums
+
+    def ranking_epoch(
+        self,
+        grid: SGDGrid,
+        schedule: Array,
+        negatives: Negatives,
+        step: RankingTerms,
+        users: RankingRows,
+        items: RankingRows,
+    ) -> int:
+        from halfstep.backends.pairwise import RankingSteps
+
+        steps = RankingSteps(grid.dealt, negatives, step, users, items)
+        Q = len(grid.dealt.cuts) - 1
+        taken = 0
+        for parts in schedule:
+            for p, (g, h) in enumerate(parts):
+                for t in range(int(grid.starts[p * Q + g]), int(grid.starts[p * Q + g + 1])):
+                    c = 1.0 if grid.weights is None else float(grid.weights[t])
+                    taken += steps.take(int(grid.users[t]), int(grid.items[t]), c, int(g), int(h))
+        steps.write()
+        return taken
 
     def row_variances(
         self,
@@ -345,13 +379,14 @@ class NumpyBackend:
 
 @dataclass(frozen=True, slots=True)
 class SGDGrid:
-    """Cells by block: block number p B + q is `starts[p B + q]:starts[p B + q + 1]`."""
+    """Cells by block: block number p Q + q is `starts[p Q + q]:starts[p Q + q + 1]`; Q item parts."""
 
     starts: Array
     users: Array
     items: Array
     values: Array
     weights: Array | None
+    dealt: Parts  # the items
 
 
 def _dealt(side: Parts) -> tuple[Array, Array]:

@@ -8,6 +8,7 @@ from halfstep.models.foldin import FoldedIn
 from halfstep.models.implicit import ImplicitMF
 from halfstep.models.influence import Influence
 from halfstep.models.ranked import Ranked
+from halfstep.models.ranking import RankingMF
 
 __all__ = [
     "BayesianMF",
@@ -18,4 +19,5 @@ __all__ = [
     "ImplicitMF",
     "Influence",
     "Ranked",
+    "RankingMF",
 ]

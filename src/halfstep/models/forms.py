@@ -23,8 +23,17 @@ if TYPE_CHECKING:
     from halfstep.models.bayesian import BayesianMF
     from halfstep.models.explicit import ExplicitMF
     from halfstep.models.implicit import ImplicitMF
+    from halfstep.models.ranking import RankingMF
 
-__all__ = ["BayesianForm", "ExplicitForm", "Form", "ImplicitForm", "ModelFile", "wrong"]
+__all__ = [
+    "BayesianForm",
+    "ExplicitForm",
+    "Form",
+    "ImplicitForm",
+    "ModelFile",
+    "RankingForm",
+    "wrong",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,6 +199,28 @@ class BayesianForm:
         model.factors_ = factors_of(file, K, model.dtype, True, mean, users, items)
         restore_features(model, file, mapped=False)
         restore(model, file)
+        model._exact_users = False
+        return model
+
+
+class RankingForm:
+    """`RankingMF`: its parameters say all."""
+
+    def parts(self, model: RankingMF, history: bool) -> tuple[dict[str, Any], dict[str, Array]]:
+        return {"params": plain_values(model._fitted_params)}, {}
+
+    def restored(self, file: ModelFile, mean: float, users: IdMap, items: IdMap) -> RankingMF:
+        from halfstep.models.ranking import RankingMF
+
+        params = dict(file.document["params"])
+        if isinstance(params.get("reg"), list):
+            params["reg"] = tuple(params["reg"])
+        model = RankingMF(**params)
+        solver, reg = model._check()
+        model.factors_ = factors_of(
+            file, params["rank"], params["dtype"], params["item_bias"], mean, users, items
+        )
+        model.objective_ = model._objective(solver, reg)
         model._exact_users = False
         return model
 

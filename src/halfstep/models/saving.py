@@ -30,6 +30,7 @@ from halfstep.models.forms import (
     Form,
     ImplicitForm,
     ModelFile,
+    RankingForm,
     wrong,
 )
 from halfstep.selection.result import Selection
@@ -45,6 +46,7 @@ _FORMS: dict[str, Form] = {
     "BayesianMF": BayesianForm(),
     "ExplicitMF": ExplicitForm(),
     "ImplicitMF": ImplicitForm(),
+    "RankingMF": RankingForm(),
 }
 _DAMAGE = (  # what reading a document of the wrong form can raise
     ArithmeticError,

@@ -110,7 +110,7 @@ class ALS:
     def begin(self, problem: Problem, start: Factors, backend: Backend) -> Sweep:
         settled = self.at_rank(
             start.rank,
-            nonnegative=problem.user_rows.nonnegative,
+            nonnegative=problem.side("user")[1].nonnegative,
             complete=problem.ratings.is_complete,
             counts=problem.counts,
         )

@@ -19,7 +19,8 @@ __all__ = ["Problem", "Solver", "Sweep", "settle", "smooth"]
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One fit: the ratings, the objective, and of each side its cells and its row problem.
+    """One fit: the ratings, the objective, and of each side its cells and, where it has one, its row
+    problem.
 
     `by_user` and `by_item` are the cells as the objective takes them.
     """
@@ -28,8 +29,8 @@ class Problem:
     objective: Objective
     by_user: CSR
     by_item: CSR
-    user_rows: RowProblem
-    item_rows: RowProblem
+    user_rows: RowProblem | None = None
+    item_rows: RowProblem | None = None
 
     @classmethod
     def of(cls, ratings: Ratings, objective: Objective, rank: int, dtype: str) -> Problem:
@@ -46,15 +47,18 @@ class Problem:
     @property
     def counts(self) -> tuple[Array, Array] | None:
         """The cells of every user and of every item, where all cells of the table count."""
-        if not self.user_rows.everywhere or getattr(self.objective, "biases", False):
+        rows = self.user_rows
+        if rows is None or not rows.everywhere or getattr(self.objective, "biases", False):
             return None
         return np.diff(self.by_user.indptr), np.diff(self.by_item.indptr)
 
     def side(self, side: Side) -> tuple[CSR, RowProblem]:
         """The cells by rows of that side, and their row problem."""
-        if side == "user":
-            return self.by_user, self.user_rows
-        return self.by_item, self.item_rows
+        cells, rows = self.by_user, self.user_rows
+        if side == "item":
+            cells, rows = self.by_item, self.item_rows
+        assert rows is not None
+        return cells, rows
 
 
 Sweep = Callable[[Factors, Factors], Iterator[str]]

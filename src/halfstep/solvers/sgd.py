@@ -26,7 +26,7 @@ from halfstep.factors import Factors, deviation
 from halfstep.objectives import SquaredError, row_scale, row_weights
 from halfstep.solvers.base import Problem, Sweep, settle
 
-__all__ = ["SGD"]
+__all__ = ["SGD", "cut_by_cells", "parts_for"]
 
 _OFF_CENTER = 8
 """How many σ ratings may lie from μ: w·z carries what μ does not, and ‖z‖² grows with it."""
@@ -102,9 +102,11 @@ class SGD:
         if fresh:
             _spread(start, σ, around, self.seed)
         settle(problem, start)
-        parts = _parts(start.rank, *ratings.shape, by_user.nnz)
+        parts = parts_for(start.rank, *ratings.shape, by_user.nnz)
         deal = np.random.default_rng(self.seed)
-        grid = backend.sgd_grid(by_user, _dealt(by_user, parts, deal), _dealt(by_item, parts, deal))
+        grid = backend.sgd_grid(
+            by_user, cut_by_cells(by_user, parts, deal), cut_by_cells(by_item, parts, deal)
+        )
         dtype = start.user_factors.dtype
         adaptive = self.schedule == "adagrad"
         kept = [
@@ -155,14 +157,14 @@ def _spread(start: Factors, σ: float, around: float, seed: int) -> None:
     start.item_factors[...] = np.float32(0.25 * math.sqrt(σ / K)) * items
 
 
-def _parts(rank: int, m: int, n: int, ratings: int) -> int:
+def parts_for(rank: int, m: int, n: int, ratings: int) -> int:
     """B: the items of a part fit a core's cache, and a block is worth a thread's while."""
     fits = 1 << math.ceil(math.log2(max(8, n * rank / (1 << 17))))
     worth = math.isqrt(ratings // 4096)
     return max(1, min(fits, 32, worth, m, n))
 
 
-def _dealt(cells: CSR, parts: int, generator: np.random.Generator) -> Parts:
+def cut_by_cells(cells: CSR, parts: int, generator: np.random.Generator) -> Parts:
     """The rows in a random order, cut so that parts have about as many cells."""
     order = generator.permutation(cells.n_rows)
     ends = np.cumsum(np.diff(cells.indptr)[order])

@@ -24,9 +24,8 @@ class Steepness:
     """d for the rows of one fit."""
 
     def __init__(self, problem: Problem) -> None:
-        ratings = problem.ratings
-        self._users = _side(ratings.by_user, problem.user_rows)
-        self._items = _side(ratings.by_item, problem.item_rows)
+        self._users = _side(*problem.side("user"))
+        self._items = _side(*problem.side("item"))
 
     def at(self, factors: Factors) -> list[Array]:
         """d with ρ of these factors, float64: (m, 1), (n, 1) and, where there are biases, (m,), (n,).

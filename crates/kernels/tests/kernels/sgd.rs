@@ -123,7 +123,7 @@ fn naive(
     w: &mut Arrays<f64>,
     z: &mut Arrays<f64>,
 ) {
-    let b = grid.parts();
+    let (b, _) = grid.parts();
     for &d in diagonals {
         for p in 0..b {
             let block = p * b + (p + d) % b;
@@ -275,7 +275,7 @@ fn broken_contracts_are_refused() {
     let refused = |cells: &Cells<'_>, users: Parts<'_>, items: Parts<'_>| {
         assert!(matches!(Grid::new(run(1), cells, users, items), Err(Error::Contract(_))));
     };
-    refused(&cells, Parts { cuts: &[0, 61], ..users }, items);
+    refused(&cells, Parts { cuts: &[0], ..users }, items);
     refused(&cells, Parts { cuts: &[0, 20, 10, 43, 61], ..users }, items);
     refused(&cells, Parts { order: &instance.orders[0][1..], ..users }, items);
     refused(&cells, users, Parts { order: &[0; ITEMS], ..items });
