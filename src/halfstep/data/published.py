@@ -193,10 +193,10 @@ def _over_the_same_ids(parts: list[Ratings]) -> list[Ratings]:
 
 def _folder(folder: Any, source: str) -> Path:
     if not isinstance(folder, (str, os.PathLike)):
-        raise ReadError("folder", folder, "must be the path of a folder", 'pass folder="…"')
+        raise ReadError("path", folder, "must be the path of a folder", 'pass folder="…"')
     root = Path(folder)
     if not root.is_dir():
-        raise ReadError("folder", str(root), "is no folder", source)
+        raise ReadError("path", str(root), "is no folder", source)
     return root
 
 
@@ -205,7 +205,7 @@ def _existing(root: Path, names: tuple[str, ...], source: str) -> Path:
     for name in names:
         if (root / name).is_file():
             return root / name
-    raise ReadError("folder", str(root), f"holds no {' and no '.join(names)}", source)
+    raise ReadError("path", str(root), f"holds no {' and no '.join(names)}", source)
 
 
 def _pairs(path: Path, user: str, item: str, keep_order: bool = False) -> Ratings:
