@@ -6,9 +6,10 @@
     python benchmarks/quality/run.py --test                   seconds, on a simulated split
 
 `ncf` is MovieLens 1M with 99 listed negatives (He et al. 2017; the folder ml-1m-ncf), `gowalla` the
-split of He et al. 2020. Every model is measured by the same evaluator: a peer leaves its factors. Seconds
-are those of the fit, reading and measuring not included. Published figures are marked, and on which
-part their parameters were chosen: on Gowalla the test part, and so above what a held-out part finds.
+split of He et al. 2020. Every model is measured by the same evaluator: a peer leaves its factors.
+Seconds are those of the fit, reading and measuring not included. Published figures are marked, and on
+which part their parameters were chosen: on Gowalla the test part, and so above what a held-out part
+finds.
 """
 
 from __future__ import annotations
