@@ -1,7 +1,9 @@
 """implicit's ALS: seconds of each sweep. Runs in the peers' environment.
 
-J = Σ_all c (p − w·z)² + λ (Σ ‖w_u‖² + Σ ‖z_i‖²) with p = 1 on Ω, c the rating there and 1 elsewhere. As
-its authors advise, BLAS runs on one thread inside its own loop over rows.
+J = Σ_all c (p − w·z)² + λ (Σ ‖w_u‖² + Σ ‖z_i‖²), divided by Σ_all c, with p = 1 on Ω, c the rating
+there (with `more` one more than that) and 1 elsewhere. As its authors advise, BLAS runs on one thread
+inside its own loop over rows. The objective is told of every sweep with `trace`, else of the first and
+the last.
 """
 
 from __future__ import annotations
@@ -20,11 +22,14 @@ REG = 0.05
 
 def main() -> None:
     given = arguments(__doc__)
-    options = {"cg": False, "rank": 64, "sweeps": 5, "warmup": 1, **given.options}
+    options = {"cg": False, "rank": 64, "sweeps": 5, "warmup": 1, "trace": False, "more": False}
+    options |= given.options
     threadpool_limits(1, "blas")
     users, items, ratings = load(given.folder)
     table = sps.csr_matrix((ratings, (users, items)))
     del users, items, ratings
+    if options["more"]:
+        table.data += 1
 
     model = AlternatingLeastSquares(
         factors=options["rank"],
@@ -35,13 +40,16 @@ def main() -> None:
         random_state=0,
     )
     seconds: list[float] = []
-    losses: list[float] = []
+    losses: list[float | None] = []
 
     def told(sweep: int, elapsed: float, _: object) -> None:
         seconds.append(elapsed)
-        if sweep in (options["warmup"] - 1, model.iterations - 1):
-            factors = (model.user_factors, model.item_factors)
-            losses.append(_als.calculate_loss(table, *factors, REG, num_threads=given.threads))
+        told = options["trace"] or sweep in (options["warmup"] - 1, model.iterations - 1)
+        factors = (model.user_factors, model.item_factors)
+        loss = (
+            _als.calculate_loss(table, *factors, REG, num_threads=given.threads) if told else None
+        )
+        losses.append(loss)
 
     model.fit(table, show_progress=False, callback=told)
     peak = peak_rss()
@@ -60,7 +68,8 @@ def main() -> None:
         peak_rss=peak,
         cells=int(table.nnz),
         rows=sum(table.shape),
-        objective=losses,
+        trace=list(zip(seconds, losses, strict=True)),
+        objective=[loss for loss in losses if loss is not None],
         residual=worst_residual(columns.indptr, columns.indices, columns.data, w, z, system),
     )
 

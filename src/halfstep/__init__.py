@@ -52,7 +52,7 @@ if TYPE_CHECKING:
     )
     from halfstep.factors import Factors
     from halfstep.features import Features, read_features
-    from halfstep.models import BayesianMF, ExplicitMF
+    from halfstep.models import BayesianMF, ExplicitMF, ImplicitMF
     from halfstep.models.saving import load
     from halfstep.selection.result import Selection
     from halfstep.selection.select import select
@@ -75,6 +75,7 @@ _HOME = {
     "GD": "solvers",
     "GlobalMean": "baselines",
     "HalfstepError": "errors",
+    "ImplicitMF": "models",
     "ItemKNN": "baselines",
     "LBFGS": "solvers",
     "LeaveOneOut": "evaluation",
@@ -137,6 +138,7 @@ __all__ = [
     "FullRanking",
     "GlobalMean",
     "HalfstepError",
+    "ImplicitMF",
     "ItemKNN",
     "LeaveOneOut",
     "MostPopular",

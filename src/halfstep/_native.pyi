@@ -7,6 +7,7 @@ raise `halfstep.errors.InternalError` or `TypeError` (Python callers have checke
 that cannot be solved raises `SingularSystem` with the row's index in `args[1]`; Ctrl-C raises
 `KeyboardInterrupt`. `method` is ("cg", steps, tol), ("subspace", block, 0.0), ("nonnegative", 0, 0.0),
 or None for the exact solution; with the first two `out` and `out_bias` hold the start on entry.
+`prior` is N × N, or the N entries of a diagonal one.
 """
 
 from typing import TypeVar, final
@@ -37,6 +38,7 @@ __all__ = [
     "isa",
     "multiply",
     "predict",
+    "rotate",
     "row_variances",
     "set_num_threads",
     "sgd_epoch",
@@ -89,6 +91,7 @@ def transpose(
 def take(values: npt.NDArray[_N], order: _U32) -> npt.NDArray[_N]:
     """`values[order]`."""
 
+def rotate(factors: npt.NDArray[_T], basis: npt.NDArray[_T], out: npt.NDArray[_T]) -> None: ...
 def gram(factors: npt.NDArray[_T], scale: npt.NDArray[_T] | None, out: npt.NDArray[_T]) -> None: ...
 def solve_rows(
     indptr: _I64,

@@ -28,12 +28,14 @@ __all__ = [
     "RowProblem",
     "Scaling",
     "Side",
+    "Smooth",
     "SquaredError",
     "Value",
     "row_scale",
     "row_weights",
     "scaled",
     "scales",
+    "wide_gram",
 ]
 
 Side = Literal["user", "item"]
@@ -57,6 +59,7 @@ class RowProblem:
     (P + Σ a f fᵀ + s_u diag(d)) x = q + Σ b f, with d = `ridge`, s = `scale`, P = `prior` and q =
     `linear`. Where d has a 0, rows without cells are those of `mean`. With `nonnegative`, the minimum
     of ½ xᵀ A x − hᵀ x (A and h the two sides of that system) over factors ≥ 0, the bias free.
+    `everywhere` is α₀ where every cell counts that much, observed or not (`with_all`).
     """
 
     terms: RowTerms
@@ -66,6 +69,33 @@ class RowProblem:
     prior: Array | None = None
     linear: Array | None = None
     mean: Array | None = None
+    everywhere: float = 0.0
+
+    def with_all(self, fixed: tuple[Array, Array | None], backend: Backend) -> RowProblem:
+        """The same with α₀ Σ f fᵀ in P and −α₀ Σ b f in q, for the α₀ that is `everywhere`.
+
+        The sums are over all rows of the fixed side, b its biases; where it has some, rows that are 0
+        altogether are those of nobody and are left out.
+        """
+        if not self.everywhere:
+            return self
+        assert self.prior is None
+        assert self.linear is None
+        F, offset = fixed
+        if offset is None:
+            P = self.everywhere * wide_gram(F, backend)
+            return replace(self, prior=P.astype(F.dtype), everywhere=0.0)
+        here = (F.any(axis=1) | (offset != 0)).astype(F.dtype)
+        K = F.shape[1]
+        whole = wide_gram(np.hstack([F, here[:, None], offset[:, None]]), backend)
+        whole *= self.everywhere
+        P, q = whole[: K + 1, : K + 1], -whole[K + 1, : K + 1]
+        return replace(
+            self,
+            prior=np.ascontiguousarray(P, dtype=F.dtype),
+            linear=np.ascontiguousarray(q[None], dtype=F.dtype),
+            everywhere=0.0,
+        )
 
     def around(self, mean: Array, cells: CSR) -> RowProblem:
         """The same with penalties ½ s Σ_k d_k (x_k − m_k)² in place of ½ s Σ_k d_k x_k²: q = s d m.
@@ -99,6 +129,12 @@ class RowProblem:
 
             method = NonNegative()
         rated = np.diff(cells.indptr) > 0
+        if self.everywhere:
+            self.with_all(fixed, backend).solve(cells, fixed, out, backend, method)
+            for array in out:
+                if array is not None:
+                    array[~rated] = 0
+            return
         if self.mean is not None and not self.ridge.all() and not rated.all():
             self._solve_rated(rated, self.mean, cells, fixed, out, backend, method)
             return
@@ -192,8 +228,20 @@ class Objective(Protocol):
     def row_problem(self, side: Side, cells: CSR, rank: int, dtype: str) -> RowProblem:
         """The row problem of every row of `cells`, whose rows are of that side."""
 
+    def cells(self, cells: CSR) -> CSR:
+        """The cells as its row problems and `value` take them: what is stored, as targets and
+        weights.
+        """
+
+    def scales(self, side: Side, cells: CSR) -> Array:
+        """s of every row of `cells`, whose rows are of that side, float64."""
+
     def value(self, by_user: CSR, by_item: CSR, factors: Factors, backend: Backend) -> Value:
         """J and the part of it that measures the fit."""
+
+
+class Smooth(Objective, Protocol):
+    """An objective with a gradient."""
 
     def gradient(
         self, by_user: CSR, by_item: CSR, factors: Factors, backend: Backend, out: Factors
@@ -266,6 +314,12 @@ class SquaredError:
         if self.features is None:
             return None
         return self.features.user if side == "user" else self.features.item
+
+    def cells(self, cells: CSR) -> CSR:
+        return cells
+
+    def scales(self, side: Side, cells: CSR) -> Array:
+        return row_scale(cells, self.reg_scaling)
 
     def row_problem(self, side: Side, cells: CSR, rank: int, dtype: str) -> RowProblem:
         penalty = self.reg.user if side == "user" else self.reg.item
@@ -363,6 +417,19 @@ class SquaredError:
                 penalty += 0.5 * float(np.add.reduce(prior.penalty * norms))
         observed = float(np.add.reduce(row_weights(by_user)))
         return Value(0.5 * squares + penalty, float(np.sqrt(squares / observed)))
+
+
+_ROWS = 1 << 16  # that are copied to float64 at a time
+
+
+def wide_gram(factors: Array, backend: Backend) -> Array:
+    """FᵀF, summed in float64."""
+    K = factors.shape[1]
+    total = np.zeros((K, K))
+    for first in range(0, len(factors), _ROWS):
+        part = np.ascontiguousarray(factors[first : first + _ROWS], dtype=np.float64)
+        total += backend.gram(part)
+    return total
 
 
 def row_weights(cells: CSR) -> Array:

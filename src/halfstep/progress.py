@@ -28,6 +28,8 @@ def fit_progress(max_iter: int, chains: int = 1) -> Iterator[list[Listener]]:
             text = f"J {row.objective:.6g}  train RMSE {row.train_rmse:.4f}"
             if row.validation_rmse is not None:
                 text += f"  validation {row.validation_rmse:.4f}"
+            if row.validation_score is not None:
+                text += f"  validation score {row.validation_score:.4f}"
             if chains > 1:
                 text = f"chain {(row.sweep - 1) * chains // max_iter + 1} of {chains}  {text}"
             bar.update(task, completed=row.sweep, description=text)

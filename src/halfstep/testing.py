@@ -24,7 +24,9 @@ from halfstep.data.ratings import Ratings
 from halfstep.errors import ParameterError
 from halfstep.factors import Factors
 from halfstep.features.design import Tables
+from halfstep.implicit import ImplicitSquaredError
 from halfstep.models.explicit import ExplicitMF, check_reg
+from halfstep.models.implicit import ImplicitMF
 from halfstep.objectives import SquaredError
 from halfstep.solvers import ALS, CG, GD, LBFGS, SGD, Problem, Solver, Subspace
 from halfstep.solvers.als import half_step
@@ -65,6 +67,11 @@ OBJECTIVES: tuple[dict[str, Any], ...] = (
     {"biases": True, "reg_scaling": "sqrt", "reg": (0.6, 0.4, 0.2), "implicit_features": True},
     {"biases": True, "reg_scaling": "none", "reg": (2.0, 1.0, 0.5), "implicit_features": True},
     {"biases": False, "reg_scaling": "count", "reg": 0.1, "implicit_features": True},
+    {"loss": "ials", "reg": (0.1, 0.2, 0.1), "alpha": 0.5, "alpha0": 0.3, "nu": 0.5},
+    {"loss": "ials", "reg": (2.0, 1.0, 0.5), "biases": True, "reg_scaling": "none"},
+    {"loss": "ials", "reg": 0.1, "reg_scaling": "count", "confidence": "binary", "alpha": 3.0},
+    {"loss": "wrmf", "reg": 0.1, "reg_scaling": "count", "confidence": "log", "alpha0": 1.0},
+    {"loss": "wrmf", "reg": (0.2, 0.1, 0.1), "biases": True, "confidence": "binary"},
 )
 TOLERANCE = {"float32": 2e-4, "float64": 1e-10}
 """How far a backend may be from the oracle, relative to the largest entry of the answer, on
@@ -87,7 +94,12 @@ class Case:
         """Random ratings of the case's seed."""
         return random_ratings(users, items, share, seed=self.seed, weighted=self.weighted)
 
-    def model(self, **changes: Any) -> ExplicitMF:
+    @property
+    def implicit(self) -> bool:
+        """Whether the objective is one of implicit feedback."""
+        return "loss" in self.objective
+
+    def model(self, **changes: Any) -> ExplicitMF | ImplicitMF:
         """An unfitted model of the case."""
         params: dict[str, Any] = {
             "rank": self.rank,
@@ -99,9 +111,9 @@ class Case:
             **self.objective,
             **changes,
         }
-        return ExplicitMF(**params)
+        return ImplicitMF(**params) if self.implicit else ExplicitMF(**params)
 
-    def fit(self, ratings: Ratings, **changes: Any) -> ExplicitMF:
+    def fit(self, ratings: Ratings, **changes: Any) -> ExplicitMF | ImplicitMF:
         """A fitted model of the case."""
         return self.model(**changes).fit(ratings, backend=self.backend)
 
@@ -114,7 +126,7 @@ class Case:
 def combines(solver: Solver, objective: dict[str, Any]) -> bool:
     """Whether a model takes that solver with that objective (else it has told why not)."""
     try:
-        ExplicitMF(solver=solver, **objective)._check()
+        Case(solver=solver, objective=objective).model()._check()
     except ParameterError:
         return False
     return True
@@ -146,7 +158,43 @@ def _dense(cells: CSR, columns: int) -> tuple[Array, Array]:
     return R, C
 
 
-def _parts(ratings: Ratings, objective: SquaredError, f: Factors) -> dict[str, Any]:
+def _implicit_parts(
+    ratings: Ratings, objective: ImplicitSquaredError, f: Factors
+) -> dict[str, Any]:
+    """As `_parts`, with E = ∂J/∂ŷ of every cell, and `squares` the first two sums of J (twice)."""
+    R, V = _dense(ratings.by_user, len(ratings.items))
+    W, Z = f.user_factors.astype(float), f.item_factors.astype(float)
+    b_u = np.zeros(len(W)) if f.user_bias is None else f.user_bias.astype(float)
+    b_i = np.zeros(len(Z)) if f.item_bias is None else f.item_bias.astype(float)
+    observed = V > 0
+    some = np.outer(observed.any(axis=1), observed.any(axis=0))
+    count = {"linear": np.abs(R), "log": np.log1p(np.abs(R)), "binary": np.ones_like(R)}
+    c = objective.confidence.alpha * V * count[objective.confidence.counting]
+    p, Y, alpha0 = (R > 0).astype(float), W @ Z.T + b_u[:, None] + b_i[None, :], objective.alpha0
+    if objective.loss == "ials":
+        on, off = c, alpha0 * some
+    else:
+        on, off = (alpha0 + c) * observed, alpha0 * (some & ~observed)
+    n_u, n_i = observed.sum(axis=1), observed.sum(axis=0)
+    frequency = objective.reg_scaling == "frequency"
+    power = {"frequency": objective.nu, "count": 1.0, "none": 0.0}[objective.reg_scaling]
+    return {
+        "E": on * (Y - p) + off * Y,
+        "squares": (on * (Y - p) ** 2).sum() + (off * Y**2).sum(),
+        "W": W,
+        "Z": Z,
+        "b_u": b_u,
+        "b_i": b_i,
+        "s_u": (n_u + frequency * alpha0 * np.count_nonzero(n_i)) ** power,
+        "s_i": (n_i + frequency * alpha0 * np.count_nonzero(n_u)) ** power,
+    }
+
+
+def _parts(
+    ratings: Ratings, objective: SquaredError | ImplicitSquaredError, f: Factors
+) -> dict[str, Any]:
+    if isinstance(objective, ImplicitSquaredError):
+        return _implicit_parts(ratings, objective, f)
     R, C = _dense(ratings.by_user, len(ratings.items))
     W, Z = f.user_factors.astype(float), f.item_factors.astype(float)
     b_u = np.zeros(len(W)) if f.user_bias is None else f.user_bias.astype(float)
@@ -154,7 +202,17 @@ def _parts(ratings: Ratings, objective: SquaredError, f: Factors) -> dict[str, A
     E = C * (objective.mean + b_u[:, None] + b_i[None, :] + W @ Z.T - R)  # masked: Ω only
     power = {"count": 1.0, "sqrt": 0.5, "none": 0.0}[objective.reg_scaling]
     s_u, s_i = C.sum(axis=1) ** power, C.sum(axis=0) ** power
-    found = {"C": C, "E": E, "W": W, "Z": Z, "b_u": b_u, "b_i": b_i, "s_u": s_u, "s_i": s_i}
+    squares = (E[C > 0] ** 2 / C[C > 0]).sum()
+    found = {
+        "squares": squares,
+        "E": E,
+        "W": W,
+        "Z": Z,
+        "b_u": b_u,
+        "b_i": b_i,
+        "s_u": s_u,
+        "s_i": s_i,
+    }
     for side, rated, s, A in (("u", C > 0, s_u, f.user_map), ("i", (C > 0).T, s_i, f.item_map)):
         if A is not None:
             found |= _feature_parts(side, rated, s, A.astype(float), found)
@@ -182,11 +240,12 @@ def _feature_parts(
     }
 
 
-def objective_value(ratings: Ratings, objective: SquaredError, factors: Factors) -> float:
+def objective_value(
+    ratings: Ratings, objective: SquaredError | ImplicitSquaredError, factors: Factors
+) -> float:
     """J, from dense float64 arrays."""
     p, reg = _parts(ratings, objective, factors), objective.reg
-    observed = p["C"] > 0
-    total = 0.5 * (p["E"][observed] ** 2 / p["C"][observed]).sum()
+    total = 0.5 * p["squares"]
     for side, rows, level in (("u", "W", reg.user), ("i", "Z", reg.item)):
         gap = p.get(f"gap_{side}", p[rows])
         bias_gap = p.get(f"bias_gap_{side}", p[f"b_{side}"])
@@ -198,8 +257,13 @@ def objective_value(ratings: Ratings, objective: SquaredError, factors: Factors)
     return float(total)
 
 
-def gradient(ratings: Ratings, objective: SquaredError, factors: Factors) -> dict[str, Array]:
-    """∂J/∂W = E Z + λ_w S_u W and its like for Z and the biases, E the residuals on Ω."""
+def gradient(
+    ratings: Ratings, objective: SquaredError | ImplicitSquaredError, factors: Factors
+) -> dict[str, Array]:
+    """∂J/∂W = E Z + λ_w S_u W and its like for Z and the biases, E the residuals on Ω.
+
+    For implicit feedback E is ∂J/∂ŷ on all cells.
+    """
     p, reg = _parts(ratings, objective, factors), objective.reg
     found = {}
     for name, side, rows, others, E, level in (
@@ -219,9 +283,10 @@ def gradient(ratings: Ratings, objective: SquaredError, factors: Factors) -> dic
     return found
 
 
-def _objective_of(model: ExplicitMF) -> SquaredError:
-    assert isinstance(model.objective_, SquaredError)
-    return model.objective_
+def _objective_of(model: ExplicitMF | ImplicitMF) -> SquaredError | ImplicitSquaredError:
+    found: Any = model.objective_
+    assert isinstance(found, SquaredError | ImplicitSquaredError)
+    return found
 
 
 def _arrays(factors: Factors) -> dict[str, Array]:
@@ -260,7 +325,9 @@ def law_objective_is_the_formula(case: Case) -> None:
     ratings = case.ratings()
     model = case.fit(ratings, max_iter=2)
     expected = objective_value(ratings, _objective_of(model), model.factors_)
-    assert abs(model.trace_[-1].objective - expected) <= case.tolerance * expected
+    # confidences are kept in float32
+    tolerance = max(case.tolerance, 1e-7) if case.implicit else case.tolerance
+    assert abs(model.trace_[-1].objective - expected) <= tolerance * expected
 
 
 def law_objective_never_rises(case: Case) -> None:
@@ -288,8 +355,9 @@ def law_gradient_is_zero_at_convergence(case: Case) -> None:
     allowed = 2e-3 if case.dtype == "float32" else 1e-5
     if case.dtype == "float32" and isinstance(case.solver, GD):
         allowed = 5e-3  # its line search sees J to rounding ε, and so the gradient to √ε
+    bounded: bool = _objective_of(model).nonnegative
     for name, g in found.items():
-        if _objective_of(model).nonnegative and name.endswith("_factors"):
+        if bounded and name.endswith("_factors"):
             # Karush, Kuhn and Tucker: a factor that is 0 may only have a slope upwards
             array = _arrays(model.factors_)[name]
             assert array.min() >= 0
@@ -406,16 +474,21 @@ def _start(case: Case, ratings: Ratings) -> Factors:
         ratings,
         case.rank,
         biases=objective.biases,
-        mean=objective.mean,
+        mean=getattr(objective, "mean", 0.0),
         dtype=case.dtype,
         seed=case.seed,
         nonnegative=objective.nonnegative,
     )
-    return start if objective.features is None else start.with_maps(*ratings.shape[::-1])
+    if getattr(objective, "features", None) is None:
+        return start
+    return start.with_maps(*ratings.shape[::-1])
 
 
-def _objective(case: Case, ratings: Ratings) -> SquaredError:
-    params = case.model().get_params()
+def _objective(case: Case, ratings: Ratings) -> SquaredError | ImplicitSquaredError:
+    model = case.model()
+    if isinstance(model, ImplicitMF):
+        return model._objective(check_reg(model.reg)).fitted_to(ratings)
+    params = model.get_params()
     mean = ratings.mean() if params["center"] else 0.0
     objective = SquaredError(
         mean,
@@ -447,11 +520,9 @@ def law_swapping_sides_swaps_the_factors(case: Case) -> None:
     swapped = Ratings.from_arrays(items, users, r, weight=ratings.by_user.weights)
     objective = _objective(case, ratings)
     reg = objective.reg
-    mirrored = replace(
-        _objective(case, swapped),
-        reg=replace(reg, user=reg.item, item=reg.user),
-        mean=objective.mean,
-    )
+    mirrored = replace(_objective(case, swapped), reg=replace(reg, user=reg.item, item=reg.user))
+    if isinstance(mirrored, SquaredError) and isinstance(objective, SquaredError):
+        mirrored = replace(mirrored, mean=objective.mean)
     backend = get_backend(case.backend, dtype=case.dtype)
     ours = Problem.of(ratings, objective, case.rank, case.dtype)
     theirs = Problem.of(swapped, mirrored, case.rank, case.dtype)
@@ -531,7 +602,12 @@ def law_explanations_sum_to_the_score(case: Case) -> None:
 
 
 def law_a_stored_zero_is_observed(case: Case) -> None:
-    """A rating of 0 is a rating: adding one changes the fit, and its own prediction goes down."""
+    """A rating of 0 is a rating: adding one changes the fit, and its own prediction goes down.
+
+    (Of implicit feedback where interactions are not counted; a count of 0 has no confidence.)
+    """
+    if case.implicit and case.objective.get("confidence") != "binary":
+        return
     ratings = replace(case, weighted=False).ratings()
     users, items, r = ratings.to_arrays()
     user = int(users[0])

@@ -4,11 +4,11 @@ current ← start
 sweep ← solver.begin(current)
 repeat
     next ← sweep(current)                   (current is untouched: Ctrl-C loses nothing)
-    trace ← J, train RMSE, validation RMSE, seconds of each step
+    trace ← J, train RMSE, what validation measures, seconds of each step
     stop when J's relative decrease ≤ tol (and J has not risen, where the solver may raise it), when
     validation has stopped improving, when a callback
     says so, when the time is up, or after max_iter sweeps
-return the last factors, or those of the best validation RMSE
+return the last factors, or those that did best in validation
 """
 
 from __future__ import annotations
@@ -29,18 +29,40 @@ from halfstep.factors import Factors
 from halfstep.objectives import Value
 from halfstep.solvers.base import Problem, Solver
 
-__all__ = ["Callback", "HeldOut", "Outcome", "Stopping", "Trace", "TraceRow", "Validation", "train"]
+__all__ = [
+    "Callback",
+    "HeldOut",
+    "Measured",
+    "Outcome",
+    "Stopping",
+    "Trace",
+    "TraceRow",
+    "Validation",
+    "train",
+]
 
 
 @dataclass(frozen=True, slots=True)
 class TraceRow:
-    """One sweep: J, the errors after it, and the seconds of each of its steps."""
+    """One sweep: J, the errors after it, and the seconds of each of its steps.
+
+    `validation_score` is a metric of rankings on held-out interactions, higher is better: what fits that
+    rank have in place of `validation_rmse`.
+    """
 
     sweep: int
     objective: float
     train_rmse: float
     validation_rmse: float | None
     seconds: dict[str, float]
+    validation_score: float | None = None
+
+    @property
+    def held_out_loss(self) -> float | None:
+        """What early stopping lowers: the held-out error, or minus the score."""
+        if self.validation_score is not None:
+            return -self.validation_score
+        return self.validation_rmse
 
 
 class Trace(tuple[TraceRow, ...]):
@@ -54,6 +76,8 @@ class Trace(tuple[TraceRow, ...]):
         for row in self:
             flat = asdict(row)
             seconds = flat.pop("seconds")
+            if flat["validation_score"] is None:
+                del flat["validation_score"]
             for name, value in {**flat, **{f"seconds_{k}": v for k, v in seconds.items()}}.items():
                 columns.setdefault(name, []).append(value)
         return columns
@@ -113,12 +137,24 @@ class Validation:
         fitted = self.fitted(factors, backend)
         return root_mean_squared_error(self.ratings.astype(np.float64), fitted, self.weights)
 
+    def measure(self, factors: Factors, backend: Backend) -> Measured:
+        """The RMSE."""
+        return Measured(rmse=self.rmse(factors, backend))
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """One of the two: an error, lower is better, or a score, higher is better."""
+
+    rmse: float | None = None
+    score: float | None = None
+
 
 class HeldOut(Protocol):
     """What measures a fit beside J."""
 
-    def rmse(self, factors: Factors, backend: Backend) -> float:
-        """Root mean squared error of the factors of a sweep."""
+    def measure(self, factors: Factors, backend: Backend) -> Measured:
+        """How well the factors of a sweep do on what was held out."""
 
 
 @dataclass(slots=True)
@@ -176,7 +212,7 @@ def train(
     run = solver.begin(problem, start, backend)
     buffers = [current, spare]  # a third, where an earlier sweep is the best so far
     best: Factors | None = None
-    best_rmse, best_sweep = np.inf, 0
+    best_loss, best_sweep = np.inf, 0
     rows: list[TraceRow] = []
     stopped = "max_iter"
 
@@ -195,26 +231,25 @@ def train(
                 begun = perf_counter()
             value = _UNMEASURED
             if measured:
-                value = problem.objective.value(
-                    problem.ratings.by_user, problem.ratings.by_item, spare, backend
-                )
-            rmse = None if validation is None else validation.rmse(spare, backend)
-            figure = value.objective if measured or rmse is None else rmse
+                value = problem.objective.value(problem.by_user, problem.by_item, spare, backend)
+            held = Measured() if validation is None else validation.measure(spare, backend)
+            seconds["measure"] = perf_counter() - begun
+            row = TraceRow(sweep, value.objective, value.train_rmse, held.rmse, seconds, held.score)
+            loss = row.held_out_loss
+            figure = value.objective if measured or loss is None else loss
             if not math.isfinite(figure):
                 raise DivergedError(
                     f"solver={solver.name!r}: {'J' if measured else 'the held-out error'} is {figure} "
                     f"after sweep {sweep}; lower the solver's step, or raise reg"
                 )
-            seconds["measure"] = perf_counter() - begun
 
-            row = TraceRow(sweep, value.objective, value.train_rmse, rmse, seconds)
             # From here to the next sweep nothing takes time, so that Ctrl-C finds it consistent.
             current = spare
             rows.append(row)
-            if rmse is None:
+            if loss is None:
                 best_sweep = sweep
-            elif rmse < best_rmse:
-                best, best_rmse, best_sweep = current, rmse, sweep
+            elif loss < best_loss:
+                best, best_loss, best_sweep = current, loss, sweep
             free = [
                 factors for factors in buffers if factors is not current and factors is not best
             ]
@@ -228,7 +263,7 @@ def train(
             if any(verdicts):
                 stopped = "callback"
                 break
-            if rmse is not None and sweep - best_sweep >= stopping.patience:
+            if loss is not None and sweep - best_sweep >= stopping.patience:
                 stopped = "validation"
                 break
             if perf_counter() >= stopping.deadline:

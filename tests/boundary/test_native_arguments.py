@@ -103,6 +103,12 @@ def valid(name, T):
     if name == "multiply":
         del cells["weights"]
         return {**cells, "fixed": floats(COLUMNS, K), "out": np.zeros((ROWS, K), dtype=T)}
+    if name == "rotate":
+        return {
+            "factors": floats(ROWS, K),
+            "basis": floats(K, K),
+            "out": np.zeros((ROWS, K), dtype=T),
+        }
     if name == "squared_error":
         return {**cells, **model, "by_row": np.zeros(ROWS)}
     if name == "gradient":
@@ -140,7 +146,7 @@ def valid(name, T):
 
 FUNCTIONS = (
     *("factorize", "sort_pairs", "take", "transpose", "gram", "solve_rows", "squared_error"),
-    *("gradient", "predict", "topk", "draw_rows", "multiply"),
+    *("gradient", "predict", "topk", "draw_rows", "multiply", "rotate"),
 )
 OUTPUTS = ("out", "out_bias", "out_index", "out_score", "mean_rows", "mean_bias", "by_row")
 DTYPES = (np.float32, np.float64)
@@ -228,6 +234,21 @@ def test_one_wrong_array(name, argument, wrong, T):
     arguments[argument] = WRONG[wrong](arguments[argument])
     with pytest.raises(REFUSED):
         call(name, arguments)
+
+
+@pytest.mark.parametrize("T", DTYPES)
+@pytest.mark.parametrize("name", ["solve_rows", "draw_rows"])
+def test_a_prior_of_one_dimension_is_a_diagonal(name, T):
+    whole, diagonal = valid(name, T), {**valid(name, T), "prior": np.ones(K + 1, dtype=T)}
+    call(name, whole)
+    call(name, diagonal)
+    np.testing.assert_allclose(diagonal["out"], whole["out"], rtol=1e-5)
+    right = diagonal["prior"]
+    other = np.float32 if T is np.float64 else np.float64
+    two = np.ones(2 * K + 2, dtype=T)[::2]
+    for wrong in (right[:-1], np.append(right, right), right.astype(other), right[:0], two):
+        with pytest.raises(REFUSED):
+            call(name, {**diagonal, "prior": wrong})
 
 
 @pytest.mark.parametrize("T", DTYPES)
@@ -505,6 +526,11 @@ def empty(name, rows, columns, rank, T):
             "fixed": model["items"],
             "out": np.full((rows, rank), np.nan, dtype=T),
         },
+        "rotate": {
+            "factors": model["users"],
+            "basis": np.eye(rank, dtype=T),
+            "out": np.full((rows, rank), np.nan, dtype=T),
+        },
         "squared_error": {**cells, **model, "by_row": np.full(rows, np.nan)},
         "gradient": {
             **cells,
@@ -576,6 +602,8 @@ def test_empty_calls(name, rows, columns, rank, T):
             assert (drawn != 1).all()
     elif name == "multiply":
         assert not arguments["out"].any()
+    elif name == "rotate":
+        np.testing.assert_array_equal(arguments["out"], arguments["factors"])
     elif name == "squared_error":
         assert found == 0.0
         assert not arguments["by_row"].any()

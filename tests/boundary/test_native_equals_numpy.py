@@ -5,9 +5,10 @@ import os
 import numpy as np
 import pytest
 
-from halfstep import _native, testing
+from halfstep import _native, get_num_threads, set_num_threads, testing
 from halfstep.backends import CSR, RowTerms, get_backend
 from halfstep.errors import SingularSystemError
+from halfstep.solvers.linear import CG, NonNegative, Subspace
 
 SIZES = (0, 1, 7, 8, 9, 15, 16, 17, 31, 33)
 RANKS = SIZES[1:]
@@ -95,6 +96,8 @@ VARIANTS = {
     "prior": ("prior",),
     "prior and one linear": ("prior", "linear one"),
     "prior and a linear each": ("prior", "linear each"),
+    "diagonal prior": ("diagonal prior", "scale"),
+    "diagonal prior and a linear each": ("diagonal prior", "linear each"),
     "linear each": ("linear each",),
     "linear one": ("linear one",),
     "scale": ("scale",),
@@ -117,6 +120,7 @@ def test_solve_rows_with_every_argument(rank, variant, terms, bias, weighted, dt
     fixed = (generator.standard_normal((columns, rank)) / np.sqrt(rank)).astype(dtype)
     possible = {
         "prior": ("prior", symmetric(size, dtype, generator)),
+        "diagonal prior": ("prior", generator.uniform(0.0, 3.0, size).astype(dtype)),
         "linear one": ("linear", generator.standard_normal((1, size)).astype(dtype)),
         "linear each": ("linear", generator.standard_normal((rows, size)).astype(dtype)),
         "scale": ("scale", generator.uniform(0.5, 20, rows).astype(dtype)),
@@ -126,6 +130,63 @@ def test_solve_rows_with_every_argument(rank, variant, terms, bias, weighted, dt
     given["ridge"] = generator.uniform(0.1, 1.0, size).astype(dtype)
     expected = solve(NUMPY, cells, fixed, terms, dtype, bias=bias, **given)
     near(solve(NATIVE, cells, fixed, terms, dtype, bias=bias, **given), expected, dtype)
+
+
+@pytest.mark.parametrize("dtype", T)
+@pytest.mark.parametrize("signs", ["positive", "some zero", "some negative"])
+@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize("method", [None, CG(steps=3), Subspace(block=9), NonNegative()], ids=repr)
+@pytest.mark.parametrize("rank", [1, 8, 17, 64, 130])
+def test_diagonal_priors_by_every_method(rank, method, bias, signs, dtype):
+    """Rows shorter than K and longer; with weights of 0 or less the shorter ones have no dual."""
+    generator = np.random.default_rng(rank)
+    rows, columns, size = 24, 150, rank + bias
+    cells = cells_of(rows, columns, generator, weighted=True)
+    if signs != "positive":
+        cells.weights[::4] = 0.0 if signs == "some zero" else -1e-3
+    fixed = (generator.standard_normal((columns, rank)) / np.sqrt(rank)).astype(dtype)
+    start = generator.standard_normal((rows, size)).astype(dtype)
+    diagonal = (0.1 * generator.uniform(0.0, 1.0, size) ** 4).astype(dtype)
+    given = {
+        "offset": generator.standard_normal(columns).astype(dtype),
+        "linear": None,
+        "ridge": generator.uniform(0.1, 1.0, size).astype(dtype),
+        "scale": generator.uniform(0.5, 20, rows).astype(dtype),
+        "method": method,
+    }
+    found = []
+    for backend, prior in ((NUMPY, diagonal), (NATIVE, diagonal), (NATIVE, np.diag(diagonal))):
+        out, out_bias = start[:, :rank].copy(), start[:, rank].copy() if bias else None
+        arguments = {**given, "prior": prior, "out": out, "out_bias": out_bias}
+        backend.solve_rows(cells, fixed, WRMF, **arguments)
+        found.append(out if out_bias is None else np.column_stack([out, out_bias]))
+    near(found[1], found[0], dtype)
+    near(found[2], found[0], dtype)
+
+
+@pytest.mark.parametrize("dtype", T)
+@pytest.mark.parametrize("method", [None, CG(steps=3), Subspace(block=9), NonNegative()], ids=repr)
+def test_diagonal_priors_have_the_same_bits_for_any_number_of_threads(method, dtype):
+    generator = np.random.default_rng(0)
+    cells = cells_of(400, 150, generator, weighted=True)
+    fixed = (generator.standard_normal((150, 96)) / 10).astype(dtype)
+    prior = generator.uniform(0.0, 3.0, 96).astype(dtype)
+    ridge = np.full(96, 0.1, dtype=dtype)
+    before, found = get_num_threads(), []
+    try:
+        for threads in (1, 2, 3, 8):
+            set_num_threads(threads)
+            out = np.ones((400, 96), dtype=dtype)
+            given = {"offset": None, "linear": None, "scale": None, "out_bias": None}
+            NATIVE.solve_rows(
+                cells, fixed, WRMF, prior=prior, ridge=ridge, out=out, method=method, **given
+            )
+            found.append((out, NATIVE.rotate(out, symmetric(96, dtype, np.random.default_rng(1)))))
+    finally:
+        set_num_threads(before)
+    for other in found[1:]:
+        np.testing.assert_array_equal(other[0], found[0][0])
+        np.testing.assert_array_equal(other[1], found[0][1])
 
 
 @pytest.mark.parametrize("dtype", T)
@@ -179,7 +240,7 @@ def test_both_name_the_same_singular_row(rank, dtype):
     assert rows == [7, 7]
 
 
-# ------------------------------------------------------------- gram, error, predictions
+# ---------------------------------------------------- gram, rotations, error, predictions
 
 
 @pytest.mark.parametrize("dtype", T)
@@ -193,6 +254,19 @@ def test_gram(rows, rank, scaled, dtype):
     found = NATIVE.gram(factors, scale)
     near(found, NUMPY.gram(factors, scale), dtype)
     assert (found == found.T).all()
+
+
+@pytest.mark.parametrize("dtype", T)
+@pytest.mark.parametrize("rank", [*RANKS, 64, 130])
+@pytest.mark.parametrize("rows", [*SIZES, 64, 65, 300])
+def test_rotate(rows, rank, dtype):
+    generator = np.random.default_rng(rows + rank)
+    factors = generator.standard_normal((rows, rank)).astype(dtype)
+    basis = (generator.standard_normal((rank, rank)) / np.sqrt(rank)).astype(dtype)
+    found = NATIVE.rotate(factors, basis)
+    near(found, NUMPY.rotate(factors, basis), dtype)
+    for row in range(0, rows, 7):  # a row has the same bits alone
+        np.testing.assert_array_equal(NATIVE.rotate(factors[row : row + 1], basis)[0], found[row])
 
 
 @pytest.mark.parametrize("dtype", T)

@@ -27,6 +27,6 @@ def test_als_alone_keeps_factors_nonnegative_by_itself_and_learns_from_features(
         (s, o)
         for s, o in pairs
         if (isinstance(s, hs.ALS) and s.linear != "auto" and o.get("nonnegative"))
-        or (not isinstance(s, hs.ALS) and o.get("implicit_features"))
+        or (not isinstance(s, hs.ALS) and (o.get("implicit_features") or "loss" in o))
     ]
     assert refused

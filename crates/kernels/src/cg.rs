@@ -25,7 +25,7 @@ use crate::each_row::{RowSolver, each_row};
 use crate::error::Result;
 use crate::packed::{Packed, Start, Vector, add_rows};
 use crate::parallel::{Run, chunks_by_cost};
-use crate::rows::{RowCells, RowProblem};
+use crate::rows::{Prior, RowCells, RowProblem};
 use crate::score::dot;
 use crate::simd::{Element, Isa, MOST_LANES, Simd};
 
@@ -40,7 +40,7 @@ pub struct Cg {
 
 struct Scratch<T> {
     packed: Packed<T>,
-    /// P without its bias column, rows padded; then its bias row.
+    /// P, where it is dense, without its bias column, rows padded; then its bias row.
     prior: Vec<T>,
     sums: Start<T>,
     part: Start<T>,
@@ -68,12 +68,12 @@ pub fn solve_rows_cg<T: Element>(
     let p = *problem;
     let rows = p.check(out.len(), out_bias.as_ref().map(|b| b.len()))?;
     let k = p.rank as f64;
-    let own = if p.prior.is_some() { k / 2.0 + 16.0 } else { 16.0 };
+    let own = if p.dense_prior().is_some() { k / 2.0 + 16.0 } else { 16.0 };
     let cost = |u: usize| (p.cells.row(u).len() as f64 + own) * (k + 8.0);
     let chunks = chunks_by_cost(rows, run.threads(), cost);
     let longest = (0..rows).map(|u| p.cells.row(u).len()).max().unwrap_or(0);
     let bias = out_bias.is_some();
-    let prior = p.prior.map_or(Vec::new(), |prior| padded(prior, p.rank, bias));
+    let prior = p.dense_prior().map_or(Vec::new(), |prior| padded(prior, p.rank, bias));
     let solver =
         || Solver { p: &p, cg, run, scratch: Scratch::new(p.rank, bias, longest, prior.clone()) };
     each_row(isa, run, &p, &chunks, solver, (out, out_bias))
@@ -153,8 +153,9 @@ fn improve<S: Simd>(
     let source = RowCells::new(p, p.cells.row(u));
     let scale = p.scale.map_or(one, |s| s[u]);
     let Scratch { packed, prior, sums, part, x, p: direction, y, z, y_part } = scratch;
-    let corner = p.prior.map_or(zero, |prior| prior[prior.len() - 1]);
-    let matrix = Rest { prior, corner, ridge: p.ridge, scale, rank, bias };
+    let corner = p.prior.map_or(zero, Prior::corner);
+    let diagonal = p.diagonal_prior().unwrap_or(&[]);
+    let matrix = Rest { prior, diagonal, corner, ridge: p.ridge, scale, rank, bias };
 
     let row = (p.fixed, &source);
     packed.start(simd, row, x, (sums, part), run)?;
@@ -235,7 +236,10 @@ fn multiply<T: Element>(a: &Vector<T>, b: &Vector<T>, out: &mut Vector<T>) {
 
 /// The part of A that is not a sum over cells: P + s diag(d).
 struct Rest<'a, T> {
+    /// Of a dense P; else empty.
     prior: &'a [T],
+    /// Of a diagonal P; else empty.
+    diagonal: &'a [T],
     /// P's last diagonal entry.
     corner: T,
     ridge: &'a [T],
@@ -254,6 +258,14 @@ impl<T: Element> Rest<'_, T> {
         }
         if self.bias {
             y.bias += self.scale * self.ridge[rank] * p.bias;
+        }
+        if !self.diagonal.is_empty() {
+            for k in 0..rank {
+                y.factors[k] += self.diagonal[k] * p.factors[k];
+            }
+            if self.bias {
+                y.bias += self.corner * p.bias;
+            }
         }
         if !self.prior.is_empty() {
             let stride = y.factors.len();
@@ -274,6 +286,9 @@ impl<T: Element> Rest<'_, T> {
             d.factors[k] += self.scale * self.ridge[k];
             if !self.prior.is_empty() {
                 d.factors[k] += self.prior[k * stride + k];
+            }
+            if !self.diagonal.is_empty() {
+                d.factors[k] += self.diagonal[k];
             }
         }
         if self.bias {

@@ -1,15 +1,21 @@
 //! Rows of few cells by their dual system, one unknown for each cell instead of K.
 //!
 //! ```text
-//! min ½ Σ_i (t_i − f_i·x − β)² + ½ s d ‖x‖² + ½ s d_β β²          (β where there is a bias)
-//! (F Fᵀ + (d / d_β) 1 1ᵀ + s d I) α = t;    x = Fᵀ α,   β = (d / d_β) Σ α
+//! (D + Σ_i a_i f_i f_iᵀ) x = Σ_i b_i f_i          D = diag(P) + s diag(d) > 0,   a > 0   (f_i with a 1 for the bias)
+//! B = diag(√a) F D^−½;    (B Bᵀ + I) α = b / √a;    x = D^−½ Bᵀ α
 //! ```
 //!
-//! For n cells K n (n + 1) + n³ / 3 operations instead of n K (K + 1) + K³ / 3. It needs a = 1, P = 0, q = 0 and
-//! one d > 0 for all factors (Golub and Van Loan, «Matrix Computations», 2.1.4: the Woodbury formula).
+//! For n cells K n (n + 1) + n³ / 3 operations instead of n K (K + 1) + K³ / 3 (Golub and Van Loan, «Matrix
+//! Computations», 2.1.4: the Woodbury formula). It needs a diagonal P and q = 0. Where a = 1, P = 0 and one d
+//! serves all factors, nothing is scaled:
 //!
-//! 1. Fᵀ is gathered by blocks turned around in registers; the bias is one more row of it, √(d / d_β).
+//! ```text
+//! (F Fᵀ + (d / d_β) 1 1ᵀ + s d I) α = b;    x = Fᵀ α,   β = (d / d_β) Σ α
+//! ```
+//!
+//! 1. Bᵀ (or Fᵀ) is gathered by blocks turned around in registers; the bias is one more row of it.
 //! 2. The system is summed and factored by the code of the primal one.
+//! 3. A row with an a ≤ 0 or an entry of D ≤ 0 is left to the primal system, and so is one whose dual is singular.
 
 use crate::accumulate::{Accumulator, Source};
 use crate::buffer::Buffer;
@@ -19,26 +25,44 @@ use crate::rows::RowProblem;
 use crate::simd::{Element, MOST_LANES, Simd};
 use crate::tile::{Into, Layout, Operands, RankUpdate, Soon};
 
-/// What all rows of a problem share, where their duals are systems of this kind.
+/// What all rows of a problem share, where they have duals.
 #[derive(Clone, Copy)]
 pub struct Terms<T> {
-    d: T,
-    /// √(d / d_β), or 0 without a bias.
-    bias: T,
+    /// None where cells or unknowns are to be scaled.
+    plain: Option<Plain<T>>,
     /// The most cells for which the dual is faster.
     pub most: usize,
 }
 
+/// Where a = 1, P = 0 and one d serves all factors.
+#[derive(Clone, Copy)]
+struct Plain<T> {
+    d: T,
+    /// √(d / d_β), or 0 without a bias.
+    bias: T,
+}
+
+/// One row of them.
+#[derive(Clone, Copy)]
+pub struct Row<'a, 'p, T> {
+    pub p: &'a RowProblem<'p, T>,
+    pub scale: T,
+    pub terms: Terms<T>,
+}
+
 impl<T: Element> Terms<T> {
     pub fn of(p: &RowProblem<'_, T>) -> Option<Self> {
-        let plain = p.prior.is_none() && p.linear.is_none() && p.unit();
+        if p.linear.is_some() || p.dense_prior().is_some() {
+            return None;
+        }
         let (factors, bias) = p.ridge.split_at(p.rank);
         let d = factors[0];
         let uniform = factors.iter().all(|&other| other == d) && d > T::ZERO && d.is_finite();
         let bias = bias.first().map_or(T::ZERO, |&own| (d / own).sqrt());
         // About where the two take the same time, in whole vectors.
         let most = p.rank.next_multiple_of(MOST_LANES) * 3 / 4 / MOST_LANES * MOST_LANES;
-        (plain && uniform && bias.is_finite()).then_some(Self { d, bias, most })
+        let plain = p.prior.is_none() && p.unit() && uniform && bias.is_finite();
+        Some(Self { plain: plain.then_some(Plain { d, bias }), most })
     }
 }
 
@@ -46,8 +70,11 @@ impl<T: Element> Terms<T> {
 pub struct Dual<T> {
     rows: Vec<*const T>,
     soon: Vec<*const T>,
+    /// (b, a); where they are scaled, (b / √a, √a).
     terms: Vec<[T; 2]>,
-    /// Fᵀ: K rows rounded up to 16, then the bias.
+    /// D^−½: K entries, then that of the bias; rounded up to 16, with zeros.
+    roots: Buffer<T>,
+    /// Bᵀ or Fᵀ: K rows rounded up to 16, then the bias.
     turned: Buffer<T>,
     g: Buffer<T>,
     /// The factors of the row solved last.
@@ -64,20 +91,21 @@ impl<T: Element> Dual<T> {
             rows: Vec::with_capacity(most),
             soon: Vec::with_capacity(most),
             terms: vec![[T::ZERO; 2]; most],
+            roots: Buffer::zeros(padded + MOST_LANES),
             turned: Buffer::zeros((padded + 1) * stride),
             g: Buffer::zeros((most + 1) * stride),
             x: Buffer::zeros(padded),
         }
     }
 
-    /// Solve a row of 1 to `most` cells into `x` and return its bias; None where the system is singular.
+    /// Solve a row of 1 to `most` cells into `x` and return its bias; None where it has no dual, or a singular one.
     #[inline(always)]
     pub fn solve<S: Simd<Elem = T>>(
         &mut self,
         simd: S,
         source: &impl Source<T>,
         accumulator: &Accumulator<'_, T>,
-        (terms, scale): (Terms<T>, T),
+        row: Row<'_, '_, T>,
         workspace: &mut Workspace<T>,
     ) -> Result<Option<T>> {
         let n = source.len();
@@ -94,12 +122,30 @@ impl<T: Element> Dual<T> {
             self.soon.push(accumulator.row(index as usize).unwrap_or(std::ptr::null()));
         }
 
-        self.turn(simd, rank, stride);
+        let bias = row.p.ridge.len() > rank;
+        let own = rank * stride..rank * stride + n;
+        let added = if let Some(plain) = row.terms.plain {
+            if !(row.scale > T::ZERO && row.scale.is_finite()) {
+                return Ok(None);
+            }
+            self.turn::<S, false>(simd, rank, stride);
+            if bias {
+                self.turned[own].fill(plain.bias);
+            }
+            row.scale * plain.d
+        } else {
+            if !self.scale(row, n) {
+                return Ok(None);
+            }
+            self.turn::<S, true>(simd, rank, stride);
+            if bias {
+                for (to, [_, root]) in self.turned[own].iter_mut().zip(&self.terms) {
+                    *to = *root * self.roots[rank];
+                }
+            }
+            T::ONE
+        };
         let turned = self.turned.as_mut_ptr();
-        let bias = terms.bias != T::ZERO;
-        if bias {
-            self.turned[rank * stride..rank * stride + n].fill(terms.bias);
-        }
         RankUpdate {
             layout: Layout { border: 0, ..layout },
             operands: Turned { rows: turned, stride },
@@ -111,40 +157,83 @@ impl<T: Element> Dual<T> {
         }
         .run(simd);
         for i in 0..n {
-            self.g[i * stride + i] += scale * terms.d;
+            self.g[i * stride + i] += added;
             self.g[n * stride + i] = self.terms[i][0];
         }
         if cholesky::solve(simd, layout, &mut self.g, None, workspace).is_err() {
             return Ok(None);
         }
-        let alpha = &workspace.x[..n];
+        let alpha = &mut workspace.x[..n];
+        if row.terms.plain.is_none() {
+            for (alpha, [_, root]) in alpha.iter_mut().zip(&self.terms) {
+                *alpha = *alpha * *root;
+            }
+        }
         self.combine(simd, alpha);
         let mut sum = T::ZERO;
-        for &alpha in alpha {
+        for &alpha in &*alpha {
             sum += alpha;
         }
-        let own_bias = terms.bias * terms.bias * sum;
+        let root = row.terms.plain.map_or(self.roots[rank], |plain| plain.bias);
+        let own_bias = if bias { root * root * sum } else { T::ZERO };
+        if row.terms.plain.is_none() {
+            for (x, &root) in self.x[..rank].iter_mut().zip(self.roots.iter()) {
+                *x = *x * root * root;
+            }
+        }
         let finite = own_bias.is_finite() && self.x[..rank].iter().all(|x| x.is_finite());
         Ok(finite.then_some(own_bias))
     }
 
-    /// Fᵀ from the rows.
+    /// D^−½, and b / √a and √a of n cells; false where one of them is not there.
     #[inline(always)]
-    fn turn<S: Simd<Elem = T>>(&mut self, simd: S, rank: usize, stride: usize) {
+    fn scale(&mut self, Row { p, scale, .. }: Row<'_, '_, T>, n: usize) -> bool {
+        let roots = &mut self.roots[..p.ridge.len()];
+        for (root, &d) in roots.iter_mut().zip(p.ridge) {
+            *root = scale * d;
+        }
+        if let Some(prior) = p.diagonal_prior() {
+            for (root, &prior) in roots.iter_mut().zip(prior) {
+                *root += prior;
+            }
+        }
+        // Written so that NaN fails.
+        let mut positive = true;
+        for root in roots {
+            positive &= *root > T::ZERO && root.is_finite();
+            *root = T::ONE / root.sqrt();
+        }
+        for [b, a] in &mut self.terms[..n] {
+            positive &= *a > T::ZERO && a.is_finite();
+            *a = a.sqrt();
+            *b = *b / *a;
+        }
+        positive
+    }
+
+    /// Fᵀ from the rows; with scales Bᵀ.
+    #[inline(always)]
+    fn turn<S: Simd<Elem = T>, const SCALED: bool>(&mut self, simd: S, rank: usize, stride: usize) {
         let padded = rank.next_multiple_of(MOST_LANES);
         assert!(
             self.turned.len() >= padded * stride
                 && self.rows.len().next_multiple_of(MOST_LANES) <= stride
         );
+        assert!(self.roots.len() >= padded && self.terms.len() >= self.rows.len());
         for first in (0..self.rows.len()).step_by(S::LANES) {
             for k in (0..rank).step_by(S::LANES) {
                 let mut square = [simd.splat(T::ZERO); MOST_LANES];
-                // SAFETY: rows are readable up to K rounded up to 16; `turned` has as many rows, each of the
-                // number of cells rounded up to 16.
+                // SAFETY: rows and `roots` are readable up to K rounded up to 16; `turned` has as many rows, each
+                // of the number of cells rounded up to 16.
                 unsafe {
+                    let roots = simd.load(self.roots.as_ptr().add(k));
                     for i in 0..S::LANES {
                         if let Some(row) = self.rows.get(first + i) {
                             square[i] = simd.load(row.add(k));
+                            if SCALED {
+                                let own = simd.mul(simd.splat(self.terms[first + i][1]), roots);
+                                square[i] = simd.mul(own, square[i]);
+                            }
                         }
                     }
                     simd.transpose(&mut square);

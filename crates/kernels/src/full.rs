@@ -327,7 +327,7 @@ impl<T: Element> Scratch<'_, T> {
     ) {
         let operands = Block { rows: &self.rows, turned: &self.turned, one: &T::ONE };
         let layout = Layout { rank, border: usize::from(bias), stride: WIDTH };
-        Product { layout, operands, depth, g: &mut self.h, into }.run(s);
+        Product { layout, vectors: S::TILE_VECTORS, operands, depth, g: &mut self.h, into }.run(s);
     }
 }
 

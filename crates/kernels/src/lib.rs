@@ -19,6 +19,7 @@
 //! | `variance.rs` | fᵀ A⁻¹ f of every row: how sure it is |
 //! | `gram.rs` | Fᵀ diag(s) F |
 //! | `multiply.rs` | C F for sparse C |
+//! | `rotate.rs` | F Q |
 //! | `sgd.rs` | an epoch of stochastic gradient descent |
 //! | `grid.rs` | the order in which it visits the cells |
 //! | `score.rs` | predictions and their squared error |
@@ -55,6 +56,7 @@ mod nonnegative;
 mod packed;
 mod parallel;
 mod random;
+mod rotate;
 mod rows;
 mod score;
 mod sgd;
@@ -79,7 +81,8 @@ pub use multiply::multiply;
 pub use nonnegative::solve_rows_nonnegative;
 pub use parallel::Run;
 pub use random::Noise;
-pub use rows::{RowProblem, Terms, solve_rows};
+pub use rotate::rotate;
+pub use rows::{Prior, RowProblem, Terms, solve_rows};
 pub use score::{Model, predict, squared_error};
 pub use sgd::{Rows, Step, sgd_epoch};
 pub use simd::{Element, Isa};

@@ -48,6 +48,44 @@ pub struct Terms {
     pub b1: f64,
 }
 
+/// P, which all rows share.
+#[derive(Clone, Copy, Debug)]
+pub enum Prior<'a, T> {
+    /// The N entries of its diagonal; all others are 0.
+    Diagonal(&'a [T]),
+    /// N × N, symmetric.
+    Dense(&'a [T]),
+}
+
+impl<'a, T: Element> Prior<'a, T> {
+    /// Is it as large as `unknowns` unknowns need?
+    fn fits(self, unknowns: usize) -> bool {
+        match self {
+            Prior::Diagonal(own) => own.len() == unknowns,
+            Prior::Dense(all) => all.len() == unknowns * unknowns,
+        }
+    }
+
+    /// The diagonal, where that is all.
+    #[inline(always)]
+    pub(crate) fn diagonal(self) -> Option<&'a [T]> {
+        if let Prior::Diagonal(own) = self { Some(own) } else { None }
+    }
+
+    /// The matrix, where it is dense.
+    #[inline(always)]
+    pub(crate) fn dense(self) -> Option<&'a [T]> {
+        if let Prior::Dense(all) = self { Some(all) } else { None }
+    }
+
+    /// The last entry of the diagonal: that of the bias, where there is one.
+    #[inline(always)]
+    pub(crate) fn corner(self) -> T {
+        let (Prior::Diagonal(entries) | Prior::Dense(entries)) = self;
+        entries[entries.len() - 1]
+    }
+}
+
 /// Every row's problem; see the head of the file. N = K, or K + 1 with a bias.
 #[derive(Clone, Copy)]
 pub struct RowProblem<'a, T> {
@@ -61,8 +99,8 @@ pub struct RowProblem<'a, T> {
     pub offset: Option<&'a [T]>,
     /// How values become terms.
     pub terms: Terms,
-    /// P: N × N.
-    pub prior: Option<&'a [T]>,
+    /// P.
+    pub prior: Option<Prior<'a, T>>,
     /// q: N for all rows, or rows × N.
     pub linear: Option<&'a [T]>,
     /// d: N.
@@ -83,7 +121,7 @@ impl<T: Element> RowProblem<'_, T> {
             ("rank", p.rank >= 1),
             ("fixed", p.rank >= 1 && p.fixed.len().is_multiple_of(p.rank)),
             ("offset", p.offset.is_none_or(|o| o.len() == fixed_rows)),
-            ("prior", p.prior.is_none_or(|m| m.len() == unknowns * unknowns)),
+            ("prior", p.prior.is_none_or(|prior| prior.fits(unknowns))),
             ("linear", p.linear.is_none_or(|q| q.len() == unknowns || q.len() == rows * unknowns)),
             ("ridge", p.ridge.len() == unknowns),
             ("scale", p.scale.is_none_or(|s| s.len() == rows)),
@@ -99,6 +137,18 @@ impl<T: Element> RowProblem<'_, T> {
     /// Is a = 1 for all cells?
     pub(crate) fn unit(&self) -> bool {
         self.cells.weights.is_none() && self.terms.a0 == 1.0 && self.terms.a1 == 0.0
+    }
+
+    /// P, where it is dense.
+    #[inline(always)]
+    pub(crate) fn dense_prior(&self) -> Option<&[T]> {
+        self.prior.and_then(Prior::dense)
+    }
+
+    /// P's diagonal, where that is all of it.
+    #[inline(always)]
+    pub(crate) fn diagonal_prior(&self) -> Option<&[T]> {
+        self.prior.and_then(Prior::diagonal)
     }
 
     /// q of a row, where there is one.
@@ -129,9 +179,11 @@ pub fn solve_rows<'p, T: Element>(
     let dual = dual::Terms::of(&p);
     let full = Full::of(run, &p, bias, dual.map_or(0, |terms| terms.most))?;
     let k = p.rank as f64;
-    let cost = |u: usize| {
-        let n = p.cells.row(u).len() as f64;
-        if full.has(u) { 0.0 } else { n * k * (k + 8.0) + k * k * (k / 3.0 + 16.0) }
+    let most = dual.map_or(0, |terms| terms.most);
+    let cost = |u: usize| match p.cells.row(u).len() {
+        _ if full.has(u) => 0.0,
+        n if n <= most => exact_cost(k, n as f64),
+        n => exact_cost(n as f64, k),
     };
     let solver = |given: Option<&Sum<T>>| Exact {
         system: System::new(&p, run, layout, given),
@@ -146,6 +198,11 @@ pub fn solve_rows<'p, T: Element>(
     }
     let needed = |u: usize| !full.has(u);
     worse(shared, each_system(isa, run, &p, (layout, needed, cost), solver, (out, out_bias)))
+}
+
+/// About the time of a system of so many terms and unknowns.
+fn exact_cost(terms: f64, unknowns: f64) -> f64 {
+    terms * unknowns * (unknowns + 8.0) + unknowns * unknowns * (unknowns / 3.0 + 16.0)
 }
 
 /// Solve every row by a solver of whole systems: where a row is too `long` for one thread, all of them make its
@@ -228,11 +285,11 @@ impl<T: Element> Exact<'_, '_, T> {
             return Ok(None);
         };
         let cells = p.cells.row(u);
-        let scale = p.scale.map_or(T::ONE, |s| s[u]);
-        if cells.len() > terms.most || !(scale > T::ZERO && scale.is_finite()) {
+        if cells.len() > terms.most {
             return Ok(None);
         }
-        dual.solve(simd, &RowCells::new(p, cells), accumulator, (*terms, scale), workspace)
+        let row = dual::Row { p, scale: p.scale.map_or(T::ONE, |s| s[u]), terms: *terms };
+        dual.solve(simd, &RowCells::new(p, cells), accumulator, row, workspace)
     }
 }
 
@@ -244,7 +301,7 @@ pub(crate) struct System<'a, 'p, T> {
     pub accumulator: Accumulator<'p, T>,
     /// The sum over the cells of the one row to be solved, made before.
     given: Option<Sum<T>>,
-    /// P where the sum begins, its other elements 0; empty without P.
+    /// P where the sum begins, its other elements 0; empty unless P is dense.
     begin: Vec<T>,
 }
 
@@ -252,7 +309,7 @@ impl<'a, 'p, T: Element> System<'a, 'p, T> {
     pub fn new(p: &'a RowProblem<'p, T>, run: Run<'a>, layout: Layout, given: Option<&Sum<T>>) -> Self {
         let accumulator = Accumulator::new(layout, p.fixed);
         let mut begin = Vec::new();
-        if let Some(prior) = p.prior {
+        if let Some(prior) = p.dense_prior() {
             begin.resize(accumulator.sum.g.len(), T::ZERO);
             add_prior(layout, prior, &mut begin);
         }
@@ -274,24 +331,29 @@ impl<'a, 'p, T: Element> System<'a, 'p, T> {
         let layout = accumulator.layout;
         if let Some(sum) = given.take() {
             accumulator.sum = sum;
-            if let Some(prior) = p.prior {
+            if let Some(prior) = p.dense_prior() {
                 add_prior(layout, prior, &mut accumulator.sum.g);
             }
-        } else if p.prior.is_some() {
+        } else if p.dense_prior().is_some() {
             accumulator.sum.g.copy_from_slice(begin);
         }
         if cells.len() <= SUPER {
-            accumulator.accumulate(simd, &RowCells::new(p, cells), p.prior.is_some(), *run)?;
+            let onto = p.dense_prior().is_some();
+            accumulator.accumulate(simd, &RowCells::new(p, cells), onto, *run)?;
         }
 
         let Layout { rank, border, stride } = layout;
         let bias = border == 2;
-        let unknowns = rank + usize::from(bias);
         let sum = &mut accumulator.sum;
         let s = p.scale.map_or(T::ONE, |s| s[u]);
         let q = p.linear_of(u);
         for k in 0..rank {
             sum.g[k * stride + k] += s * p.ridge[k];
+        }
+        if let Some(prior) = p.diagonal_prior() {
+            for k in 0..rank {
+                sum.g[k * stride + k] += prior[k];
+            }
         }
         if let Some(q) = q {
             for (sum, &q) in sum.g[rank * stride..][..rank].iter_mut().zip(q) {
@@ -299,7 +361,7 @@ impl<'a, 'p, T: Element> System<'a, 'p, T> {
             }
         }
         Ok(bias.then(|| {
-            let prior = p.prior.map_or(0.0, |prior| prior[rank * unknowns + rank].to_f64());
+            let prior = p.prior.map_or(0.0, |prior| prior.corner().to_f64());
             let ridge = (s * p.ridge[rank]).to_f64();
             let linear = q.map_or(0.0, |q| q[rank].to_f64());
             Corner { sigma: T::from_f64(sum.a + prior + ridge), rho: T::from_f64(sum.b + linear) }

@@ -201,7 +201,13 @@ impl<T: Element> Row<'_, '_, T> {
                     g[width * stride + k] += q[c];
                 }
             }
-            if let Some(prior) = p.prior {
+            if let Some(prior) = p.diagonal_prior() {
+                for (k, c) in columns.clone().enumerate() {
+                    g[k * stride + k] += prior[c];
+                    g[width * stride + k] -= prior[c] * x[c];
+                }
+            }
+            if let Some(prior) = p.dense_prior() {
                 for (k, c) in columns.clone().enumerate() {
                     let own = &prior[c * unknowns..(c + 1) * unknowns];
                     for j in k..width {
@@ -224,10 +230,12 @@ impl<T: Element> Row<'_, '_, T> {
                     rho += q[rank].to_f64();
                 }
                 if let Some(prior) = p.prior {
-                    let own = &prior[rank * unknowns..];
-                    sigma += own[rank].to_f64();
-                    rho -= own.iter().zip(&*x).map(|(p, x)| p.to_f64() * x.to_f64()).sum::<f64>();
-                    rho -= own[rank].to_f64() * bias.to_f64();
+                    sigma += prior.corner().to_f64();
+                    if let Some(prior) = prior.dense() {
+                        let own = &prior[rank * unknowns..];
+                        rho -= own.iter().zip(&*x).map(|(p, x)| p.to_f64() * x.to_f64()).sum::<f64>();
+                    }
+                    rho -= prior.corner().to_f64() * bias.to_f64();
                 }
                 Corner { sigma: T::from_f64(sigma), rho: T::from_f64(rho) }
             });

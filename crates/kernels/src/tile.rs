@@ -64,7 +64,7 @@ impl Layout {
 ///
 /// # Safety
 /// For every k below the `depth` of a call, `left` must be valid for reading K elements rounded up to 16, `right`
-/// for the columns of G in whole vectors ([`RankUpdate`]: K rounded up to 16; [`Product`]: those of a tile), and
+/// for the columns of G in whole vectors ([`RankUpdate`]: K rounded up to 16; [`Product`]: its own), and
 /// `border` for as many as there are border rows.
 pub unsafe trait Operands<T>: Copy {
     /// Whether any scale is not 1.
@@ -176,9 +176,11 @@ impl<T: Element, O: Operands<T>> RankUpdate<'_, T, O> {
     }
 }
 
-/// One call of the micro-kernel over a matrix of K rows, then border rows, in full, which is one tile wide.
+/// One call of the micro-kernel over a matrix of K rows, then border rows, in full.
 pub struct Product<'a, T, O> {
     pub layout: Layout,
+    /// Columns, in vectors of the instruction set.
+    pub vectors: usize,
     pub operands: O,
     /// The number of k.
     pub depth: usize,
@@ -189,31 +191,49 @@ pub struct Product<'a, T, O> {
 impl<T: Element, O: Operands<T>> Product<'_, T, O> {
     /// Run all tiles.
     #[inline(always)]
-    pub fn run<S: Simd<Elem = T>>(self, s: S) {
-        match S::TILE_VECTORS {
-            3 => self.tiles::<S, 3>(s),
-            _ => self.tiles::<S, 2>(s),
+    pub fn run<S: Simd<Elem = T>>(mut self, s: S) {
+        let Layout { rank, border, stride } = self.layout;
+        assert!(self.g.len() >= (rank + border) * stride && border <= 1);
+        assert!(self.vectors * S::LANES <= stride);
+        let mut first = 0;
+        while first < self.vectors {
+            let width = match self.vectors - first {
+                4 => 2,
+                left => left.min(S::TILE_VECTORS),
+            };
+            // SAFETY: operands are valid for reading K elements rounded up to 16 and all columns, and g has
+            // K + border rows of as many vectors (asserted above).
+            unsafe {
+                match width {
+                    3 => self.tiles::<S, 3>(s, first * S::LANES),
+                    2 => self.tiles::<S, 2>(s, first * S::LANES),
+                    _ => self.tiles::<S, 1>(s, first * S::LANES),
+                }
+            }
+            first += width;
         }
     }
 
+    /// The tiles of C vectors from `column` on.
+    ///
+    /// # Safety
+    /// As [`Tile::sum`], for all rows; tiles begin at multiples of their largest height.
     #[inline(always)]
-    fn tiles<S: Simd<Elem = T>, const C: usize>(self, s: S) {
-        let Product { layout: Layout { rank, border, stride }, operands, depth, g, into } = self;
-        assert!(g.len() >= (rank + border) * stride && border <= 1 && C * S::LANES <= stride);
-        let g = g.as_mut_ptr();
+    unsafe fn tiles<S: Simd<Elem = T>, const C: usize>(&mut self, s: S, column: usize) {
+        let Layout { rank, border, stride } = self.layout;
+        let g = self.g.as_mut_ptr();
         let tile = |row: usize, height: usize, border: bool| Tile {
-            operands,
+            operands: self.operands,
             row: if border { 0 } else { row },
-            column: 0,
+            column,
             height,
-            depth,
-            g: g.wrapping_add(row * stride),
+            depth: self.depth,
+            g: g.wrapping_add(row * stride + column),
             stride,
-            into,
+            into: self.into,
             border,
         };
-        // SAFETY: operands are valid for reading K elements rounded up to 16, tiles begin at multiples of their
-        // largest height, and g has K + border rows of C vectors (asserted above).
+        // SAFETY: as the caller vouches.
         unsafe {
             for row in (0..rank).step_by(S::TILE_ROWS) {
                 tile(row, (rank - row).min(S::TILE_ROWS), false).run::<S, C>(s);

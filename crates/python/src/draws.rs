@@ -5,7 +5,7 @@ use pyo3::prelude::*;
 
 use crate::args::{ANY, In, Out, is_f64};
 use crate::door::run;
-use crate::{Any, F32, I64, U32, cells_of, chosen_isa};
+use crate::{Any, F32, I64, PriorArray, U32, cells_of, chosen_isa};
 
 /// Every row's solution, drawn from its posterior.
 #[pyfunction]
@@ -61,7 +61,7 @@ impl Floats<'_> {
         let rows = cells.indptr.len().saturating_sub(1);
         let unknowns = rank + usize::from(self.out_bias.is_some());
         let offset = self.offset.as_ref().map(|o| In::<T>::of("offset", o, &[n])).transpose()?;
-        let prior = In::<T>::of("prior", &self.prior, &[unknowns, unknowns])?;
+        let prior = PriorArray::<T>::of(&self.prior, unknowns)?;
         let linear = In::<T>::of("linear", &self.linear, &[ANY, unknowns])?;
         let mut out = Out::<T>::of("out", &self.out, &[rows, rank])?;
         let mut out_bias =
@@ -79,7 +79,7 @@ impl Floats<'_> {
             rank,
             offset: offset.as_ref().map(In::slice),
             terms: Terms { a0, a1, b0, b1 },
-            prior: Some(prior.slice()),
+            prior: Some(prior.get()),
             linear: Some(linear.slice()),
             ridge: &vec![T::ZERO; unknowns],
             scale: None,

@@ -7,8 +7,8 @@ mod door;
 mod draws;
 
 use halfstep_kernels::{
-    self as kernels, Cells, Cg, Element, Isa, Lists, Model, Parts, Questions, Ranking, RowProblem, Rows,
-    Step, Terms,
+    self as kernels, Cells, Cg, Element, Isa, Lists, Model, Parts, Prior, Questions, Ranking,
+    RowProblem, Rows, Step, Terms,
 };
 use numpy::{IntoPyArray, PyArray1, PyReadonlyArray1, PyUntypedArrayMethods};
 use pyo3::prelude::*;
@@ -189,6 +189,47 @@ fn gram<'py>(
     call(py, &factors, scale.as_ref(), &out)
 }
 
+/// F Q.
+#[pyfunction]
+fn rotate<'py>(py: Python<'py>, factors: Any<'py>, basis: Any<'py>, out: Any<'py>) -> PyResult<()> {
+    fn typed<'py, T: Element + numpy::Element>(
+        py: Python<'py>,
+        factors: &Any<'py>,
+        basis: &Any<'py>,
+        out: &Any<'py>,
+    ) -> PyResult<()> {
+        let isa = chosen_isa(py)?;
+        let factors = In::<T>::of("factors", factors, &[ANY, ANY])?;
+        let (n, rank) = factors.extents();
+        let basis = In::<T>::of("basis", basis, &[rank, rank])?;
+        let mut out = Out::<T>::of("out", out, &[n, rank])?;
+        let (rows, basis, out) = (factors.slice(), basis.slice(), out.slice());
+        let work = rows.len() as f64 * rank as f64;
+        run(py, work, |r| kernels::rotate(isa, r, rows, rank, basis, out))
+    }
+    let call = if is_f64(&factors) { typed::<f64> } else { typed::<f32> };
+    call(py, &factors, &basis, &out)
+}
+
+/// P of `solve_rows`: of one dimension where it is the diagonal alone.
+struct PriorArray<'py, T: Element + numpy::Element> {
+    entries: In<'py, T>,
+    diagonal: bool,
+}
+
+impl<'py, T: Element + numpy::Element> PriorArray<'py, T> {
+    fn of(array: &Any<'py>, unknowns: usize) -> PyResult<Self> {
+        let diagonal = array.getattr("ndim").and_then(|n| n.extract::<usize>()).is_ok_and(|n| n == 1);
+        let shape = if diagonal { &[unknowns][..] } else { &[unknowns, unknowns] };
+        Ok(Self { entries: In::of("prior", array, shape)?, diagonal })
+    }
+
+    fn get(&self) -> Prior<'_, T> {
+        let entries = self.entries.slice();
+        if self.diagonal { Prior::Diagonal(entries) } else { Prior::Dense(entries) }
+    }
+}
+
 /// Every row's linear system, solved.
 #[pyfunction]
 #[pyo3(signature = (
@@ -268,7 +309,7 @@ impl<'py> RowArrays<'py> {
         let unknowns = rank + usize::from(self.out_bias.is_some());
         let ridge = In::<T>::of("ridge", &self.ridge, &[unknowns])?;
         let offset = optional("offset", &self.offset, &[n])?;
-        let prior = optional("prior", &self.prior, &[unknowns, unknowns])?;
+        let prior = self.prior.as_ref().map(|p| PriorArray::<T>::of(p, unknowns)).transpose()?;
         let linear = optional("linear", &self.linear, &[ANY, unknowns])?;
         let scale = optional("scale", &self.scale, &[rows])?;
         let mut out = Out::<T>::of("out", &self.out, &[rows, rank])?;
@@ -280,7 +321,7 @@ impl<'py> RowArrays<'py> {
             rank,
             offset: offset.as_ref().map(In::slice),
             terms: Terms { a0, a1, b0, b1 },
-            prior: prior.as_ref().map(In::slice),
+            prior: prior.as_ref().map(PriorArray::get),
             linear: linear.as_ref().map(In::slice),
             ridge: ridge.slice(),
             scale: scale.as_ref().map(In::slice),
@@ -365,8 +406,7 @@ impl<'py> MatrixArrays<'py> {
         if unknowns != rank && unknowns != rank + 1 {
             return Err(internal(py, "ridge must have K entries, or K + 1 with a bias"));
         }
-        let shape = [unknowns, unknowns];
-        let prior = self.prior.as_ref().map(|a| In::<T>::of("prior", a, &shape)).transpose()?;
+        let prior = self.prior.as_ref().map(|p| PriorArray::<T>::of(p, unknowns)).transpose()?;
         let scale = self.scale.as_ref().map(|a| In::<T>::of("scale", a, &[rows])).transpose()?;
         let vectors = In::<T>::of("vectors", &self.vectors, &[ANY, rank])?;
         let mut out = Out::<T>::of("out", &self.out, &[indices.len()])?;
@@ -376,7 +416,7 @@ impl<'py> MatrixArrays<'py> {
             rank,
             offset: None,
             terms: Terms { a0, a1, b0, b1 },
-            prior: prior.as_ref().map(In::slice),
+            prior: prior.as_ref().map(PriorArray::get),
             linear: None,
             ridge: ridge.slice(),
             scale: scale.as_ref().map(In::slice),
@@ -736,6 +776,7 @@ fn _native(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_function(wrap_pyfunction!(solve_rows, m)?)?;
     m.add_function(wrap_pyfunction!(draws::draw_rows, m)?)?;
     m.add_function(wrap_pyfunction!(draws::multiply, m)?)?;
+    m.add_function(wrap_pyfunction!(rotate, m)?)?;
     m.add_class::<Grid>()?;
     m.add_function(wrap_pyfunction!(sgd_epoch, m)?)?;
     m.add_function(wrap_pyfunction!(row_variances, m)?)?;

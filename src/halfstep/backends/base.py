@@ -146,6 +146,9 @@ class Backend(Protocol):
     def gram(self, factors: Array, scale: Array | None = None) -> Array:
         """Fᵀ diag(scale) F, shape (K, K)."""
 
+    def rotate(self, factors: Array, basis: Array) -> Array:
+        """F Q for F (rows × K) and Q (K × K); a row's bits do not depend on the others."""
+
     def multiply(self, cells: CSR, factors: Array) -> Array:
         """C F for the sparse C of `cells` (weights play no part) and F (columns × K): rows × K."""
 
@@ -167,12 +170,13 @@ class Backend(Protocol):
         """Solve every row's problem (P + Σ a f fᵀ + s_u diag(d)) x = q + Σ b f, or come nearer.
 
         `fixed` (columns × K) holds the rows f of the fixed side and `offset` their biases; `prior`
-        is P, `linear` is q (one row for all, or one each), `ridge` is d and `scale` is s. Where
-        `out_bias` is given, every f is lengthened by a constant 1, so that P, q and d have K + 1
-        entries a side, and the last unknown is written there. A row without cells and without q is
-        zero. `method` says how: None and `Cholesky()` solve exactly; `NonNegative()` finds the
-        minimum of ½ xᵀ A x − hᵀ x over factors ≥ 0 (the bias, where there is one, is free), A and h
-        the two sides of the system; for the others `out` and `out_bias` hold the start on entry.
+        is P, or its diagonal where that is all (an array of one dimension), `linear` is q (one row
+        for all, or one each), `ridge` is d and `scale` is s. Where `out_bias` is given, every f is
+        lengthened by a constant 1, so that P, q and d have K + 1 entries a side, and the last
+        unknown is written there. A row without cells and without q is zero. `method` says how: None
+        and `Cholesky()` solve exactly; `NonNegative()` finds the minimum of ½ xᵀ A x − hᵀ x over
+        factors ≥ 0 (the bias, where there is one, is free), A and h the two sides of the system; for
+        the others `out` and `out_bias` hold the start on entry.
 
         Raises `SingularSystemError` naming the row.
         """
@@ -194,10 +198,10 @@ class Backend(Protocol):
         """Draw every row's x ~ N(A⁻¹ h, A⁻¹), A = P + Σ a f fᵀ and h = q + Σ b f as in `solve_rows`.
 
         With A = Lᵀ L, L upper triangular, x = A⁻¹ h + L⁻¹ ε, the bias the last unknown where there
-        is one; ε of row u are the normal numbers that `noise` has for u. `prior` is P and `linear`
-        is q (one row for all, or one each): of a row with the prior N(m, P⁻¹), q = P m. A row
-        without cells is drawn from its prior. `mean`, arrays like `out` and
-        `out_bias`, is given A⁻¹ h.
+        is one; ε of row u are the normal numbers that `noise` has for u. `prior` is P (or its diagonal)
+        and `linear` is q (one row for all, or one each): of a row with the prior N(m, P⁻¹), q = P m.
+        A row without cells is drawn from its prior. `mean`, arrays like `out` and `out_bias`, is given
+        A⁻¹ h.
 
         Raises `SingularSystemError` naming the row.
         """

@@ -32,6 +32,11 @@ class NativeBackend:
         _native.gram(factors, scale, out)
         return out
 
+    def rotate(self, factors: Array, basis: Array) -> Array:
+        out = np.empty_like(factors)
+        _native.rotate(factors, basis, out)
+        return out
+
     def multiply(self, cells: CSR, factors: Array) -> Array:
         out = np.empty((cells.n_rows, factors.shape[1]), dtype=factors.dtype)
         _native.multiply(cells.indptr, cells.indices, cells.values, factors, out)

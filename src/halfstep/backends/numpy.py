@@ -34,6 +34,10 @@ class NumpyBackend:
         G: Array = (F.T * s) @ F
         return G.astype(factors.dtype)
 
+    def rotate(self, factors: Array, basis: Array) -> Array:
+        product: Array = np.einsum("rk,kl->rl", factors, basis, dtype=np.float64)
+        return product.astype(factors.dtype)
+
     def multiply(self, cells: CSR, factors: Array) -> Array:
         C = np.zeros((cells.n_rows, len(factors)))
         rows = np.repeat(np.arange(cells.n_rows), np.diff(cells.indptr))
@@ -184,7 +188,7 @@ class NumpyBackend:
         F, V, d = (array.astype(np.float64) for array in (fixed, vectors, ridge))
         if len(d) > F.shape[1]:
             F, V = (np.column_stack([array, np.ones(len(array))]) for array in (F, V))
-        P = np.zeros((len(d), len(d))) if prior is None else prior.astype(np.float64)
+        P = np.zeros((len(d), len(d))) if prior is None else _square(prior)
         epsilon = float(np.finfo(fixed.dtype).eps)
         indptr, indices = asked
         found = np.empty(len(indices), dtype=fixed.dtype)
@@ -457,11 +461,17 @@ class _Systems:
         s = 1.0 if self.scale is None else float(self.scale[u])
         A = (f.T * a) @ f + s * np.diag(self.ridge.astype(np.float64))
         if self.prior is not None:
-            A += self.prior.astype(np.float64)
+            A += _square(self.prior)
         q = np.zeros(size)
         if self.linear is not None:
             q += self.linear[u if len(self.linear) > 1 else 0].astype(np.float64)
         return A, q + f.T @ b
+
+
+def _square(prior: Array) -> Array:
+    """P as a matrix, from that or its diagonal."""
+    P = prior.astype(np.float64)
+    return np.diag(P) if P.ndim == 1 else P
 
 
 def _start(u: int, out: Array, out_bias: Array | None) -> Array:

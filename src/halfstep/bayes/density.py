@@ -73,6 +73,14 @@ class PosteriorDensity:
         """That of the rows of a side."""
         return self.users if side == "user" else self.items
 
+    def cells(self, cells: CSR) -> CSR:
+        """As they are stored."""
+        return cells
+
+    def scales(self, side: Side, cells: CSR) -> Array:
+        """1: what a prior says does not grow with the ratings."""
+        return np.ones(cells.n_rows)
+
     def row_problem(self, side: Side, cells: CSR, rank: int, dtype: str) -> RowProblem:
         prior = self.prior(side)
         return RowProblem(

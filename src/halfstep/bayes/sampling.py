@@ -20,7 +20,15 @@ from halfstep.evaluation.metrics import root_mean_squared_error
 from halfstep.factors import Factors, deviation
 from halfstep.features.design import Designs
 from halfstep.solvers.base import Problem
-from halfstep.training import Callback, Listener, Stopping, TraceRow, Validation, train
+from halfstep.training import (
+    Callback,
+    Listener,
+    Measured,
+    Stopping,
+    TraceRow,
+    Validation,
+    train,
+)
 
 __all__ = ["Chains", "Plan", "Record"]
 
@@ -80,8 +88,8 @@ class Averaged:
         self._seen = 0
         self.rated = rated
 
-    def rmse(self, factors: Factors, backend: Backend) -> float:
-        """That of the mean, or during burn-in of the draw alone."""
+    def measure(self, factors: Factors, backend: Backend) -> Measured:
+        """The error of the mean, or during burn-in of the draw alone."""
         found = self.rated(self.cells.fitted(factors, backend)).astype(np.float64)
         self._seen += 1
         if self._seen > self.wait:
@@ -89,7 +97,7 @@ class Averaged:
             self._count += 1
             found = self._total / self._count
         observed = self.cells.ratings.astype(np.float64)
-        return root_mean_squared_error(observed, found, self.cells.weights)
+        return Measured(rmse=root_mean_squared_error(observed, found, self.cells.weights))
 
 
 class Chains:

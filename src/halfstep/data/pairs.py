@@ -10,7 +10,7 @@ import numpy.typing as npt
 from halfstep.data.ratings import Ratings
 from halfstep.errors import DataError
 
-__all__ = ["as_ratings", "require_ratings", "split_pairs"]
+__all__ = ["as_interactions", "as_ratings", "require_ratings", "split_pairs"]
 
 
 def split_pairs(X: Any) -> tuple[Any, Any]:
@@ -79,3 +79,22 @@ def as_ratings(
     if values.ndim == 2 and values.shape[1] == 1:
         values = values[:, 0]
     return Ratings.from_arrays(users, items, values, weight=sample_weight, duplicates="merge")
+
+
+def as_interactions(
+    X: Any, y: npt.ArrayLike | None = None, sample_weight: npt.ArrayLike | None = None
+) -> Ratings:
+    """`Ratings` of interactions: `Ratings`, a table with or without counts, or pairs with or without y.
+
+    Counts of a pair that stands more than once are added (`duplicates="sum"`); without counts each
+    row is 1.
+    """
+    if isinstance(X, Ratings):
+        return as_ratings(X, y, sample_weight)
+    named = hasattr(X, "columns") or hasattr(X, "__arrow_c_stream__")
+    if y is None and named:
+        ratings = Ratings.from_table(X, duplicates="sum")
+        return ratings if sample_weight is None else ratings.with_weights(sample_weight)
+    users, items = split_pairs(X)
+    values = None if y is None else np.asarray(y).reshape(-1)
+    return Ratings.from_arrays(users, items, values, weight=sample_weight, duplicates="sum")

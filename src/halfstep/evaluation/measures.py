@@ -27,7 +27,16 @@ from halfstep.evaluation.residuals import (
     weights_of,
 )
 
-__all__ = ["METRICS", "Asked", "Measure", "Options", "Taken", "measures_of", "parse_metrics"]
+__all__ = [
+    "METRICS",
+    "OF_HITS",
+    "Asked",
+    "Measure",
+    "Options",
+    "Taken",
+    "measures_of",
+    "parse_metrics",
+]
 
 
 # ------------------------------------------------------------------------- names
@@ -362,7 +371,7 @@ def _mean_by_users(asked: Asked, test: Ratings, values: Array) -> Measure:
 
 # ------------------------------------------------------------------------- lists
 
-_OF_HITS: dict[str, Callable[[Hits, int], Array]] = {
+OF_HITS: dict[str, Callable[[Hits, int], Array]] = {
     "precision": ranking.precision,
     "recall": ranking.recall,
     "recall_capped": ranking.recall_capped,
@@ -382,7 +391,7 @@ class _Beyond:
     def __init__(
         self, model: Any, part: HeldOut, past: Past, metrics: Iterable[Asked], options: Options
     ) -> None:
-        self.wanted = [asked for asked in metrics if asked.base not in _OF_HITS and asked.k]
+        self.wanted = [asked for asked in metrics if asked.base not in OF_HITS and asked.k]
         self.users, self.n = len(part.ids), len(past.catalogue)
         self.values = {asked.name: np.full(self.users, np.nan) for asked in self.wanted}
         self.counts = {asked.name: np.zeros(self.n, dtype=np.int64) for asked in self.wanted}
@@ -454,9 +463,9 @@ def _of_lists(
             ranks = np.where((rank == 0) & (part.item >= 0), behind, mid)
             values = ranking.area_under_curve(hits, ranks, candidates)
             found[asked.name] = _each(asked, part.ids, values)
-        elif asked.base in _OF_HITS:
+        elif asked.base in OF_HITS:
             k = asked.k if asked.k else size
-            found[asked.name] = _each(asked, part.ids, _OF_HITS[asked.base](hits, k))
+            found[asked.name] = _each(asked, part.ids, OF_HITS[asked.base](hits, k))
     return found
 
 

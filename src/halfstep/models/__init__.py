@@ -5,6 +5,7 @@ from halfstep.models.bayesian import BayesianMF
 from halfstep.models.explanation import Explanation
 from halfstep.models.explicit import ExplicitMF
 from halfstep.models.foldin import FoldedIn
+from halfstep.models.implicit import ImplicitMF
 from halfstep.models.influence import Influence
 from halfstep.models.ranked import Ranked
 
@@ -14,6 +15,7 @@ __all__ = [
     "ExplicitMF",
     "FactorModel",
     "FoldedIn",
+    "ImplicitMF",
     "Influence",
     "Ranked",
 ]

@@ -37,7 +37,7 @@ from halfstep.data.ratings import Ratings
 from halfstep.errors import DataError, HistoryRequiredError, ParameterError
 from halfstep.evaluation.splits import kfold
 from halfstep.models.side_features import fit_tables
-from halfstep.models.uncertainty import cells_by, refuse_nonnegative, variances
+from halfstep.models.uncertainty import cells_by, require_noise, variances
 from halfstep.objectives import SIDES, Side
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ def calibrated(model: Fitted, X: Any, y: Any, seed: int, backend: str | Backend)
     Raises `DataError` where it has seen some of them, or where they are too few.
     """
     check_integer("seed", seed, 0)
-    refuse_nonnegative(model)
+    require_noise(model)
     ratings = as_ratings(X, y)
     users, items = rows_of(model, ratings)
     model._whole_history("calibrate")  # its error says what for
@@ -121,7 +121,7 @@ def calibrated_by_folds(
 ) -> Calibration:
     """From the residuals of `folds` fits, each of which has not seen one part of the ratings."""
     check_integer("seed", seed, 0)
-    refuse_nonnegative(model)
+    require_noise(model)
     ratings = as_ratings(X, y)
     known = fit_tables(model)
     for side in SIDES:

@@ -10,13 +10,13 @@ import numpy as np
 from halfstep.backends import get_backend
 from halfstep.backends.base import CSR, Array, Backend
 from halfstep.data.ids import IdMap
-from halfstep.data.ratings import Ratings, take_rows
+from halfstep.data.ratings import Ratings, take_rows, transpose
 from halfstep.errors import UnknownIdError
 from halfstep.factors import Factors
 from halfstep.features.design import Designs
 from halfstep.features.features import Features
 from halfstep.models.known import Known
-from halfstep.objectives import Objective, Scaling, Side, scales
+from halfstep.objectives import Objective, Side
 from halfstep.training import Trace
 
 if TYPE_CHECKING:
@@ -137,10 +137,11 @@ class Fitted(Known):
     def _scales(self, why: str) -> tuple[Array, Array]:
         """s_u and s_i of the objective."""
         f = self.factors_
-        scaling: Scaling = getattr(self.objective_, "reg_scaling", "none")
-        if scaling == "none":
+        if getattr(self.objective_, "reg_scaling", "none") == "none":
             return np.ones(len(f.user_ids)), np.ones(len(f.item_ids))
-        return scales(self._whole_history(why), len(f.item_ids), scaling)
+        by_user = self._whole_history(why)
+        by_item = transpose(by_user, len(f.item_ids))
+        return self.objective_.scales("user", by_user), self.objective_.scales("item", by_item)
 
     def _with(self, factors: Factors) -> Self:
         """This model with other factors."""

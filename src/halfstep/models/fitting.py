@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from halfstep.data.pairs import as_ratings
@@ -14,12 +15,12 @@ from halfstep.training import Listener
 __all__ = ["held_out_of", "listeners_of", "warm_start"]
 
 
-def held_out_of(validation: Any) -> Ratings:
+def held_out_of(validation: Any, taken: Callable[..., Ratings] = as_ratings) -> Ratings:
     """Validation ratings, from whatever `fit` takes for them."""
     if isinstance(validation, tuple) and len(validation) == 2:
-        part = as_ratings(*validation)
+        part = taken(*validation)
     elif isinstance(validation, Ratings) or hasattr(validation, "columns"):
-        part = as_ratings(validation)
+        part = taken(validation)
     else:
         raise ParameterError(
             "validation",

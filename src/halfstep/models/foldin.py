@@ -59,12 +59,13 @@ class FoldedIn:
         else:
             fixed, offset, biased = model.user_factors, model.user_bias, model.item_bias
         problem = objective.row_problem(side, cells, model.rank, model.dtype)
+        taken = objective.cells(cells)
         if mean is not None:
             problem = problem.around(mean, cells)
         factors = np.empty((cells.n_rows, model.rank), dtype=model.dtype)
         bias = None if biased is None else np.empty(cells.n_rows, dtype=model.dtype)
         try:
-            problem.solve(cells, (fixed, offset), (factors, bias), backend)
+            problem.solve(taken, (fixed, offset), (factors, bias), backend)
         except SingularSystemError as error:
             row = error.row or 0
             raise SingularSystemError(

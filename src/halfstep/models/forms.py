@@ -13,6 +13,7 @@ from halfstep.checks import check_choice
 from halfstep.data.ids import IdMap
 from halfstep.errors import ModelFileError
 from halfstep.factors import Factors
+from halfstep.implicit import ImplicitSquaredError
 from halfstep.models.feature_arrays import features_to_arrays, restore_features
 from halfstep.objectives import SquaredError
 from halfstep.solvers import solver_from_dict, solver_to_dict
@@ -21,8 +22,9 @@ if TYPE_CHECKING:
     from halfstep.models.base import FactorModel
     from halfstep.models.bayesian import BayesianMF
     from halfstep.models.explicit import ExplicitMF
+    from halfstep.models.implicit import ImplicitMF
 
-__all__ = ["BayesianForm", "ExplicitForm", "Form", "ModelFile", "wrong"]
+__all__ = ["BayesianForm", "ExplicitForm", "Form", "ImplicitForm", "ModelFile", "wrong"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +128,45 @@ class ExplicitForm:
             model._exact_users = bool(document["exact_users"])
         else:
             model._exact_users = model._solver(K, complete=False).ends_with_users
+        return model
+
+
+class ImplicitForm:
+    """`ImplicitMF`: λ, how many users and items have interactions, and the unit of the confidence."""
+
+    def parts(self, model: ImplicitMF, history: bool) -> tuple[dict[str, Any], dict[str, Array]]:
+        objective = model.objective_
+        assert isinstance(objective, ImplicitSquaredError)
+        params = dict(model._fitted_params)
+        params["solver"] = solver_to_dict(params["solver"])
+        reg = objective.reg
+        return {
+            "params": plain_values(params),
+            "reg": [reg.user, reg.item, reg.bias],
+            "active": [objective.users, objective.items],
+            "level": objective.level,
+        }, {}
+
+    def restored(self, file: ModelFile, mean: float, users: IdMap, items: IdMap) -> ImplicitMF:
+        from halfstep.models.explicit import check_reg
+        from halfstep.models.implicit import ImplicitMF
+
+        document = file.document
+        params = dict(document["params"])
+        params["solver"] = solver_from_dict(params["solver"])
+        if isinstance(params["reg"], list):
+            params["reg"] = tuple(params["reg"])
+        model = ImplicitMF(**params)
+        model._check()
+        reg = check_reg(document["reg"])
+        active_users, active_items = (int(count) for count in document["active"])
+        level = float(document["level"])
+        if not (0 <= active_users <= len(users) and 0 <= active_items <= len(items) and level > 0):
+            raise wrong(file.path, "has counts of active users or items that make no sense")
+        K = file.arrays["user_factors"].shape[1]
+        model.factors_ = factors_of(file, K, model.dtype, model.biases, mean, users, items)
+        model.objective_ = model._objective(reg, active_users, active_items, level)
+        model._exact_users = bool(document["exact_users"])
         return model
 
 

@@ -179,7 +179,11 @@ class Rows(Fitted):
         mean = prior_means(self, "user", cells, table, "float64", backend)
         if mean is not None:
             problem = problem.around(mean, cells)
-        return contributions(cells, problem, f, item)
+        if problem.everywhere and cells.nnz:  # a row without cells is 0
+            Z, offset = f.item_side
+            wide = None if offset is None else offset.astype(np.float64)
+            problem = problem.with_all((Z.astype(np.float64), wide), backend)
+        return contributions(self.objective_.cells(cells), problem, f, item)
 
     def influence(
         self, user: Any = None, *, item: Any = None, ratings: Ratings | None = None

@@ -24,7 +24,14 @@ from halfstep.data.id_arrays import ids_from_arrays, ids_to_arrays
 from halfstep.errors import ModelFileError, shown
 from halfstep.files import read_tensors, write_tensors
 from halfstep.models import calibration
-from halfstep.models.forms import BayesianForm, ExplicitForm, Form, ModelFile, wrong
+from halfstep.models.forms import (
+    BayesianForm,
+    ExplicitForm,
+    Form,
+    ImplicitForm,
+    ModelFile,
+    wrong,
+)
 from halfstep.selection.result import Selection
 from halfstep.training import Trace, TraceRow
 
@@ -34,7 +41,11 @@ if TYPE_CHECKING:
 __all__ = ["load", "save_model"]
 
 FORMAT = 1
-_FORMS: dict[str, Form] = {"ExplicitMF": ExplicitForm(), "BayesianMF": BayesianForm()}
+_FORMS: dict[str, Form] = {
+    "BayesianMF": BayesianForm(),
+    "ExplicitMF": ExplicitForm(),
+    "ImplicitMF": ImplicitForm(),
+}
 _DAMAGE = (  # what reading a document of the wrong form can raise
     ArithmeticError,
     AttributeError,
@@ -210,6 +221,7 @@ def _history(
 def _trace(columns: dict[str, list[Any]]) -> Trace:
     names = [name for name in columns if name.startswith("seconds_")]
     rows = []
+    scores = columns.get("validation_score")
     for i in range(len(columns.get("sweep", []))):
         seconds = {name.removeprefix("seconds_"): columns[name][i] for name in names}
         rows.append(
@@ -219,6 +231,7 @@ def _trace(columns: dict[str, list[Any]]) -> Trace:
                 columns["train_rmse"][i],
                 columns["validation_rmse"][i],
                 seconds,
+                None if scores is None else scores[i],
             )
         )
     return Trace(rows)

@@ -32,7 +32,7 @@ __all__ = [
     "interval_of",
     "noise_variance",
     "problem_of",
-    "refuse_nonnegative",
+    "require_noise",
     "rows_or_empty",
     "std_of",
     "unsureness",
@@ -249,8 +249,15 @@ def who(side: Side, row: int, ids: IdMap) -> str:
     return f"an unknown {side}" if row < 0 else f"{side} {ids.id_at(row)!r}"
 
 
-def refuse_nonnegative(model: Fitted) -> None:
-    """Raise `ParameterError` where factors must be ≥ 0."""
+def require_noise(model: Fitted) -> None:
+    """Raise `ParameterError` where factors must be ≥ 0, and for implicit feedback."""
+    if getattr(model.objective_, "alpha0", None) is not None:
+        raise ParameterError(
+            "model",
+            type(model).__name__,
+            "predicts a preference, which has no noise that a standard deviation could tell",
+            "rank by it, or fit ratings with ExplicitMF or BayesianMF",
+        )
     if getattr(model.objective_, "nonnegative", False):
         raise ParameterError(
             "nonnegative",
@@ -265,7 +272,7 @@ def problem_of(model: Fitted, side: Side, cells: CSR, of: CSR | None = None) -> 
 
     Raises `ParameterError` for a nonnegative model, whose rows are not solutions of a linear system.
     """
-    refuse_nonnegative(model)
+    require_noise(model)
     f = model.factors_
     problem = model.objective_.row_problem(side, cells, f.rank, f.dtype)
     if problem.scale is not None and of is not None:

@@ -4,24 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
 from halfstep.backends.base import CSR, Backend
 from halfstep.data.ratings import Ratings
+from halfstep.errors import ParameterError
 from halfstep.factors import Factors
-from halfstep.objectives import Objective, RowProblem, Side
+from halfstep.objectives import Objective, RowProblem, Side, Smooth
 
-__all__ = ["Problem", "Solver", "Sweep", "settle"]
+__all__ = ["Problem", "Solver", "Sweep", "settle", "smooth"]
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One fit: the ratings, the objective, and the row problem of each side."""
+    """One fit: the ratings, the objective, and of each side its cells and its row problem.
+
+    `by_user` and `by_item` are the cells as the objective takes them.
+    """
 
     ratings: Ratings
     objective: Objective
+    by_user: CSR
+    by_item: CSR
     user_rows: RowProblem
     item_rows: RowProblem
 
@@ -31,6 +37,8 @@ class Problem:
         return cls(
             ratings,
             objective,
+            objective.cells(ratings.by_user),
+            objective.cells(ratings.by_item),
             objective.row_problem("user", ratings.by_user, rank, dtype),
             objective.row_problem("item", ratings.by_item, rank, dtype),
         )
@@ -38,8 +46,8 @@ class Problem:
     def side(self, side: Side) -> tuple[CSR, RowProblem]:
         """The cells by rows of that side, and their row problem."""
         if side == "user":
-            return self.ratings.by_user, self.user_rows
-        return self.ratings.by_item, self.item_rows
+            return self.by_user, self.user_rows
+        return self.by_item, self.item_rows
 
 
 Sweep = Callable[[Factors, Factors], Iterator[str]]
@@ -74,6 +82,23 @@ class Solver(Protocol):
 
         `start` may be changed: it is the first `current`.
         """
+
+
+def smooth(problem: Problem, solver: str) -> Smooth:
+    """The objective of a solver that goes by gradients.
+
+    Raises `ParameterError` where it has none.
+    """
+    objective: Any = problem.objective
+    if not hasattr(objective, "gradient"):
+        raise ParameterError(
+            "solver",
+            solver,
+            f"does not minimize {type(objective).__name__}",
+            'choose another solver, such as "als"',
+        )
+    found: Smooth = objective
+    return found
 
 
 def settle(problem: Problem, start: Factors) -> None:

@@ -18,7 +18,7 @@ from halfstep.backends.base import Array, Backend
 from halfstep.checks import check_choice, is_number
 from halfstep.errors import ParameterError
 from halfstep.factors import Factors
-from halfstep.solvers.base import Problem, Sweep, settle
+from halfstep.solvers.base import Problem, Sweep, settle, smooth
 from halfstep.solvers.steepness import Steepness
 
 __all__ = ["GD"]
@@ -101,9 +101,9 @@ class _Descent:
         self.step = 1.0 if options.step == "backtracking" else float(options.step)
 
     def sweep(self, current: Factors, out: Factors) -> Iterator[str]:
-        ratings, objective = self.problem.ratings, self.problem.objective
-        value = objective.gradient(
-            ratings.by_user, ratings.by_item, current, self.backend, self.gradient
+        problem = self.problem
+        value = smooth(problem, self.options.name).gradient(
+            problem.by_user, problem.by_item, current, self.backend, self.gradient
         )
         yield "gradient"
         downhill = self._downhill(current)
@@ -151,7 +151,7 @@ class _Descent:
 
     def _walk(self, current: Factors, out: Factors, before: float) -> bool:
         """Find a step along D that lowers J enough; False where there is none above rounding."""
-        ratings, objective = self.problem.ratings, self.problem.objective
+        problem, objective = self.problem, self.problem.objective
         slope = _product(self.gradient._arrays(), self.direction._arrays())
         step = self.step
         while -step * slope > np.finfo(np.float64).eps * before:
@@ -160,7 +160,7 @@ class _Descent:
             if objective.nonnegative:  # the step ends where it meets a bound
                 moved = [b - a for a, b in zip(current._arrays(), out._arrays(), strict=True)]
                 promised = _product(self.gradient._arrays(), moved)
-            after = objective.value(ratings.by_user, ratings.by_item, out, self.backend).objective
+            after = objective.value(problem.by_user, problem.by_item, out, self.backend).objective
             # the lowest point of the parabola through J(0), its slope and J(step)
             bend = after - before - step * slope
             lowest = -0.5 * slope * step * step / bend if bend > 0 else np.inf

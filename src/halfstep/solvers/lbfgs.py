@@ -23,7 +23,7 @@ from halfstep.backends import get_backend
 from halfstep.backends.base import Array, Backend
 from halfstep.checks import check_integer
 from halfstep.factors import Factors
-from halfstep.solvers.base import Problem, Sweep, settle
+from halfstep.solvers.base import Problem, Sweep, settle, smooth
 from halfstep.solvers.linear import MOST
 from halfstep.solvers.steepness import Steepness
 
@@ -81,7 +81,7 @@ def _sweep(
     from scipy.optimize import minimize
     from threadpoolctl import threadpool_limits
 
-    ratings, objective = problem.ratings, problem.objective
+    objective = smooth(problem, options.name)
     flat = _Flat(current)
     roots = flat.joined(
         [
@@ -93,7 +93,7 @@ def _sweep(
     def value_and_gradient(y: Array) -> tuple[float, Array]:
         g = np.empty_like(y)
         value = objective.gradient(
-            ratings.by_user, ratings.by_item, flat.factors(y / roots), backend, flat.factors(g)
+            problem.by_user, problem.by_item, flat.factors(y / roots), backend, flat.factors(g)
         )
         g /= roots
         return value.objective, g

@@ -2,13 +2,27 @@
 
 use std::sync::atomic::AtomicBool;
 
-use halfstep_kernels::{Element, Run};
+use halfstep_kernels::{Element, Prior, Run};
 
 pub static GO: AtomicBool = AtomicBool::new(false);
 
 /// A run on so many threads that nobody stops.
 pub fn run(threads: usize) -> Run<'static> {
     Run::new(threads, &GO)
+}
+
+/// P of so many unknowns: dense, or a diagonal by its length.
+pub fn prior<T>(entries: Option<&[T]>, unknowns: usize) -> Option<Prior<'_, T>> {
+    entries.map(|p| if p.len() == unknowns { Prior::Diagonal(p) } else { Prior::Dense(p) })
+}
+
+/// The entry (i, j) of such a P.
+pub fn prior_entry<T: Element>(entries: &[T], unknowns: usize, i: usize, j: usize) -> f64 {
+    match entries.len() == unknowns {
+        true if i == j => entries[i].to_f64(),
+        true => 0.0,
+        false => entries[i * unknowns + j].to_f64(),
+    }
 }
 
 /// A small deterministic generator: uniform in [-1, 1).

@@ -1,7 +1,7 @@
 //! Drawn rows against the exact solution and the noise that they are made of, and sparse products against loops.
 
 use halfstep_kernels::{
-    Cells, Element, Error, Isa, Noise, RowProblem, Terms, draw_rows, multiply, solve_rows,
+    Cells, Element, Error, Isa, Noise, Prior, RowProblem, Terms, draw_rows, multiply, solve_rows,
 };
 
 use crate::common::{Noise as Random, run};
@@ -74,7 +74,7 @@ impl<T: Element> Instance<T> {
             rank: self.rank,
             offset: Some(&self.offset),
             terms: TERMS,
-            prior: Some(&self.prior),
+            prior: Some(Prior::Dense(&self.prior)),
             linear: Some(&self.linear),
             ridge: &ridge,
             scale: None,

@@ -7,7 +7,7 @@ use halfstep_kernels::{
     solve_rows_subspace,
 };
 
-use crate::common::{Noise, run};
+use crate::common::{Noise, prior, prior_entry, run};
 
 #[derive(Clone, Copy, Debug)]
 enum Method {
@@ -37,7 +37,8 @@ const COLUMNS: usize = 300;
 const TERMS: Terms = Terms { a0: 0.75, a1: 0.125, b0: -2.5, b1: 1.0 };
 
 impl<T: Element> Instance<T> {
-    /// `options` bit by bit: weights, bias, offset, prior, linear, linear per row, scale.
+    /// `options` bit by bit: weights, bias, offset, prior, linear, linear per row, scale, of the prior the diagonal
+    /// alone.
     fn new(rank: usize, lengths: &[usize], options: u32) -> Self {
         let mut noise = Noise(rank as u64 * 64 + u64::from(options));
         let has = |bit: u32| options >> bit & 1 == 1;
@@ -52,7 +53,9 @@ impl<T: Element> Instance<T> {
         // P = I + v vᵀ
         let v: Vec<f64> = (0..size).map(|_| noise.next()).collect();
         let entry = |i: usize, j: usize| v[i] * v[j] + f64::from(i == j);
-        let prior = (0..size * size).map(|p| T::from_f64(entry(p / size, p % size)));
+        let prior = (0..size * size)
+            .filter(|p| !has(7) || p / size == p % size)
+            .map(|p| T::from_f64(entry(p / size, p % size)));
         Instance {
             indices: (0..cells).map(|_| ((noise.next() + 1.0) / 2.0 * COLUMNS as f64) as u32).collect(),
             values: (0..cells).map(|_| noise.next() as f32 * 2.5 + 2.5).collect(),
@@ -82,7 +85,7 @@ impl<T: Element> Instance<T> {
             rank: self.rank,
             offset: self.offset.as_deref(),
             terms: TERMS,
-            prior: self.prior.as_deref(),
+            prior: prior(self.prior.as_deref(), self.ridge.len()),
             linear: self.linear.as_deref(),
             ridge: &self.ridge,
             scale: self.scale.as_deref(),
@@ -110,7 +113,8 @@ impl<T: Element> Instance<T> {
         let size = self.size();
         let (mut a, mut h) = (vec![0.0; size * size], vec![0.0; size]);
         if let Some(p) = &self.prior {
-            a.iter_mut().zip(p).for_each(|(a, p)| *a = p.to_f64());
+            let entry = |(at, a): (usize, &mut f64)| *a = prior_entry(p, size, at / size, at % size);
+            a.iter_mut().enumerate().for_each(entry);
         }
         if let Some(q) = &self.linear {
             let row = if q.len() == size { 0 } else { u };
@@ -266,7 +270,7 @@ fn check<T: Element>(rank: usize, lengths: &[usize], options: u32, methods: &[Me
 }
 
 const LENGTHS: [usize; 12] = [0, 1, 2, 3, 7, 8, 9, 15, 0, 60, 257, 600];
-const OPTIONS: [u32; 5] = [0, 0b000_0010, 0b111_1111, 0b100_0110, 0b001_1001];
+const OPTIONS: [u32; 7] = [0, 0b000_0010, 0b111_1111, 0b100_0110, 0b001_1001, 0b1111_1111, 0b1000_1001];
 
 const fn cg(steps: usize, tol: f64) -> Method {
     Method::Cg(Cg { steps, tol })

@@ -6,6 +6,7 @@ mod exact;
 mod gradient;
 mod iterative;
 mod naive;
+mod rotate;
 mod sgd;
 mod tables;
 mod topk;

@@ -8,7 +8,7 @@ use halfstep_kernels::{
 };
 use proptest::prelude::*;
 
-use crate::common::{Noise, run};
+use crate::common::{Noise, prior, prior_entry, run};
 
 /// One random problem, owning its arrays.
 struct Instance<T> {
@@ -29,7 +29,7 @@ struct Instance<T> {
 
 impl<T: Element> Instance<T> {
     /// `options` bit by bit: weights, bias, offset, prior, linear, linear per row, scale, other terms, one ridge
-    /// for all factors.
+    /// for all factors, a diagonal prior in place of a dense one.
     fn new(rank: usize, columns: usize, lengths: &[usize], options: u32, seed: u64) -> Self {
         let mut noise = Noise(seed);
         let has = |bit: u32| options >> bit & 1 == 1;
@@ -47,6 +47,9 @@ impl<T: Element> Instance<T> {
             let dot = |i: usize, j: usize| -> f64 {
                 (0..unknowns).map(|k| half[i * unknowns + k] * half[j * unknowns + k]).sum()
             };
+            if has(9) {
+                return (0..unknowns).map(|k| T::from_f64(dot(k, k) / unknowns as f64)).collect();
+            }
             (0..unknowns * unknowns)
                 .map(|p| T::from_f64(dot(p / unknowns, p % unknowns) / unknowns as f64))
                 .collect()
@@ -93,7 +96,7 @@ impl<T: Element> Instance<T> {
             rank: self.rank,
             offset: self.offset.as_deref(),
             terms: self.terms,
-            prior: self.prior.as_deref(),
+            prior: prior(self.prior.as_deref(), self.ridge.len()),
             linear: self.linear.as_deref(),
             ridge: &self.ridge,
             scale: self.scale.as_deref(),
@@ -115,7 +118,8 @@ impl<T: Element> Instance<T> {
         let mut a = vec![0.0; size * size];
         let mut q = vec![0.0; size];
         if let Some(p) = &self.prior {
-            a.iter_mut().zip(p).for_each(|(a, p)| *a = p.to_f64());
+            let entry = |(at, a): (usize, &mut f64)| *a = prior_entry(p, size, at / size, at % size);
+            a.iter_mut().enumerate().for_each(entry);
         }
         if let Some(l) = &self.linear {
             let row = if l.len() == size { 0 } else { u };
@@ -196,7 +200,7 @@ const RANKS: [usize; 22] =
 #[test]
 fn rows_of_every_rank_equal_the_naive_twin() {
     for rank in RANKS {
-        for options in [0, 0b10, 0b1111_1111, 0b0000_0110, 0b0111_1001] {
+        for options in [0, 0b10, 0b1111_1111, 0b0000_0110, 0b0111_1001, 0b10_1111_1111, 0b10_0111_1001] {
             check_rows::<f32>(rank, &LENGTHS, options, rank as u64);
             check_rows::<f64>(rank, &LENGTHS, options, rank as u64);
         }
@@ -215,11 +219,70 @@ fn rows_of_few_cells_equal_the_naive_twin() {
     }
 }
 
+/// With weights, other terms, ridges that differ, a diagonal prior: the dual whose cells and unknowns are scaled.
+#[test]
+fn scaled_rows_of_few_cells_equal_the_naive_twin() {
+    let lengths: Vec<usize> = (0..8).chain([15, 16, 17, 31, 32, 33, 48, 63, 64, 80, 96, 97]).collect();
+    for rank in [1, 2, 15, 16, 17, 31, 32, 33, 50, 64, 100, 128] {
+        for options in [0b1, 0b1000_0001, 0b10_0000_1000, 0b10_1100_1001, 0b10_1100_1111, 0b1_0010] {
+            check_rows::<f32>(rank, &lengths, options, rank as u64);
+            check_rows::<f64>(rank, &lengths, options, rank as u64);
+        }
+    }
+}
+
+/// A weight of 0 or less, an entry of D of 0: the primal system, where there is one.
+#[test]
+fn rows_without_a_dual_are_solved_all_the_same() {
+    for rank in [16, 33, 64] {
+        let lengths = [1, 5, 16, 30];
+        for options in [0b1, 0b11, 0b10_1100_1011] {
+            let mut instance = Instance::<f64>::new(rank, 300, &lengths, options, 3);
+            let weights = instance.weights.as_mut().expect("weights");
+            weights.iter_mut().step_by(3).for_each(|c| *c = 0.0);
+            weights[7] = -1e-3;
+            for isa in Isa::available() {
+                let (x, b) = instance.solve(isa, 1).expect("well conditioned");
+                assert!(instance.residual(&x, &b) <= 1e-12, "{} {options:b}", isa.name());
+            }
+            instance.ridge[rank - 1] = 0.0;
+            for isa in Isa::available() {
+                let found = instance.solve(isa, 2);
+                if instance.prior.is_none() {
+                    assert_eq!(found.err(), Some(Error::Singular { row: 0 }));
+                } else {
+                    let (x, b) = found.expect("P has an entry there");
+                    assert!(instance.residual(&x, &b) <= 1e-12);
+                }
+            }
+        }
+    }
+}
+
+/// Weights of 1 and a prior of 0 say nothing: the scaled dual is the plain one, to rounding.
+#[test]
+fn the_scaled_dual_equals_the_plain_one() {
+    for options in [1 << 8, 0b1_0100_0010] {
+        let mut instance = Instance::<f64>::new(40, 300, &[1, 2, 9, 17, 30], options, 5);
+        for isa in Isa::available() {
+            let (x, b) = instance.solve(isa, 1).unwrap();
+            instance.weights = Some(vec![1.0; instance.indices.len()]);
+            instance.prior = Some(vec![0.0; instance.ridge.len()]);
+            let (y, c) = instance.solve(isa, 1).unwrap();
+            instance.weights = None;
+            instance.prior = None;
+            for (x, y) in x.iter().chain(&b).zip(y.iter().chain(&c)) {
+                assert!((x - y).abs() <= 1e-13 * (1.0 + x.abs()), "{}: {x} {y}", isa.name());
+            }
+        }
+    }
+}
+
 /// Whole vectors are read: beyond the end of a row of F, so of what follows it.
 #[test]
 fn what_follows_a_row_does_not_matter() {
     for rank in [3, 17, 20, 33, 50] {
-        for (options, lengths) in [(0b10, [90, 9]), (1 << 8, [90, 9])] {
+        for (options, lengths) in [(0b10, [90, 9]), (1 << 8, [90, 9]), (0b10_0000_1001, [90, 9])] {
             let mut instance = Instance::<f32>::new(rank, 40, &lengths, options, 5);
             instance.indices.iter_mut().for_each(|i| *i = *i / 2 * 2);
             let expected = instance.solve(Isa::available()[0], 1).unwrap();

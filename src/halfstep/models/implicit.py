@@ -1,0 +1,336 @@
+"""`ImplicitMF`: clicks, plays and purchases, ranked by b_u + b_i + w_u·z_i."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from halfstep.backends import get_backend
+from halfstep.backends.base import Backend
+from halfstep.checks import (
+    check_choice,
+    check_flag,
+    check_integer,
+    check_number,
+    check_rank,
+    is_number,
+)
+from halfstep.data.pairs import as_interactions
+from halfstep.data.ratings import Ratings
+from halfstep.errors import DataError, ParameterError
+from halfstep.evaluation.rank_validation import RankValidation, check_metric
+from halfstep.factors import Factors
+from halfstep.implicit import (
+    Confidence,
+    Counting,
+    ImplicitLoss,
+    ImplicitScaling,
+    ImplicitSquaredError,
+)
+from halfstep.models.base import FactorModel
+from halfstep.models.explicit import check_reg
+from halfstep.models.fitting import held_out_of, listeners_of, warm_start
+from halfstep.objectives import Reg
+from halfstep.selection.budget import Clock, seconds_of
+from halfstep.solvers import ALS, Problem, Solver, get_solver
+from halfstep.training import Callback, Interrupted, Listener, Outcome, Stopping, train
+
+__all__ = ["ImplicitMF"]
+
+
+class ImplicitMF(FactorModel):
+    """Matrix factorization of implicit feedback: interactions and how many of them.
+
+    A cell of the table is a preference p (1 where there is an interaction, else 0) with a
+    confidence: c for an observed one, which grows with the count r, and α₀ for every other. With
+    ŷ_ui = w_u·z_i (and b_u + b_i with `biases`) a fit minimizes
+
+        "ials"   J = ½ Σ_Ω c_ui (p_ui − ŷ_ui)² + ½ α₀ Σ_all ŷ_ui² + R
+        "wrmf"   J = ½ Σ_Ω (α₀ + c_ui)(p_ui − ŷ_ui)² + ½ α₀ Σ_not Ω ŷ_ui² + R
+        R = ½ λ_w Σ_u s_u ‖w_u‖² + ½ λ_z Σ_i s_i ‖z_i‖² + ½ λ_b (Σ_u s_u b_u² + Σ_i s_i b_i²)
+
+    the first that of Rendle et al. (2022), the second that of Hu, Koren and Volinsky (2008), of
+    `implicit`, Spark and LensKit; `docs/objectives.md` converts their parameters. Σ_all is over all
+    pairs of a user and an item with interactions, and is never made. No conversion turns one into
+    the other where counts differ.
+
+    Parameters
+    ----------
+    rank : int
+        K. More factors than for ratings pay: hundreds to thousands.
+    alpha : float
+        α > 0: the confidence of an interaction (of one count).
+    alpha0 : float
+        α₀ > 0: the confidence that a cell without interactions means no preference. 0.01 to 1 times
+        alpha; the larger the catalogue, the smaller.
+    reg : float or (float, float, float)
+        λ ≥ 0: one number, or one for each of users, items and biases.
+    reg_scaling : {"frequency", "count", "none"}
+        s_u = (interactions of u + α₀ n)^ν, the (stored) interactions of u, or 1.
+    nu : float
+        ν of "frequency".
+    loss : {"ials", "wrmf"}
+    confidence : {"linear", "log", "binary"}
+        c = α r, c = α ln(1 + r / ε), or c = α whatever the count. Weights multiply c. A count below 0 is
+        negative feedback: p = 0 with the confidence of |r|; with "binary" a stored 0 is too.
+    epsilon : float
+        ε of "log".
+    biases : bool
+        Whether b_u and b_i are learned, jointly with the factors, or 0. Σ_all holds them near 0; users
+        without interactions are then ranked by b_i.
+    solver : str or ALS object
+        "als" or `ALS()`: exact where that is as fast, else by conjugate gradients; "als-cholesky",
+        "als-cg", "als-subspace" or `ALS(linear=…)` say which ("als-subspace" is iALS++).
+    max_iter : int
+        The most sweeps. Rankings are often best long before J has converged.
+    tol : float
+        Stop where a sweep lowers J by no more than `tol` times J.
+    patience : int
+        With `validation`, stop after so many sweeps without a better score.
+    metric : str
+        What `validation` and `score` measure: "ndcg@10", "recall@20", "map@10", "hit_rate@10", ….
+    dtype : {"float32", "float64"}
+        Of the factors.
+    seed : int
+        Of the initial factors.
+
+    Examples
+    --------
+    >>> import halfstep as hs
+    >>> plays = hs.simulate(300, 100, rank=3, seed=0).ratings
+    >>> train, test = hs.split_random(plays, test=0.2, seed=0)
+    >>> model = hs.ImplicitMF(rank=8, confidence="binary").fit(train)
+    >>> len(model.recommend(0, n=5)[0])
+    5
+    """
+
+    def __init__(
+        self,
+        rank: int = 64,
+        *,
+        alpha: float = 1.0,
+        alpha0: float = 0.1,
+        reg: float | Sequence[float] = 0.003,
+        reg_scaling: ImplicitScaling = "frequency",
+        nu: float = 1.0,
+        loss: ImplicitLoss = "ials",
+        confidence: Counting = "linear",
+        epsilon: float = 1.0,
+        biases: bool = False,
+        solver: str | Solver = "als",
+        max_iter: int = 16,
+        tol: float = 1e-4,
+        patience: int = 3,
+        metric: str = "ndcg@10",
+        dtype: Literal["float32", "float64"] = "float32",
+        seed: int = 0,
+    ) -> None:
+        self.rank = rank
+        self.alpha = alpha
+        self.alpha0 = alpha0
+        self.reg = reg
+        self.reg_scaling = reg_scaling
+        self.nu = nu
+        self.loss = loss
+        self.confidence = confidence
+        self.epsilon = epsilon
+        self.biases = biases
+        self.solver = solver
+        self.max_iter = max_iter
+        self.tol = tol
+        self.patience = patience
+        self.metric = metric
+        self.dtype = dtype
+        self.seed = seed
+
+    def fit(
+        self,
+        X: Any,
+        y: npt.ArrayLike | None = None,
+        *,
+        validation: Any = None,
+        sample_weight: npt.ArrayLike | None = None,
+        init: FactorModel | None = None,
+        backend: str | Backend = "native",
+        callbacks: Sequence[Callback] = (),
+        progress: bool | Listener = False,
+        budget: float | str | None = None,
+    ) -> Self:
+        """Learn the factors.
+
+        Parameters
+        ----------
+        X, y : Ratings; or a table, with counts or without; or pairs of ids, and their counts if any
+            The values are counts r; those of a repeated pair are added.
+        validation : Ratings, a table or (X, y), optional
+            Held-out interactions: `metric` on them is in the trace, the fit stops when it no longer
+            rises (`patience`), and the model keeps the factors of the best sweep.
+        sample_weight : array, optional
+            One weight per interaction (in the order of `X.by_user` for Ratings): it multiplies c.
+        init : fitted model, optional
+            Warm start: users and items that it knows begin with its factors.
+        backend : {"native", "numpy"} or Backend
+            Where the arithmetic runs. Not stored in the model.
+        callbacks : sequence of callables
+            Called with the `TraceRow` of every sweep; a true return value stops the fit.
+        progress : bool
+            Show a progress line on the terminal.
+        budget : float or text, optional
+            The most time for the fit: seconds, or text such as "60s".
+
+        Returns
+        -------
+        the model itself
+
+        Raises
+        ------
+        ParameterError, DataError, SingularSystemError, BackendError
+        KeyboardInterrupt
+            After Ctrl-C. Where at least one sweep was finished, the model is fitted.
+        """
+        reg, stopping = self._check()
+        clock = Clock(seconds_of(budget))
+        stopping = Stopping(stopping.max_iter, stopping.tol, stopping.patience, clock.deadline)
+        runs_on = get_backend(backend, dtype=str(self.dtype))
+        ratings = as_interactions(X, y, sample_weight)
+        objective = self._objective(reg).fitted_to(ratings)
+        if not (objective.cells(ratings.by_user).values > 0).any():
+            raise DataError(
+                "X", ratings, "holds no interaction with a count above 0", "pass at least one"
+            )
+        held_out = None
+        if validation is not None:
+            part = held_out_of(validation, as_interactions)
+            ids = ratings.users, ratings.items
+            held_out = RankValidation.of(part, ids, ratings.by_user, str(self.metric))
+        start = self._start(ratings, warm_start(init, int(self.rank)))
+        try:
+            with listeners_of(progress, stopping.max_iter) as listeners:
+                outcome = train(
+                    Problem.of(ratings, objective, start.rank, start.dtype),
+                    self._solver(start.rank),
+                    runs_on,
+                    start,
+                    stopping=stopping,
+                    validation=held_out,
+                    callbacks=callbacks,
+                    listeners=listeners,
+                )
+        except Interrupted as interrupt:
+            if interrupt.outcome is not None:
+                self._keep(interrupt.outcome, ratings, objective)
+            raise
+        self._keep(outcome, ratings, objective)
+        return self
+
+    def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
+        """`metric` of the users' lists against held-out interactions, higher is better.
+
+        Lists leave out what the model was fitted on. Users without interactions there are not counted,
+        and `sample_weight` has no part in it.
+        """
+        self._check_fitted()
+        part = as_interactions(X, y)
+        ids = self.factors_.user_ids, self.factors_.item_ids
+        held_out = RankValidation.of(part, ids, self._whole_history("score"), str(self.metric))
+        runs_on = get_backend("native", dtype=self.factors_.dtype)
+        measured = held_out.measure(self.factors_, runs_on).score
+        assert measured is not None
+        return measured
+
+    def _objective(
+        self, reg: Reg, users: int = 0, items: int = 0, level: float = 1.0
+    ) -> ImplicitSquaredError:
+        return ImplicitSquaredError(
+            self.loss,
+            Confidence(self.confidence, float(self.alpha), float(self.epsilon)),
+            float(self.alpha0),
+            reg,
+            self.reg_scaling,
+            float(self.nu),
+            bool(self.biases),
+            users,
+            items,
+            level,
+        )
+
+    def _start(self, ratings: Ratings, known: Factors | None) -> Factors:
+        """W with independent normal entries of standard deviation 0.1 / √K, but for what is known.
+
+        That of Rendle et al. (2022, §4). Rows without interactions are 0.
+        """
+        K = int(self.rank)
+        m, n = ratings.shape
+        users = np.random.default_rng(int(self.seed)).standard_normal((m, K), dtype=np.float32)
+        users *= np.float32(0.1 / np.sqrt(K))
+        items = np.zeros((n, K), dtype=self.dtype)
+        start = Factors(
+            users.astype(self.dtype),
+            items,
+            np.zeros(m, dtype=self.dtype) if self.biases else None,
+            np.zeros(n, dtype=self.dtype) if self.biases else None,
+            0.0,
+            ratings.users,
+            ratings.items,
+        )
+        if known is not None:
+            start = start.started_from(known)
+        for cells, (rows, own) in (
+            (ratings.by_user, start.user_side),
+            (ratings.by_item, start.item_side),
+        ):
+            empty = np.diff(cells.indptr) == 0
+            rows[empty] = 0
+            if own is not None:
+                own[empty] = 0
+        return start
+
+    def _keep(self, outcome: Outcome, ratings: Ratings, objective: ImplicitSquaredError) -> None:
+        self._forget("departure_", "distance_", "_by_item", "_told_items")
+        self._fitted_params = self.get_params()  # set_params after the fit does not reach the file
+        self.factors_ = outcome.factors
+        self.trace_ = outcome.trace
+        self.n_iter_ = len(outcome.trace)
+        self.best_iter_ = outcome.best_sweep
+        self.stopped_ = outcome.stopped
+        self.history_ = ratings.by_user
+        self.scale_ = (0.0, 1.0)
+        self.objective_ = objective
+        self.selection_ = None
+        self.calibration_ = None
+        self.data_summary_ = ratings.facts()
+        self.n_features_in_ = 2
+        self._exact_users = self._solver(self.rank_).ends_with_users
+
+    def _solver(self, rank: int) -> Solver:
+        return get_solver(self.solver, rank)
+
+    def _check(self) -> tuple[Reg, Stopping]:
+        """The parameters, checked."""
+        check_rank(self.rank)
+        for name in ("max_iter", "patience"):
+            check_integer(name, getattr(self, name), 1)
+        check_integer("seed", self.seed, 0)
+        for name, example in (("alpha", 1.0), ("alpha0", 0.1), ("epsilon", 1.0)):
+            check_number(name, getattr(self, name), positive=True, example=example)
+        check_number("nu", self.nu, positive=False, example=1.0)
+        for name, choices in (
+            ("loss", ("ials", "wrmf")),
+            ("confidence", ("linear", "log", "binary")),
+            ("reg_scaling", ("frequency", "count", "none")),
+            ("dtype", ("float32", "float64")),
+        ):
+            check_choice(name, getattr(self, name), choices)
+        check_flag("biases", self.biases)
+        if not is_number(self.tol) or not 0 <= float(self.tol) < 1:
+            raise ParameterError("tol", self.tol, "must be a number in [0, 1)", "try tol=1e-4")
+        check_metric(self.metric)
+        if not isinstance(self._solver(int(self.rank)), ALS):
+            raise ParameterError(
+                "solver", self.solver, "does not minimize this objective", 'pass solver="als"'
+            )
+        stopping = Stopping(int(self.max_iter), float(self.tol), int(self.patience))
+        return check_reg(self.reg), stopping
