@@ -40,6 +40,7 @@ class Published:
 
 POPULAR = Ours("halfstep, MostPopular", hs.MostPopular())
 RANKS = {"rank": [30, 60, 120, 240]}
+IALS = {"alpha0": [0.1, 0.3, 1.0], "reg": [0.003, 0.007, 0.02]}
 
 OURS: dict[str, list[Ours]] = {
     "ncf": [
@@ -51,6 +52,11 @@ OURS: dict[str, list[Ours]] = {
         ),
         Ours("halfstep, PureSVD", hs.PureSVD(60), RANKS),
         Ours("halfstep, EASE", hs.EASE(500.0), {"reg": [100.0, 200.0, 500.0, 1000.0, 2000.0]}),
+        Ours(
+            "halfstep, ImplicitMF",
+            hs.ImplicitMF(rank=64, alpha=1.0, alpha0=0.3, reg=0.007, max_iter=12, tol=0.0),
+            IALS,
+        ),
     ],
     "gowalla": [
         POPULAR,
@@ -61,8 +67,23 @@ OURS: dict[str, list[Ours]] = {
         ),
         Ours("halfstep, PureSVD", hs.PureSVD(256), {"rank": [128, 256, 512]}),
         Ours("halfstep, EASE", hs.EASE(80.0, dtype="float32", memory_limit=8.0)),
+        Ours(
+            "halfstep, ImplicitMF",
+            hs.ImplicitMF(rank=512, alpha0=0.03, reg=0.0003, max_iter=3, tol=0.0),
+            {"rank": [128, 256, 512], "max_iter": [2, 3, 4, 6, 12]},
+        ),
+        Ours(
+            "halfstep, ImplicitMF, c = n_i^-½",
+            hs.ImplicitMF(rank=512, alpha0=0.03, reg=0.0003, max_iter=3, tol=0.0),
+            {"rank": [128, 256, 512], "max_iter": [2, 3, 4]},
+            damping=0.5,
+        ),
     ],
-    "simulated": [POPULAR, Ours("halfstep, PureSVD", hs.PureSVD(4), {"rank": [2, 4]})],
+    "simulated": [
+        POPULAR,
+        Ours("halfstep, PureSVD", hs.PureSVD(4), {"rank": [2, 4]}),
+        Ours("halfstep, ImplicitMF", hs.ImplicitMF(rank=4), {"rank": [2, 4]}, damping=0.5),
+    ],
 }
 
 _IALS = {

@@ -82,7 +82,8 @@ def lines_of(data: str, split: Split, only: str | None, threads: int) -> list[di
         begun = perf_counter()
         model = fitted(row, split.train)
         seconds = perf_counter() - begun
-        what = {"name": row.name, "version": hs.__version__, "source": repr(row.model)}
+        told = repr(row.model) + (f", c = n_i^-{row.damping:g}" if row.damping else "")
+        what = {"name": row.name, "version": hs.__version__, "source": told}
         lines.append({**what, "figures": measured(split, model), "seconds": seconds})
     for engine in available(PEERS[data], only):
         try:

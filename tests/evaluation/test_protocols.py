@@ -140,6 +140,7 @@ MODELS = [
     hs.EASE(20.0, dtype="float32"),
     hs.PureSVD(4),
     hs.ExplicitMF(rank=3, reg=0.1, max_iter=5),
+    hs.ImplicitMF(rank=3, max_iter=3),
     hs.BayesianMF(rank=2, samples=5, burn_in=2),
 ]
 
