@@ -82,6 +82,30 @@ def test_mode(part):
     assert all(figure["low"] <= figure["value"] <= figure["high"] for figure in figures)
 
 
+def test_quality_on_published_splits():
+    done = run("quality/run", "--test", "--json")
+    assert done.returncode == 0, done.stderr
+    figures = json.loads(done.stdout.splitlines()[-1])["figures"]
+    assert {figure["part"] for figure in figures} == {"quality"}
+    ours = {figure["measure"] for figure in figures if "PureSVD" in figure["engine"]}
+    assert ours == {"Recall@20", "NDCG@20", "fit"}
+    table = run("quality/run", "--test", "--only", "PureSVD")
+    assert "halfstep, PureSVD" in table.stdout
+    assert "MostPopular" not in table.stdout
+    chosen = run("quality/run", "--test", "--choose", "PureSVD").stdout.splitlines()
+    assert [json.loads(line)["rank"] for line in chosen] == [2, 4]
+
+
+def test_quality_says_what_it_does_not_know(tmp_path, monkeypatch):
+    assert "choose from ncf, gowalla" in run("quality/run", "netflix").stderr
+    assert "--choose nothing" in run("quality/run", "--test", "--choose", "nothing").stderr
+    monkeypatch.setenv("HALFSTEP_DATA", str(tmp_path))
+    done = run("quality/run", "ncf")
+    assert done.returncode == 1
+    assert "ml-1m-ncf" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_netflix_shape():
     done = run("growth", "--test", "--netflix", "--json")
     assert done.returncode == 0, done.stderr

@@ -19,7 +19,8 @@ from halfstep._native import __version__
 
 if TYPE_CHECKING:
     from halfstep.backends import available_backends, get_backend
-    from halfstep.baselines import EASE, Biases, GlobalMean, ItemKNN, MostPopular
+    from halfstep.baselines import EASE, Biases, GlobalMean, ItemKNN, MostPopular, PureSVD
+    from halfstep.data.published import read_liang, read_lightgcn, read_ncf
     from halfstep.data.ratings import Ratings
     from halfstep.data.read import read_ratings
     from halfstep.data.simulate import simulate, simulate_parquet
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
     from halfstep.diagnostics import Certificate
     from halfstep.errors import HalfstepError
     from halfstep.evaluation import (
+        FullRanking,
+        LeaveOneOut,
+        StrongGeneralization,
         UserSplit,
         baseline_rmse,
         calibration_table,
@@ -65,19 +69,23 @@ _HOME = {
     "Cholesky": "solvers",
     "EASE": "baselines",
     "ExplicitMF": "models",
-    "RankingMF": "models",
     "Factors": "factors",
     "Features": "features",
+    "FullRanking": "evaluation",
     "GD": "solvers",
     "GlobalMean": "baselines",
     "HalfstepError": "errors",
     "ImplicitMF": "models",
     "ItemKNN": "baselines",
     "LBFGS": "solvers",
+    "LeaveOneOut": "evaluation",
     "MostPopular": "baselines",
+    "PureSVD": "baselines",
+    "RankingMF": "models",
     "Ratings": "data.ratings",
     "SGD": "solvers",
     "Selection": "selection.result",
+    "StrongGeneralization": "evaluation",
     "Subspace": "solvers",
     "UserSplit": "evaluation",
     "available_backends": "backends",
@@ -95,6 +103,9 @@ _HOME = {
     "kfold_users": "evaluation",
     "load": "models.saving",
     "read_features": "features",
+    "read_liang": "data.published",
+    "read_lightgcn": "data.published",
+    "read_ncf": "data.published",
     "read_ratings": "data.read",
     "read_titles": "data.titles",
     "select": "selection.select",
@@ -125,14 +136,18 @@ __all__ = [
     "ExplicitMF",
     "Factors",
     "Features",
+    "FullRanking",
     "GlobalMean",
     "HalfstepError",
     "ImplicitMF",
     "ItemKNN",
+    "LeaveOneOut",
     "MostPopular",
+    "PureSVD",
     "RankingMF",
     "Ratings",
     "Selection",
+    "StrongGeneralization",
     "Subspace",
     "UserSplit",
     "__version__",
@@ -151,6 +166,9 @@ __all__ = [
     "kfold_users",
     "load",
     "read_features",
+    "read_liang",
+    "read_lightgcn",
+    "read_ncf",
     "read_ratings",
     "read_titles",
     "rolling_origin",

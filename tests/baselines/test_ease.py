@@ -1,5 +1,7 @@
 """EASE against its closed form, its optimality conditions and a solver of least squares."""
 
+import tracemalloc
+
 import baseline_twins as twins
 import numpy as np
 import pytest
@@ -117,14 +119,50 @@ def test_weights_must_be_those_of_users():
     assert not hasattr(model, "history_")
 
 
+@pytest.mark.parametrize("values", VALUES)
+def test_float32_is_float64_rounded(values, simulated):
+    one = hs.EASE(20.0, values=values).fit(simulated)
+    two = hs.EASE(20.0, values=values, dtype="float32").fit(simulated)
+    assert two.item_weights_.dtype == np.float32
+    np.testing.assert_allclose(two.item_weights_, one.item_weights_, atol=1e-5)
+    users, items, _ = simulated.to_arrays()
+    np.testing.assert_allclose(two.predict(users, items), one.predict(users, items), atol=1e-4)
+    ours, theirs = two.recommend(n=5), one.recommend(n=5)
+    np.testing.assert_allclose(ours.scores, theirs.scores, atol=1e-4)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_fit_takes_little_more_than_the_item_weights(dtype, monkeypatch):
+    n = 2500
+    for module in (itemwise, ease):
+        monkeypatch.setattr(module, "CELLS", 1 << 16)
+    ratings = hs.Ratings.from_arrays(np.arange(3 * n) % 400, np.arange(3 * n) % n)
+    hs.EASE(dtype=dtype).fit(hs.Ratings.from_arrays([1, 1], [2, 3]))  # imports
+    tracemalloc.start()
+    try:
+        model = hs.EASE(dtype=dtype).fit(ratings)
+        fitting = tracemalloc.get_traced_memory()[1]
+        tracemalloc.reset_peak()
+        before = tracemalloc.get_traced_memory()[0]
+        model.recommend([0, 1, 2], 5)
+        asking = tracemalloc.get_traced_memory()[1] - before
+    finally:
+        tracemalloc.stop()
+    assert fitting < 1.2 * model.item_weights_.nbytes
+    assert asking < 0.2 * model.item_weights_.nbytes
+
+
 def test_a_table_too_wide_says_what_it_takes():
     ratings = hs.Ratings.from_arrays([1] * 200, range(200))
     with pytest.raises(ParameterError, match=r"0\.0 GiB that 200 × 200 .*memory_limit=1"):
         hs.EASE(memory_limit=1e-4).fit(ratings)
     hs.EASE(memory_limit=4e-4).fit(ratings)
     wide = hs.Ratings.from_arrays([1] * 30_000, range(30_000))
-    with pytest.raises(ParameterError, match=r"6\.7 GiB that 30,000 × 30,000 .*memory_limit=7"):
+    with pytest.raises(ParameterError, match=r'6\.7 GiB that 30,000 × .*"float32".*memory_limit=7'):
         hs.EASE().fit(wide)
+    wider = hs.Ratings.from_arrays([1] * 40_981, range(40_981))
+    with pytest.raises(ParameterError, match=r"6\.3 GiB .* few ratings, or pass memory_limit=7"):
+        hs.EASE(dtype="float32").fit(wider)
 
 
 def test_a_penalty_too_small_is_refused():
@@ -156,7 +194,7 @@ def test_the_same_bits_for_any_number_of_threads(run_code):
 import hashlib, numpy as np, halfstep as hs
 ratings = hs.simulate(900, 600, rank=5, ratings_per_user=40, seed=1).ratings
 users, items, _ = ratings.to_arrays()
-for model in (hs.Biases(), hs.ItemKNN(), hs.EASE(values="centered")):
+for model in (hs.Biases(), hs.ItemKNN(), hs.EASE(values="centered"), hs.EASE(dtype="float32")):
     model.fit(ratings)
     found = model.recommend(n=20)
     print(hashlib.sha256(model.predict(users, items).tobytes() + found.scores.tobytes()
@@ -178,6 +216,7 @@ for model in (hs.Biases(), hs.ItemKNN(), hs.EASE(values="centered")):
         {"reg": -1},
         {"reg": "x"},
         {"values": "signs"},
+        {"dtype": "float16"},
         {"bias_reg": -1},
         {"memory_limit": 0},
     ],

@@ -22,9 +22,10 @@ MODELS = [
     hs.ItemKNN(5, similarity="cosine"),
     hs.EASE(20.0),
     hs.EASE(20.0, values="centered"),
+    hs.PureSVD(5),
 ]
 every = pytest.mark.parametrize("model", MODELS, ids=repr)
-WITH_NEIGHBORS = MODELS[4:]
+WITH_NEIGHBORS = MODELS[4:8]
 
 
 def questions():
@@ -228,6 +229,7 @@ def test_the_order_of_the_table_does_not_matter(model, simulated):
         hs.EASE(20.0),
         hs.EASE(20.0, values="ratings"),
         hs.EASE(20.0, values="centered", bias_reg=0.0),
+        hs.PureSVD(5),
     ],
     ids=repr,
 )
@@ -262,6 +264,35 @@ def test_what_is_similar(model, simulated):
         fitted.similar_items([3, 4000])
     with pytest.raises(ParameterError):
         fitted.similar_items(3, 0)
+
+
+@every
+def test_users_known_by_given_ratings_alone(model, simulated):
+    """Given what they had in training, they get what they got; so do users who only look like them."""
+    fitted = clone(model).fit(simulated)
+    users, items, r = simulated.to_arrays()
+    some = np.isin(users, [3, 50, 7])
+    told = fitted.with_users(np.column_stack([users, items])[some], r[some])
+    np.testing.assert_allclose(
+        told.predict(users[some], items[some]), fitted.predict(users[some], items[some]), atol=1e-6
+    )
+    before, after = fitted.recommend([3, 50, 7], 9), told.recommend([3, 50, 7], 9)
+    assert after.found.tolist() == before.found.tolist()
+    new = pd.DataFrame(
+        {"user": [f"№ {u}" for u in users[some]], "item": items[some], "rating": r[some]}
+    )
+    strangers = fitted.with_users(new).recommend([f"№ {u}" for u in (3, 50, 7)], 9)
+    assert strangers.found.tolist() == before.found.tolist()
+    with pytest.raises(UnknownIdError):
+        told.recommend(4)
+    with pytest.raises(UnknownIdError):
+        fitted.with_users([("zoë", 10**9)], [1.0])
+    kept = fitted.with_users([("zoë", 10**9), ("zoë", int(items[0]))], [1.0, 2.0], unknown="ignore")
+    assert len(kept.recommend("zoë", 99)["zoë"]) == 79
+    assert (
+        fitted.recommend(4, 9).found.tolist()
+        == clone(model).fit(simulated).recommend(4, 9).found.tolist()
+    )
 
 
 @every

@@ -69,7 +69,7 @@ def test_validation_stops_and_keeps_the_best(parts):
     model.fit(train, validation=test)
     measured = [row.validation_score for row in model.trace_]
     assert model.stopped_ == "validation"
-    assert model.best_iter_ == int(np.argmin(measured)) + 1 == len(measured) - 3
+    assert model.best_iter_ == int(np.argmax(measured)) + 1 == len(measured) - 3
     again = model.settled().fit(train)
     assert again.factors_.item_factors.tobytes() == model.factors_.item_factors.tobytes()
 

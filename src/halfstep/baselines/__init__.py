@@ -4,6 +4,8 @@ from halfstep.baselines.compare import BaselineError, compare_baselines
 from halfstep.baselines.ease import EASE
 from halfstep.baselines.knn import ItemKNN
 from halfstep.baselines.nonpersonal import Biases, GlobalMean, MostPopular
+from halfstep.baselines.puresvd import PureSVD
+from halfstep.baselines.scored import Scored
 
 __all__ = [
     "EASE",
@@ -12,5 +14,7 @@ __all__ = [
     "GlobalMean",
     "ItemKNN",
     "MostPopular",
+    "PureSVD",
+    "Scored",
     "compare_baselines",
 ]

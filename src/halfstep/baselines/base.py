@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from abc import abstractmethod
 from collections.abc import Mapping
 from typing import Any, Literal, Self
@@ -9,15 +10,16 @@ from typing import Any, Literal, Self
 import numpy as np
 import numpy.typing as npt
 
-from halfstep.backends.base import Array, Backend
+from halfstep.backends.base import CSR, Array, Backend
 from halfstep.baselines.biases import BiasTerms
+from halfstep.checks import check_choice
 from halfstep.data.ids import IdMap
 from halfstep.data.pairs import as_ratings
 from halfstep.data.ratings import Ratings
 from halfstep.models.asked import AskedLists, AskedPairs, Unknown
 from halfstep.models.measures import Measures
 from halfstep.models.ranked import Ranked
-from halfstep.objectives import Side
+from halfstep.objectives import Scaling, Side, row_scale, row_weights
 
 __all__ = ["Baseline"]
 
@@ -42,6 +44,7 @@ class Baseline(Measures):
     user_bias_: Array
     item_bias_: Array
 
+    _user_reg: tuple[float, Scaling] | None
     _learned = "history_"
 
     def fit(
@@ -76,6 +79,7 @@ class Baseline(Measures):
             "scale_": ratings.scale(),
             "data_summary_": ratings.facts(),
             "n_features_in_": 2,  # scikit-learn's name for the number of columns of X
+            "_user_reg": None,  # λ_u and s_u, where b_u is learned
         }
         self.__dict__.update(learned | self._learn(ratings))  # all or nothing
         return self
@@ -173,6 +177,47 @@ class Baseline(Measures):
         )
         index, scores = self._best(lists)
         return Ranked.of(lists.asked, index, scores, self.items_, ("user", "item"))
+
+    def with_users(
+        self, X: Any, y: Any = None, *, unknown: Literal["error", "ignore"] = "error"
+    ) -> Self:
+        """The same baseline for other users: those of these ratings, known by them alone.
+
+        Items keep what was learned of them. A user of the training ratings who is given again with the
+        same ratings gets the same answers (b_u is the user's own optimum, b_i held fixed).
+
+        Parameters
+        ----------
+        X, y : Ratings, a table, or pairs and their ratings
+            All ratings of the users.
+        unknown : {"error", "ignore"}
+            What to do with ratings of items that the baseline does not know.
+
+        Raises
+        ------
+        NotFittedError, UnknownIdError, DataError, ParameterError
+        """
+        self._check_fitted()
+        check_choice("unknown", unknown, ("error", "ignore"))
+        ratings = as_ratings(X, y)
+        fresh = copy.copy(self)
+        fresh.users_ = ratings.users
+        fresh.history_ = self._translate(ratings, "user", unknown)
+        fresh.__dict__.update(self._of_users(fresh.history_))
+        return fresh
+
+    def _of_users(self, cells: CSR) -> dict[str, Any]:
+        """The learned attributes of users of whom these cells are known."""
+        b_u = np.zeros(cells.n_rows)
+        if self._user_reg is not None:
+            row = np.repeat(np.arange(cells.n_rows), np.diff(cells.indptr))
+            c = 1.0 if cells.weights is None else cells.weights.astype(np.float64)
+            above = c * (cells.values - self.mean_ - self.item_bias_[cells.indices])
+            lam, scaling = self._user_reg
+            d = row_weights(cells) + lam * row_scale(cells, scaling)
+            total = np.bincount(row, above, cells.n_rows)
+            np.divide(total, d, out=b_u, where=d > 0)
+        return {"user_bias_": b_u}
 
     def _check(self) -> None:
         """Raise `ParameterError` where a parameter is outside its range."""

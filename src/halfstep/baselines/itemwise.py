@@ -11,10 +11,13 @@ import numpy as np
 from halfstep.backends.base import CSR, Array
 from halfstep.baselines.base import Baseline
 from halfstep.baselines.topn import best_of_rows, filter_rows
+from halfstep.data.ratings import Ratings
+from halfstep.errors import DataError
 from halfstep.models.asked import AskedLists
 from halfstep.models.uncertainty import rows_or_empty
+from halfstep.objectives import row_weights
 
-__all__ = ["CELLS", "Itemwise", "chunks", "rows_of_cells", "sparse"]
+__all__ = ["CELLS", "Itemwise", "chunks", "rows_of_cells", "sparse", "user_weights"]
 
 CELLS = 1 << 21
 """Scores, or terms of sums, that are held at a time: 16 MiB in float64."""
@@ -51,7 +54,8 @@ class Itemwise(Baseline):
             rows = lists.rows[part]
             cells = rows_or_empty(self._history("recommend"), rows)
             x = self._values(rows[rows_of_cells(cells)], cells)
-            found = sparse(cells, x, n) @ M
+            # scipy copies the whole of M where its numbers are not those of x
+            found = sparse(cells, x.astype(M.dtype, copy=False), n) @ M
             found = found if isinstance(found, np.ndarray) else found.toarray()
             found += self._bases(rows, np.diff(cells.indptr) > 0)
             filter_rows(found, part, lists.excluded, lists.only, lists.allowed)
@@ -83,3 +87,22 @@ def sparse(cells: CSR, values: Array, columns: int) -> Any:
 
     indices = cells.indices.view(np.int32)  # as scipy has them: there are no 2³¹ items
     return csr_array((values, indices, cells.indptr), shape=(cells.n_rows, columns))
+
+
+def user_weights(ratings: Ratings) -> Array:
+    """c_u; 1 of a user without ratings."""
+    cells = ratings.by_user
+    sizes = np.diff(cells.indptr)
+    if cells.weights is None:
+        return np.ones(len(sizes))
+    c_u = np.where(sizes > 0, row_weights(cells) / np.maximum(sizes, 1), 1.0)
+    differ = np.abs(cells.weights - c_u[ratings.user_index()]) > 1e-6 * cells.weights
+    if differ.any():
+        user = ratings.users.id_at(int(ratings.user_index()[np.argmax(differ)]))
+        raise DataError(
+            "weights",
+            f"of user {user}",
+            "must be equal for all ratings of a user: the closed form has no other",
+            "fit without weights",
+        )
+    return c_u

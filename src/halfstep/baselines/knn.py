@@ -125,6 +125,7 @@ class ItemKNN(Itemwise):
         return {
             "user_bias_": terms.user,
             "item_bias_": terms.item,
+            "_user_reg": (check_bias_reg(self.reg)[0], "none"),
             "neighbors_": neighbors,
             "similarities_": similarities,
             "column_means_": np.bincount(one.indices, _weighted(one, x), n) / m if raw else None,

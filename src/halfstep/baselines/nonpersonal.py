@@ -97,8 +97,13 @@ class Biases(_NonPersonal):
         check_choice("reg_scaling", self.reg_scaling, ("none", "count"))
 
     def _learn(self, ratings: Ratings) -> dict[str, Any]:
-        terms = fit_biases(ratings, check_bias_reg(self.reg), self.reg_scaling)
-        return {"user_bias_": terms.user, "item_bias_": terms.item}
+        reg = check_bias_reg(self.reg)
+        terms = fit_biases(ratings, reg, self.reg_scaling)
+        return {
+            "user_bias_": terms.user,
+            "item_bias_": terms.item,
+            "_user_reg": (reg[0], self.reg_scaling),
+        }
 
 
 class MostPopular(_NonPersonal):

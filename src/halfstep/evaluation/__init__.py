@@ -12,6 +12,7 @@ from halfstep.evaluation.comparison import Comparison, compare
 from halfstep.evaluation.cross_validation import CrossValidation, cross_validate
 from halfstep.evaluation.evaluation import Evaluation, evaluate
 from halfstep.evaluation.metrics import mean_absolute_error, r_squared, root_mean_squared_error
+from halfstep.evaluation.protocols import FullRanking, LeaveOneOut, StrongGeneralization
 from halfstep.evaluation.scores import gaussian_crps, gaussian_log_score, interval_score
 from halfstep.evaluation.splits import (
     UserSplit,
@@ -35,6 +36,9 @@ __all__ = [
     "CrossValidation",
     "ErrorTable",
     "Evaluation",
+    "FullRanking",
+    "LeaveOneOut",
+    "StrongGeneralization",
     "UserSplit",
     "baseline_rmse",
     "calibration_table",

@@ -13,11 +13,18 @@ from halfstep.checks import check_integer, is_number
 from halfstep.data.ratings import Ratings
 from halfstep.errors import ParameterError
 from halfstep.evaluation.lists import HeldOut, Unknown
-from halfstep.evaluation.measures import Measure, Options, measures_of, parse_metrics
+from halfstep.evaluation.measures import Asked, Measure, Options, measures_of, parse_metrics
 from halfstep.evaluation.resampling import bootstrap_totals, percentile_interval
 from halfstep.evaluation.tables import aligned, figure
 
-__all__ = ["Evaluation", "Figure", "check_resampling", "evaluate", "people"]
+__all__ = [
+    "Evaluation",
+    "Figure",
+    "check_resampling",
+    "evaluate",
+    "evaluation_of",
+    "people",
+]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -236,9 +243,22 @@ def evaluate(
     options = Options(
         train, relevant, unknown, exclude_seen, clip, item_vectors, negatives, candidates, seed
     )
+    return evaluation_of(model, test, asked, options, confidence, n_resamples)
+
+
+def evaluation_of(
+    model: Any,
+    test: Ratings,
+    asked: Sequence[Asked],
+    options: Options,
+    confidence: float = 0.95,
+    n_resamples: int = 1000,
+) -> Evaluation:
+    """`evaluate` with its metrics and options read already."""
     check_resampling(confidence, n_resamples, 0)
+    seed = int(options.seed)
     taken = measures_of(model, test, asked, options)
-    intervals = _intervals(taken.measures, float(confidence), int(n_resamples), int(seed))
+    intervals = _intervals(taken.measures, float(confidence), int(n_resamples), seed)
     figures = {
         measure.asked.name: Figure(
             measure.asked.name,
@@ -256,10 +276,10 @@ def evaluate(
         ratings=len(test),
         users=int(np.count_nonzero(np.diff(test.by_user.indptr))),
         **counts_of(taken.part),
-        relevant=None if relevant is None else float(relevant),
+        relevant=None if options.relevant is None else float(options.relevant),
         confidence=float(confidence),
         n_resamples=int(n_resamples),
-        seed=int(seed),
+        seed=seed,
     )
 
 

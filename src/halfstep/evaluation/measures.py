@@ -209,6 +209,7 @@ class Options:
     negatives: int = 100
     candidates: Mapping[Any, Any] | None = None
     seed: int = 0
+    ties: sampled.Ties = "id"
 
     def __post_init__(self) -> None:
         if self.relevant is not None and not (
@@ -510,6 +511,7 @@ def _of_samples(
         negatives=int(options.negatives),
         seed=int(options.seed),
         candidates=options.candidates,
+        ties=options.ties,
     )
     found = {}
     for asked in metrics:

@@ -11,7 +11,7 @@ AUC as the sample shrinks. To choose between models, use the metrics without `sa
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -23,12 +23,15 @@ from halfstep.evaluation.lists import HeldOut
 from halfstep.evaluation.past import Past
 
 __all__ = [
+    "Ties",
     "draw_free",
     "sampled_hit_rate",
     "sampled_ndcg",
     "sampled_ranks",
     "sampled_reciprocal_rank",
 ]
+
+Ties = Literal["id", "behind"]
 
 _ENTRIES = 1 << 20  # scores of a block
 
@@ -67,6 +70,7 @@ def sampled_ranks(
     negatives: int,
     seed: int,
     candidates: Mapping[Any, Any] | None,
+    ties: Ties = "id",
 ) -> Array:
     """The rank of every relevant item of `part` among the sampled items of its user, from 1.
 
@@ -84,6 +88,9 @@ def sampled_ranks(
     candidates : mapping from user id to item ids, optional
         The items to rank among instead. The relevant item itself and items that the model does not
         know are left out.
+    ties : {"id", "behind"}
+        Where a relevant item stands among sampled ones of the same score: by the order of the ids, as in
+        the list that is recommended, or behind them all.
 
     Raises
     ------
@@ -105,7 +112,7 @@ def sampled_ranks(
         own = slice(first, last)
         asked = part.asked[begin : begin + step]
         ranks[own] = _ranks_of_block(
-            model, past, ids, asked, rivals, part.user[own] - begin, part.item[own], options
+            model, past, ids, asked, rivals, part.user[own] - begin, part.item[own], options, ties
         )
     return ranks
 
@@ -119,6 +126,7 @@ def _ranks_of_block(
     row: Array,
     item: Array,
     options: dict[str, Any],
+    ties: Ties,
 ) -> Array:
     """The ranks of the relevant `item` of user `row` among the `rivals` of that user."""
     n = len(past.catalogue)
@@ -144,13 +152,26 @@ def _ranks_of_block(
         return ranks
     sizes = np.diff(found.offsets)
     place = np.repeat(users, sizes) * n + past.catalogue.lookup(found.found)
-    rivals_before = np.concatenate([[0], np.cumsum(np.isin(place, rival))])
-    rivals_before = rivals_before[:-1] - np.repeat(rivals_before[found.offsets[:-1]], sizes)
+    is_rival = np.isin(place, rival)
+    rivals_before = np.concatenate([[0], np.cumsum(is_rival)])
+    ahead = rivals_before[:-1]
+    if ties == "behind":  # all of the same score are ahead, but not the item itself
+        last = _last_of_equals(place // n, np.asarray(found.scores))
+        ahead = rivals_before[last + 1] - is_rival
+    ahead = ahead - np.repeat(rivals_before[found.offsets[:-1]], sizes)
     order = np.argsort(place)
     at = order[np.minimum(np.searchsorted(place, own, sorter=order), len(place) - 1)]
     there = (item >= 0) & (place[at] == own)
-    ranks[there] = 1 + rivals_before[at[there]]
+    ranks[there] = 1 + ahead[at[there]]
     return ranks
+
+
+def _last_of_equals(user: Array, score: Array) -> Array:
+    """Of every entry the position of the last one of the same user and score, which stand together."""
+    ends = np.ones(len(user), dtype=bool)
+    ends[:-1] = (user[1:] != user[:-1]) | (score[1:] != score[:-1])
+    last: Array = np.flatnonzero(ends)[np.cumsum(ends) - ends]
+    return last
 
 
 def draw_free(indptr: Array, touched: Array, n: int, size: int, rng: np.random.Generator) -> Array:
