@@ -4,6 +4,7 @@ from halfstep.baselines.compare import BaselineError, compare_baselines
 from halfstep.baselines.ease import EASE
 from halfstep.baselines.knn import ItemKNN
 from halfstep.baselines.nonpersonal import Biases, GlobalMean, MostPopular
+from halfstep.baselines.rankings import RankingBaselines, fit_ranking_baselines, preferences
 
 __all__ = [
     "EASE",
@@ -12,5 +13,8 @@ __all__ = [
     "GlobalMean",
     "ItemKNN",
     "MostPopular",
+    "RankingBaselines",
     "compare_baselines",
+    "fit_ranking_baselines",
+    "preferences",
 ]
