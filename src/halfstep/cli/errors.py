@@ -60,6 +60,15 @@ _FLAGS = (
         "user_features",
         "item_features",
         "cold",
+        "implicit",
+        "alpha",
+        "alpha0",
+        "nu",
+        "loss",
+        "confidence",
+        "epsilon",
+        "metric",
+        "patience",
     ),
 )
 _ASSIGNMENT = re.compile(rf"\b({'|'.join(_FLAGS)})=(\"[^\"]*\"|'[^']*'|…|[\w.+-]*\w)?")

@@ -115,6 +115,12 @@ class ImplicitJob(FitJob):
             f"{metric_title(first.name)} of this model over {len(first.ids):,} users, 95 % interval: "
             f"{first.lower:.4f} to {first.upper:.4f}."
         )
+        best = max(baselines.models, key=lambda name: found[name][first.name].value)
+        if found[best][first.name].value > first.value:
+            self.out.say(
+                f"«{best}» ranks better: try a lower --rank, a larger --reg or another --alpha0 (and "
+                "--confidence log or binary, where counts differ)."
+            )
         return {
             **mine.as_dict(),
             "baselines": {
