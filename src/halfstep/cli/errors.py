@@ -156,7 +156,9 @@ def in_flags(error: HalfstepError) -> str:
         not isinstance(error, DataError) or isinstance(error, (ReadError, DuplicatesError))
     ):
         subject = _flag(error.argument)
-        if error.value is not True:
+        if error.value is False:
+            subject = f"--no-{subject.removeprefix('--')}"
+        elif error.value is not True:
             subject += f" {value}"
     else:  # a value in the table
         subject = f"{error.argument}={shown(error.value)}"

@@ -22,7 +22,7 @@ from halfstep.evaluation import Evaluation, evaluate, split_each_user
 from halfstep.models.base import FactorModel
 from halfstep.models.implicit import ImplicitMF
 from halfstep.selection.budget import Clock
-from halfstep.wording import metric_title
+from halfstep.wording import counted, metric_title
 
 __all__ = ["ImplicitJob", "rankings_table"]
 
@@ -69,7 +69,9 @@ class ImplicitJob(FitJob):
         model.fit(train, validation=valid, **self._options(model, _SHARE * clock.left))
         seconds = perf_counter() - begun
         best = model.trace_[model.best_iter_ - 1]
-        told = f"{len(train):,} interactions, rank {model.rank_}: {sweeps(model.n_iter_)} in "
+        told = (
+            f"{counted(len(train), 'interaction')}, rank {model.rank_}: {sweeps(model.n_iter_)} in "
+        )
         facts = [("fit", f"{told}{duration(seconds)}, {WHY[model.stopped_]}")]
         if valid:
             facts.append(
@@ -117,10 +119,8 @@ class ImplicitJob(FitJob):
         )
         best = max(baselines.models, key=lambda name: found[name][first.name].value)
         if found[best][first.name].value > first.value:
-            self.out.say(
-                f"«{best}» ranks better: try a lower --rank, a larger --reg or another --alpha0 (and "
-                "--confidence log or binary, where counts differ)."
-            )
+            counts = ", or --confidence log or binary" if model.confidence == "linear" else ""
+            self.out.say(f"«{best}» ranks better: try another --rank, --alpha0 or --reg{counts}.")
         return {
             **mine.as_dict(),
             "baselines": {

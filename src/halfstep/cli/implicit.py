@@ -13,7 +13,7 @@ from cyclopts import Group, Parameter
 from halfstep.cli.options import ModelOptions, ReadingOptions, integer, numbers
 from halfstep.cli.output import note
 from halfstep.data.ratings import Ratings
-from halfstep.errors import DataError, ParameterError, ReadError
+from halfstep.errors import ParameterError, ReadError
 from halfstep.models.implicit import ImplicitMF
 
 __all__ = ["ImplicitOptions", "hint_at_interactions", "metrics_of"]
@@ -130,11 +130,11 @@ class ImplicitOptions:
         ratings."""
         found = reading.read(path, keep_order=keep_order, duplicates="sum")
         if not (found.by_user.values > 0).any():
-            raise DataError(
-                "rating",
-                "no count above 0" if len(found) else "no row",
-                "is no interaction",
-                "count what users did as 1 or more, or leave the column out",
+            raise ReadError(
+                "path",
+                found.report.source.description,
+                "holds no count above 0, and so no interaction",
+                "count what users did as 1 or more, or leave the column out with --query",
             )
         if self.confidence != "binary" and not found.report.repeats and _like_ratings(found):
             low, high = found.scale()

@@ -11,6 +11,7 @@ from halfstep.data.ratings import Ratings
 from halfstep.errors import DataError, ParameterError
 from halfstep.evaluation.splits.leaks import SplitKind, require_time
 from halfstep.evaluation.splits.parts import cells_after, check_share, cut, row_counts
+from halfstep.wording import counted
 
 __all__ = ["split_each_user", "split_last", "split_leave_k_out"]
 
@@ -69,7 +70,7 @@ def split_each_user(
     if len(np.unique(label)) < parts:
         raise DataError(
             "ratings",
-            f"{len(ratings)} ratings of {np.count_nonzero(counts)} users",
+            f"{counted(len(ratings), 'rating')} of {counted(int(np.count_nonzero(counts)), 'user')}",
             "are too few for parts of these shares",
             "pass more ratings or other shares",
         )
