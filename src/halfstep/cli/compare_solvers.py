@@ -263,7 +263,7 @@ class _Comparison:
             Column("solver"),
             Column("J", right=True),
             Column("above best", right=True),
-            *([Column(f"held-out {self._figure}", right=True)] if held_out else []),
+            *([Column(self._figure, right=True)] if held_out else []),
             Column("seconds", right=True),
             Column("sweeps", right=True),
             Column("stopped"),
@@ -274,7 +274,7 @@ class _Comparison:
     def _figure(self) -> str:
         if isinstance(self.model, ImplicitMF):
             return metric_title(self.model.metric)
-        return "RMSE"
+        return "held-out RMSE"
 
     def _line(self, run: _Run, best: float, held_out: bool) -> list[str]:
         J, above, error = "", "", ""
@@ -309,7 +309,7 @@ class _Comparison:
         ]
         longest = max(run.seconds[-1] for run in drawn)
         title = f"Solvers of one objective, rank {self.model.rank}, up to {duration(longest)}"
-        write_picture(traces_chart(curves, title, f"held-out {self._figure}"), self.path)
+        write_picture(traces_chart(curves, title, self._figure), self.path)
         self.out.say()
         self.out.facts([("drawn", str(self.path))])
         return str(self.path)

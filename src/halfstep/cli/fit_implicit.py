@@ -19,6 +19,7 @@ from halfstep.cli.saved import Titles
 from halfstep.data.ratings import Ratings
 from halfstep.errors import DataError
 from halfstep.evaluation import Evaluation, evaluate, split_each_user
+from halfstep.evaluation.splits.leaks import cells_of
 from halfstep.models.base import FactorModel
 from halfstep.models.implicit import ImplicitMF
 from halfstep.selection.budget import Clock
@@ -36,6 +37,9 @@ _LEAST = 1e-3  # seconds: one sweep is done in any case
 class ImplicitJob(FitJob):
     """The same steps; the parts are shares of each user's interactions, and rankings measure."""
 
+    known: Ratings | None = None
+    """All that is not in the test part, where there are three parts."""
+
     def run(self, ratings: Ratings) -> dict[str, Any]:
         document = super().run(ratings)
         assert self.saved is not None
@@ -52,6 +56,8 @@ class ImplicitJob(FitJob):
                 train, valid, test = split_each_user(
                     ratings, valid=self.valid, test=self.test, seed=seed
                 )
+                # what decided is no miss of a list: it is had before the test part, as train is
+                self.known = ratings.select(~cells_of(ratings, test))
                 return train, valid, test
             if self.valid or self.test:
                 train, held = split_each_user(ratings, test=self.valid or self.test, seed=seed)
@@ -101,8 +107,9 @@ class ImplicitJob(FitJob):
         metrics = metrics_of(model)
         baselines = fit_ranking_baselines(train, most_operations=_MOST_OPERATIONS)
         named: dict[str, Any] = {**baselines.models, "this model": model}
+        known = train if self.known is None else self.known
         found = {
-            name: evaluate(one, wanted, metrics, train=train, n_resamples=500 * (one is model))
+            name: evaluate(one, wanted, metrics, train=known, n_resamples=500 * (one is model))
             for name, one in named.items()
         }
         mine = found["this model"]
@@ -118,7 +125,7 @@ class ImplicitJob(FitJob):
             f"{first.lower:.4f} to {first.upper:.4f}."
         )
         best = max(baselines.models, key=lambda name: found[name][first.name].value)
-        if found[best][first.name].value > first.value:
+        if found[best][first.name].value > first.upper:
             counts = ", or --confidence log or binary" if model.confidence == "linear" else ""
             self.out.say(f"«{best}» ranks better: try another --rank, --alpha0 or --reg{counts}.")
         return {
