@@ -408,3 +408,23 @@ def test_compare_solvers(run, clicks, tmp_path):
     answer = run(*command, "--solvers", "als,sgd")
     assert answer.code == 2
     assert "sgd" in answer.err
+
+
+def test_demo(run, tmp_path):
+    folder = tmp_path / "demo"
+    told = _told(run("demo", "--implicit", "--folder", folder, "--json"))
+    assert {path.name for path in folder.iterdir()} == {
+        "seen.csv",
+        "films.csv",
+        "films.safetensors",
+    }
+    assert told["simulated"]["interactions"] == len(hs.read_ratings(folder / "seen.csv"))
+    mine = told["fit"]["test"]["metrics"]["ndcg@10"]["value"]
+    assert all(one["ndcg@10"] < mine for one in told["fit"]["test"]["baselines"].values())
+    user = told["explain"]["user"]
+    assert told["recommend"]["users"][0]["user"] == user
+    shares = sum(one["contribution"] for one in told["explain"]["contributions"])
+    assert told["explain"]["score"] == pytest.approx(told["explain"]["baseline"] + shares)
+    answer = run("demo", "--implicit", "--folder", folder)
+    assert answer.code == 2
+    assert "seen.csv is there already" in answer.err
