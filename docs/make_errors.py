@@ -17,6 +17,7 @@ from typing import Any
 
 import halfstep as hs
 from halfstep.cli import main
+from halfstep.cli.implicit import hint_at_interactions
 from halfstep.errors import HalfstepError
 from halfstep.report.picture import check_picture
 from halfstep.report.write import check_report
@@ -48,6 +49,9 @@ def make_files() -> None:
         "three.csv": "user,item,rating\n1,1,3\n1,2,4\n2,1,5\n",
         "one-column.txt": "12\n13\n14\n",
         "names.csv": "who,what,how\n" + GOOD.split("\n", 1)[1],
+        "clicks.csv": "user,item\n"
+        + "".join(f"{u},{u * i % 9}\n" for u in range(8) for i in range(6)),
+        "zeros.csv": "user,item,count\n1,1,0\n1,2,0\n",
         "not-json.jsonl": '{"user": 1, "item": 2, "rating": 3}\n{"user": 1,\n',
     }
     for name, text in write.items():
@@ -61,6 +65,7 @@ def make_files() -> None:
     model = hs.ExplicitMF(rank=2).fit(hs.read_ratings("ratings.csv"))
     whole = model.save("model.safetensors").read_bytes()
     model.save("no-history.safetensors", history=False)
+    hs.ImplicitMF(rank=2).fit(hs.read_ratings("clicks.csv")).save("clicks.safetensors")
     Path("cut.safetensors").write_bytes(whole[:-10])
     Path("tampered.safetensors").write_bytes(whole.replace(b'\\"rank\\": 2', b'\\"rank\\": 3'))
     Path("future.safetensors").write_bytes(whole.replace(b'\\"format\\": 1', b'\\"format\\": 9'))
@@ -68,6 +73,10 @@ def make_files() -> None:
 
 def fit(**parameters: Any) -> Callable[[], Any]:
     return lambda: hs.ExplicitMF(**parameters).fit(hs.read_ratings("ratings.csv"))
+
+
+def interactions(name: str, **parameters: Any) -> Callable[[], Any]:
+    return lambda: hs.ImplicitMF(**parameters).fit(hs.read_ratings(name))
 
 
 def read(*arguments: Any, **options: Any) -> Callable[[], Any]:
@@ -144,6 +153,36 @@ CASES: list[tuple[str, list[str], Callable[[], Any]]] = [
         "an interval of a model that is not calibrated",
         ["predict", "model.safetensors", "--user", "1", "--item", "1", "--interval", "0.9"],
         asked("predict", 1, 1, interval=0.9),
+    ),
+    (
+        "interactions in place of ratings",
+        ["fit", "clicks.csv"],
+        lambda: hint_at_interactions(hs.read_ratings("clicks.csv")),
+    ),
+    (
+        "counts that are all 0",
+        ["fit", "zeros.csv", "--implicit"],
+        interactions("zeros.csv"),
+    ),
+    (
+        "α₀ = 0",
+        ["fit", "clicks.csv", "--implicit", "--alpha0", "0"],
+        interactions("clicks.csv", alpha0=0.0),
+    ),
+    (
+        "a solver that has no such objective",
+        ["fit", "clicks.csv", "--implicit", "--solver", "sgd"],
+        interactions("clicks.csv", solver="sgd"),
+    ),
+    (
+        "an error of ratings where there are none",
+        ["evaluate", "clicks.csv", "--implicit", "--metrics", "rmse"],
+        lambda: hs.load("clicks.safetensors").rmse(hs.read_ratings("clicks.csv")),
+    ),
+    (
+        "an interval of a score",
+        ["predict", "clicks.safetensors", "--user", "1", "--item", "1", "--interval", "0.9"],
+        lambda: hs.load("clicks.safetensors").predict(1, 1, interval=0.9),
     ),
     ("rank 0", ["fit", "ratings.csv", "--rank", "0"], fit(rank=0)),
     ("a negative λ", ["fit", "ratings.csv", "--reg", "-1"], fit(reg=-1)),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from unicodedata import category
 
-__all__ = ["counted", "error_text", "percent", "printable", "size"]
+__all__ = ["counted", "error_text", "metric_title", "percent", "printable", "size"]
 
 
 _JOINERS = "\N{ZERO WIDTH NON-JOINER}\N{ZERO WIDTH JOINER}"  # of Persian words, of emojis
@@ -48,6 +48,17 @@ def error_text(error: float) -> str:
     ('0.8466', '158.6', '0.0001234')
     """
     return f"{error:.4f}" if 0.01 <= error < 10 or error == 0 else f"{error:.4g}"
+
+
+def metric_title(name: str) -> str:
+    """A metric as it is written.
+
+    >>> metric_title("ndcg@10"), metric_title("recall@20")
+    ('NDCG@10', 'recall@20')
+    """
+    base, _, k = name.partition("@")
+    written = base.upper() if base in ("ndcg", "map", "mrr", "auc") else base.replace("_", " ")
+    return f"{written}@{k}" if k else written
 
 
 def percent(share: float) -> str:

@@ -5,6 +5,7 @@ from halfstep.baselines.ease import EASE
 from halfstep.baselines.knn import ItemKNN
 from halfstep.baselines.nonpersonal import Biases, GlobalMean, MostPopular
 from halfstep.baselines.puresvd import PureSVD
+from halfstep.baselines.rankings import RankingBaselines, fit_ranking_baselines, preferences
 from halfstep.baselines.scored import Scored
 
 __all__ = [
@@ -15,6 +16,9 @@ __all__ = [
     "ItemKNN",
     "MostPopular",
     "PureSVD",
+    "RankingBaselines",
     "Scored",
     "compare_baselines",
+    "fit_ranking_baselines",
+    "preferences",
 ]

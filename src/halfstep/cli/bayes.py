@@ -108,6 +108,8 @@ class BayesOptions:
                 f"try rank={_DEFAULT['rank']}",
             )
         given = {name: getattr(options, name) for name in _SHARED}
+        if options.biases is None:
+            del given["biases"]
         if options.rank == "auto":
             given["rank"] = _DEFAULT["rank"]
         if implicit:

@@ -10,18 +10,23 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
+from halfstep.cli.implicit import ImplicitOptions, hint_at_interactions
 from halfstep.cli.options import GivenModelOptions, ReadingOptions, check_writable
 from halfstep.cli.output import Column, Json, Output, duration, note, watched
 from halfstep.data.ratings import Ratings
 from halfstep.errors import DivergedError, ParameterError, SingularSystemError
-from halfstep.evaluation import split_random
+from halfstep.evaluation import split_each_user, split_random
 from halfstep.models.explicit import ExplicitMF
+from halfstep.models.implicit import ImplicitMF
 from halfstep.solvers import available_solvers, get_solver
 from halfstep.training import TraceRow
+from halfstep.wording import metric_title
 
 __all__ = ["compare_solvers"]
 
 _DEFAULT = ",".join(name for name in ("als", "sgd", "gd", "lbfgs") if name in available_solvers())
+_DEFAULT_RANK = ExplicitMF().rank
+_OF_LISTS = "als-cholesky,als-cg,als-subspace"
 
 
 def compare_solvers(
@@ -29,19 +34,25 @@ def compare_solvers(
     /,
     *,
     solvers: Annotated[
-        str, Parameter(help=f"Names with commas between them, of {', '.join(available_solvers())}.")
-    ] = _DEFAULT,
+        str | None,
+        Parameter(
+            help=f"Names with commas between them, of {', '.join(available_solvers())}. "
+            f"[default: {_DEFAULT}]",
+            show_default=False,
+        ),
+    ] = None,
     output: Annotated[
         Path | None,
         Parameter(
             name=["--output", "-o"],
-            help="Draw the objective and the held-out error against seconds: a PNG or SVG file.",
+            help="Draw the objective and the held-out figure against seconds: a PNG or SVG file.",
         ),
     ] = None,
     valid: Annotated[
-        float, Parameter(help="Share of the ratings that only measures the error; 0 for none.")
+        float, Parameter(help="Share of the table that only measures; 0 for none.")
     ] = 0.1,
     model: GivenModelOptions | None = None,
+    interactions: ImplicitOptions | None = None,
     reading: ReadingOptions | None = None,
     as_json: Json = False,
 ) -> None:
@@ -51,14 +62,26 @@ def compare_solvers(
     the ratings; the held-out part measures, and stops nothing. Seconds are those of
     the fit without the measuring. Ctrl-C shows what is finished.
 
+    With --implicit the table holds interactions, and --metric of the lists for the
+    held-out part is what is measured: by default als-cholesky, als-cg and als-subspace.
+
     For example:
         halfstep compare-solvers ratings.csv
+        halfstep compare-solvers clicks.csv --implicit
         halfstep compare-solvers ratings.csv --solvers als,gd --rank 64 -o curves.png
     """
     out = Output(as_json)
-    options = model or GivenModelOptions()
-    names = _names(solvers, options)
-    unfitted = options.model()
+    options, implicit = model or GivenModelOptions(), interactions or ImplicitOptions()
+    unfitted: ExplicitMF | ImplicitMF
+    if implicit.implicit:
+        names = _names(_OF_LISTS if solvers is None else solvers, options)
+        unfitted = implicit.model(options)
+        for name in names:
+            ImplicitMF(**{**unfitted.get_params(), "solver": name})._check()
+    else:
+        implicit.refuse()
+        names = _names(_DEFAULT if solvers is None else solvers, options)
+        unfitted = options.model()
     if not 0 <= valid < 1:
         raise ParameterError(
             "valid", valid, "must be a share of the ratings, in [0, 1)", "try valid=0.1"
@@ -68,7 +91,12 @@ def compare_solvers(
 
         check_picture(output)
         check_writable(output, table)
-    ratings = (reading or ReadingOptions()).read(table)
+    reader = reading or ReadingOptions()
+    if implicit.implicit:
+        ratings = implicit.read(reader, table)
+    else:
+        ratings = reader.read(table)
+        hint_at_interactions(ratings)
     _Comparison(out, names, unfitted, valid, output).run(ratings)
 
 
@@ -83,7 +111,7 @@ def _names(text: str, options: GivenModelOptions) -> list[str]:
         raise ParameterError(
             "solvers", text, "must name each solver once", f"try solvers={_DEFAULT}"
         )
-    rank = options.model().rank
+    rank = _DEFAULT_RANK if options.rank is None else options.rank
     if isinstance(rank, str):
         raise ParameterError(
             "rank", rank, "would give every solver a rank of its own", "try rank=32"
@@ -110,7 +138,9 @@ class _Run:
     seconds: list[float] = field(default_factory=list)
     stopped: str = "interrupted"
 
-    def fit(self, model: ExplicitMF, train: Ratings, valid: Ratings | None, progress: bool) -> None:
+    def fit(
+        self, model: ExplicitMF | ImplicitMF, train: Ratings, valid: Ratings | None, progress: bool
+    ) -> None:
         begun, measuring = perf_counter(), 0.0
 
         def swept(row: TraceRow) -> None:
@@ -140,6 +170,7 @@ class _Run:
             "above_best": None if reached is None else _above(reached.objective, best),
             "train_rmse": reached and reached.train_rmse,
             "heldout_rmse": reached and reached.validation_rmse,
+            "heldout_score": reached and reached.validation_score,
             "seconds": self.seconds[-1] if self.seconds else 0.0,
             "sweeps": len(self.rows),
             "stopped": self.stopped,
@@ -147,6 +178,7 @@ class _Run:
                 "seconds": self.seconds,
                 "objective": [row.objective for row in self.rows],
                 "heldout_rmse": [row.validation_rmse for row in self.rows],
+                "heldout_score": [row.validation_score for row in self.rows],
             },
         }
 
@@ -162,19 +194,20 @@ class _Comparison:
 
     out: Output
     names: list[str]
-    model: ExplicitMF
+    model: ExplicitMF | ImplicitMF
     valid: float
     path: Path | None
 
     def run(self, ratings: Ratings) -> None:
         train, valid = ratings, None
         if self.valid:
-            train, valid = split_random(ratings, test=self.valid, seed=self.model.seed)
+            split = split_random if self.model.learns == "ratings" else split_each_user
+            train, valid = split(ratings, test=self.valid, seed=self.model.seed)
         self._head(ratings, train, valid)
         # what is loaded and laid out once in a process is no solver's time
         if "lbfgs" in self.names:
             import scipy.optimize  # noqa: F401
-        ExplicitMF(rank=1, max_iter=1).fit(train, validation=valid)
+        type(self.model)(rank=1, max_iter=1).fit(train, validation=valid)
         runs: list[_Run] = []
         interrupted = False
         try:
@@ -203,10 +236,10 @@ class _Comparison:
             note("interrupted: the solvers after the last line were not run")
             raise SystemExit(130)
 
-    def _fresh(self, name: str) -> ExplicitMF:
+    def _fresh(self, name: str) -> ExplicitMF | ImplicitMF:
         """An unfitted model of the same start whose fit the held-out part does not stop."""
         params = self.model.get_params()
-        return ExplicitMF(**{**params, "solver": name, "patience": params["max_iter"] + 1})
+        return type(self.model)(**{**params, "solver": name, "patience": params["max_iter"] + 1})
 
     def _head(self, ratings: Ratings, train: Ratings, valid: Ratings | None) -> None:
         m, n = ratings.shape
@@ -214,7 +247,7 @@ class _Comparison:
         held = f", {len(valid):,} held out" if valid else ""
         self.out.facts(
             [
-                ("ratings", f"{len(ratings):,} of {m:,} users and {n:,} items"),
+                (model.learns, f"{len(ratings):,} of {m:,} users and {n:,} items"),
                 ("fitted to", f"{len(train):,}{held}"),
                 ("model", f"rank {model.rank}, reg {model.reg} ({model.reg_scaling})"),
                 (
@@ -230,12 +263,18 @@ class _Comparison:
             Column("solver"),
             Column("J", right=True),
             Column("above best", right=True),
-            *([Column("held-out RMSE", right=True)] if held_out else []),
+            *([Column(self._figure, right=True)] if held_out else []),
             Column("seconds", right=True),
             Column("sweeps", right=True),
             Column("stopped"),
         ]
         self.out.table(columns, [self._line(run, best, held_out) for run in runs])
+
+    @property
+    def _figure(self) -> str:
+        if isinstance(self.model, ImplicitMF):
+            return metric_title(self.model.metric)
+        return "held-out RMSE"
 
     def _line(self, run: _Run, best: float, held_out: bool) -> list[str]:
         J, above, error = "", "", ""
@@ -244,7 +283,8 @@ class _Comparison:
             J = f"{last.objective:,.2f}"
             gap = _above(last.objective, best)
             above = "best" if gap == 0 else f"{gap:.1e}"
-            error = "" if last.validation_rmse is None else f"{last.validation_rmse:.4f}"
+            loss = last.held_out_loss
+            error = "" if loss is None else f"{abs(loss):.4f}"
         seconds = f"{run.seconds[-1]:.2f}" if run.seconds else ""
         shown = [run.name, J, above, *([error] if held_out else [])]
         return [*shown, seconds, str(len(run.rows)), _WHY.get(run.stopped, run.stopped)]
@@ -262,14 +302,14 @@ class _Comparison:
                 run.name,
                 run.seconds,
                 [row.objective for row in run.rows],
-                [row.validation_rmse for row in run.rows if row.validation_rmse is not None]
+                [abs(row.held_out_loss) for row in run.rows if row.held_out_loss is not None]
                 or None,
             )
             for run in drawn
         ]
         longest = max(run.seconds[-1] for run in drawn)
         title = f"Solvers of one objective, rank {self.model.rank}, up to {duration(longest)}"
-        write_picture(traces_chart(curves, title), self.path)
+        write_picture(traces_chart(curves, title, self._figure), self.path)
         self.out.say()
         self.out.facts([("drawn", str(self.path))])
         return str(self.path)

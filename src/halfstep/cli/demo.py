@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import shlex
 import tempfile
+from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from time import perf_counter
@@ -21,9 +22,11 @@ from halfstep.cli.output import Json, Output, duration
 from halfstep.cli.recommend import show as show_recommended
 from halfstep.cli.saved import Titles
 from halfstep.data.simulate import Simulation, simulate
+from halfstep.data.titles import read_titles
 from halfstep.errors import HalfstepError
 from halfstep.models.base import FactorModel
 from halfstep.models.explicit import ExplicitMF
+from halfstep.models.implicit import ImplicitMF
 from halfstep.models.saving import load
 
 __all__ = ["demo"]
@@ -36,6 +39,14 @@ def demo(
         Parameter(help="Keep the files in this folder, to go on with them (made if needed)."),
     ] = None,
     seed: Annotated[int, Parameter(help="Of the simulated ratings.")] = 0,
+    implicit: Annotated[
+        bool,
+        Parameter(
+            negative="",
+            show_default=False,
+            help="With interactions in place of ratings: who has seen what, not how they liked it.",
+        ),
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """See it work on simulated ratings: fit, error, recommendations.
@@ -48,6 +59,7 @@ def demo(
     For example:
         halfstep demo
         halfstep demo --folder demo
+        halfstep demo --implicit
     """
     out = Output(as_json)
     begun = perf_counter()
@@ -57,28 +69,39 @@ def demo(
         else:
             place = folder
             place.mkdir(parents=True, exist_ok=True)
-            taken = [name for name in _FILES if (place / name).exists()]
+            taken = [name for name in _files(implicit) if (place / name).exists()]
             if taken:
                 raise HalfstepError(f"--folder {place}: {taken[0]} is there already; name another")
-        document = _Demo(out, place, seed).run()
+        document = (_Interactions if implicit else _Demo)(out, place, seed).run()
     seconds = perf_counter() - begun
     out.say()
     out.say(f"All of this took {duration(seconds)}.")
     if folder is None:
-        out.say("To keep the files and go on with them:  halfstep demo --folder demo")
-    out.say("With ratings of your own:  halfstep fit ratings.csv")
+        more = " --implicit" if implicit else ""
+        out.say(f"To keep the files and go on with them:  halfstep demo --folder demo{more}")
+    if implicit:
+        out.say("With interactions of your own:  halfstep fit clicks.csv --implicit")
+    else:
+        out.say("With ratings of your own:  halfstep fit ratings.csv")
     out.document({"command": "demo", **document, "seconds": seconds})
 
 
-_FILES = ("ratings.csv", "films.csv", "films.safetensors")
+def _files(implicit: bool) -> tuple[str, str, str]:
+    return ("seen.csv" if implicit else "ratings.csv", "films.csv", "films.safetensors")
 
 
 class _Demo:
     """The steps, one after the other; each returns its part of the document."""
 
+    implicit = False
+    world: Mapping[str, Any] = {"ratings_per_user": 40, "factor_std": 0.7, "item_bias_std": 0.3}
+    so_far = "Rated highest so far"
+    a_score = "(A score orders the films; it may lie above the highest rating.)"
+    why = "Why the first of them? Each rating of the user has a share in it."
+
     def __init__(self, out: Output, place: Path, seed: int) -> None:
         self.out = out
-        self.table, self.films, self.model = (place / name for name in _FILES)
+        self.table, self.films, self.model = (place / name for name in _files(self.implicit))
         self.seed = seed
         self.steps = 0
 
@@ -91,7 +114,7 @@ class _Demo:
             f"halfstep recommend {self.model.name} --user {user} --items {self.films.name} -n 5"
         )
         self._step(f"What should user {user} see?", command)
-        self.out.say(f"Rated highest so far: {likes}")
+        self.out.say(f"{self.so_far}: {likes}")
         self.out.say()
         ranked = saved.recommend([user], 5)
         document["recommend"] = {
@@ -99,14 +122,14 @@ class _Demo:
         }
         first = ranked.found.tolist()[0]
         self.out.say()
-        self.out.say("(A score orders the films; it may lie above the highest rating.)")
+        self.out.say(self.a_score)
         command = (
             f"halfstep explain {self.model.name} --user {user} --item {first} "
             f"--items {self.films.name}"
         )
-        self._step("Why the first of them? Each rating of the user has a share in it.", command)
+        self._step(self.why, command)
         told = saved.explain(user, first)
-        document["explain"] = show_explained(self.out, told, user, titles, 10)
+        document["explain"] = show_explained(self.out, told, user, titles, 10, saved.learns)
         return document
 
     def _step(self, text: str, command: str | None) -> None:
@@ -122,27 +145,34 @@ class _Demo:
             1500,
             400,
             rank=len(_GENRES) // 2,
-            ratings_per_user=40,
-            factor_std=0.7,
             user_bias_std=0.3,
-            item_bias_std=0.3,
+            **self.world,
             noise=0.5,
             mean=3.2,
             seed=self.seed,
         )
-        rows = simulation.rows()
-        with open(self.table, "w", encoding="utf-8", newline="") as file:
-            writer = csv.writer(file, lineterminator="\n")
-            writer.writerow(["user", "item", "rating", "time"])
-            writer.writerows(zip(*(column.tolist() for column in rows), strict=True))
+        rows = self._write(simulation)
         with open(self.films, "w", encoding="utf-8", newline="") as file:
             writer = csv.writer(file, lineterminator="\n")
             writer.writerow(["item", "title"])
             writer.writerows(enumerate(film_titles(simulation)))
-        self._step(f"{len(rows.users):,} ratings are made up and written as a CSV file.", None)
+        what = "interactions" if self.implicit else "ratings"
+        self._step(f"{rows:,} {what} are made up and written as a CSV file.", None)
         with open(self.table, encoding="utf-8") as file:
             self.out.lines("".join(f"    {next(file)}" for _ in range(4)))
-        return {"ratings": len(rows.users), "users": 1500, "items": 400, "seed": self.seed}
+        return {what: rows, "users": 1500, "items": 400, "seed": self.seed}
+
+    def _write(self, simulation: Simulation) -> int:
+        """The table; how many rows it has."""
+        rows = simulation.rows()
+        self._csv(["user", "item", "rating", "time"], rows)
+        return len(rows.users)
+
+    def _csv(self, header: list[str], columns: Iterable[Array]) -> None:
+        with open(self.table, "w", encoding="utf-8", newline="") as file:
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerow(header)
+            writer.writerows(zip(*(column.tolist() for column in columns), strict=True))
 
     def _fit(self) -> dict[str, Any]:
         command = f"halfstep fit {self.table.name} --fast -o {shlex.quote(self.model.name)}"
@@ -170,6 +200,43 @@ class _Demo:
             if same > most and float(rated[best].max()) == model.scale_[1]:
                 most, row, favourites = same, user, "; ".join(liked[:3])
         return model.factors_.user_ids.id_at(row), favourites
+
+
+class _Interactions(_Demo):
+    """The same with what was liked, and no word of how much."""
+
+    implicit = True
+    world: Mapping[str, Any] = {"ratings_per_user": 100, "factor_std": 1.0, "item_bias_std": 0.1}
+    so_far = "Seen, among others"
+    a_score = "(A score orders the films: 1 is what was seen, and 0 what does not fit.)"
+    why = "Why the first of them? Each film that the user has seen has a share in it."
+
+    def _write(self, simulation: Simulation) -> int:
+        rows = simulation.rows()
+        liked = rows.ratings >= np.quantile(rows.ratings, _LIKED)
+        self._csv(
+            ["user", "item", "time"],
+            [column[liked] for column in (rows.users, rows.items, rows.time)],
+        )
+        return int(np.count_nonzero(liked))
+
+    def _fit(self) -> dict[str, Any]:
+        from halfstep.cli.fit_implicit import ImplicitJob
+
+        command = f"halfstep fit {self.table.name} --implicit --rank {_RANK} --alpha0 {_ALPHA0} "
+        self._step(
+            "A model is fitted, its lists are measured on what was held out, and it is saved.",
+            f"{command}--reg {_REG} --items {self.films.name} -o {shlex.quote(self.model.name)}",
+        )
+        model = ImplicitMF(_RANK, alpha0=_ALPHA0, reg=_REG)
+        ratings = ReadingOptions().read(self.table)
+        job = ImplicitJob(self.out, model, self.model, titles=read_titles(self.films))
+        return job.run(ratings)
+
+
+_RANK, _ALPHA0, _REG = 8, 0.2, 0.05
+_LIKED = 0.8
+"""What is seen is what would be rated above this quantile."""
 
 
 # ------------------------------------------------------------------- film titles

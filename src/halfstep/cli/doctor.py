@@ -132,12 +132,14 @@ def _ratings() -> hs.Ratings:
 
 def _same_as_numpy() -> tuple[bool, str]:
     ratings = _ratings()
-    fits = [
-        hs.ExplicitMF(rank=5, max_iter=3, dtype="float64").fit(ratings, backend=backend).factors_
-        for backend in ("native", "numpy")
-    ]
-    one, two = (np.vstack([f.user_factors, f.item_factors]) for f in fits)
-    worst = float(np.abs(one - two).max() / np.abs(two).max())
+    worst = 0.0
+    for kind in (hs.ExplicitMF, hs.ImplicitMF):
+        fits = [
+            kind(rank=5, max_iter=3, dtype="float64").fit(ratings, backend=backend).factors_
+            for backend in ("native", "numpy")
+        ]
+        one, two = (np.vstack([f.user_factors, f.item_factors]) for f in fits)
+        worst = max(worst, float(np.abs(one - two).max() / np.abs(two).max()))
     return worst <= _TOLERANCE, f"largest difference {worst:.1e}, allowed {_TOLERANCE:.0e}"
 
 
@@ -151,6 +153,7 @@ def _same_for_two_threads() -> tuple[bool, str]:
             found = [
                 hs.ExplicitMF(rank=5, max_iter=3).fit(ratings).factors_,
                 hs.BayesianMF(rank=5, samples=3, burn_in=1).fit(ratings).factors_,
+                hs.ImplicitMF(rank=5, max_iter=3).fit(ratings).factors_,
             ]
             bits.append([f.user_factors.tobytes() + f.item_factors.tobytes() for f in found])
     finally:

@@ -60,6 +60,15 @@ _FLAGS = (
         "user_features",
         "item_features",
         "cold",
+        "implicit",
+        "alpha",
+        "alpha0",
+        "nu",
+        "loss",
+        "confidence",
+        "epsilon",
+        "metric",
+        "patience",
     ),
 )
 _ASSIGNMENT = re.compile(rf"\b({'|'.join(_FLAGS)})=(\"[^\"]*\"|'[^']*'|…|[\w.+-]*\w)?")
@@ -147,7 +156,9 @@ def in_flags(error: HalfstepError) -> str:
         not isinstance(error, DataError) or isinstance(error, (ReadError, DuplicatesError))
     ):
         subject = _flag(error.argument)
-        if error.value is not True:
+        if error.value is False:
+            subject = f"--no-{subject.removeprefix('--')}"
+        elif error.value is not True:
             subject += f" {value}"
     else:  # a value in the table
         subject = f"{error.argument}={shown(error.value)}"

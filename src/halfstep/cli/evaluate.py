@@ -12,6 +12,7 @@ from cyclopts import Parameter
 from halfstep.checks import check_integer
 from halfstep.cli.bayes import BayesOptions, unfitted
 from halfstep.cli.features import FeatureOptions, facts
+from halfstep.cli.implicit import ImplicitOptions, hint_at_interactions
 from halfstep.cli.options import ModelOptions, ReadingOptions, integer
 from halfstep.cli.output import Column, Json, Output, note, watched
 from halfstep.data.ratings import Ratings
@@ -22,6 +23,7 @@ from halfstep.evaluation import (
     cross_validate,
     split_by_time,
     split_cold,
+    split_each_user,
     split_last,
     split_leave_k_out,
     split_random,
@@ -42,7 +44,15 @@ _FOLDS = 5
 _TEST = 0.1
 
 _Split = Literal[
-    "kfold", "random", "time", "last", "leave-one-out", "cold-user", "cold-item", "users"
+    "kfold",
+    "random",
+    "each-user",
+    "time",
+    "last",
+    "leave-one-out",
+    "cold-user",
+    "cold-item",
+    "users",
 ]
 
 
@@ -57,7 +67,8 @@ def evaluate(
         _Split,
         Parameter(
             help="What is held out: kfold, every rating once, in parts at random; or one part: random "
-            "ratings; all from a moment on (time); each user's last rating (last) or one at random "
+            "ratings; a share of each user's (each-user); all from a moment on (time); each user's last "
+            "rating (last) or one at random "
             "(leave-one-out); all ratings of some users (cold-user) or items (cold-item); or of some "
             "users a fifth, the others folded in after the fit (users)."
         ),
@@ -90,8 +101,10 @@ def evaluate(
     metrics: Annotated[
         str | None,
         Parameter(
-            help="With --model: metrics with commas between them, such as rmse,ndcg@10,recall@20, each "
-            "with an interval by resampling users."
+            help="With --model or --implicit: metrics with commas between them, such as "
+            "rmse,ndcg@10,recall@20; of a saved model each with an interval by resampling users. "
+            "[default of interactions: ndcg@10,recall@20]",
+            show_default=False,
         ),
     ] = None,
     relevant: Annotated[
@@ -107,6 +120,7 @@ def evaluate(
     ] = None,
     model: ModelOptions | None = None,
     bayes: BayesOptions | None = None,
+    interactions: ImplicitOptions | None = None,
     known: FeatureOptions | None = None,
     reading: ReadingOptions | None = None,
     as_json: Json = False,
@@ -118,16 +132,56 @@ def evaluate(
     standard error. That says how well missing cells are filled in; --split asks
     other questions, such as how good the model is from tomorrow on. With --model, a
     model that `halfstep fit` wrote is measured on the ratings of the table instead.
+    Models of interactions (--implicit) are measured by the lists that they make for
+    the users of the test part, without what these have had before.
 
     For example:
         halfstep evaluate ratings.csv --folds 5 --rank 64
         halfstep evaluate ratings.csv --bayes --split time --test 0.2
+        halfstep evaluate clicks.csv --implicit --split each-user --test 0.2
         halfstep evaluate ratings.csv --cold users --user-features users.csv
         halfstep evaluate new-ratings.csv --model movies.safetensors --metrics rmse,ndcg@10
     """
     out = Output(as_json)
     options, reader = model or ModelOptions(), reading or ReadingOptions()
     draws, features = bayes or BayesOptions(), known or FeatureOptions()
+    implicit = interactions or ImplicitOptions()
+    if model_file is None and implicit.implicit:
+        from halfstep.cli.evaluate_implicit import fitted_and_measured, metric_names
+
+        _refuse(cold is not None, "cold", cold, "implicit=True")
+        _refuse(bool(draws.changed()), "bayes", True, "implicit=True")
+        _refuse(features.given, "user_features", "…", "implicit=True")
+        _refuse(relevant is not None, "relevant", relevant, "implicit=True")
+        if split == "kfold":
+            _refuse(test is not None, "test", test, "split=kfold")
+            check_integer("folds", _FOLDS if folds is None else folds, 2, example=_FOLDS)
+        else:
+            _refuse(folds is not None, "folds", folds, f"split={split}")
+            _refuse(file_order, "file_order", True, f"split={split}")
+            _refuse(test is not None and split in _ONE_EACH, "test", test, f"split={split}")
+            check_share("test", _TEST if test is None else test)
+        asked = implicit.model(options)
+        metric_names(metrics)
+        table_read = implicit.read(reader, table, keep_order=file_order)
+        parts_of = None
+        if split != "kfold":
+            share = _TEST if test is None else test
+            parts_of = _parts(table_read, split, share, asked.seed)
+        out.document(
+            fitted_and_measured(
+                out,
+                asked,
+                table_read,
+                _FOLDS if folds is None else folds,
+                parts_of,
+                _HELD_OUT[split] if split != "kfold" else "",
+                "file" if file_order else "sorted",
+                metrics,
+            )
+        )
+        return
+    implicit.refuse()
     if model_file is None:
         made = unfitted(options, draws, features.implicit_features)
         for name, value in (("metrics", metrics), ("relevant", relevant)):
@@ -146,6 +200,7 @@ def evaluate(
                     "pass --user-features or --item-features",
                 )
             ratings = reader.read(table)
+            hint_at_interactions(ratings)
             out.document(_cold(out, made, ratings, cold, parts, clip, features.read(ratings)))
             return
         if split == "kfold":
@@ -157,18 +212,21 @@ def evaluate(
             share = _TEST if test is None else test
             check_share("test", share)
             ratings = reader.read(table)
+            hint_at_interactions(ratings)
             read = features.read(ratings)
             out.document(_one_split(out, made, ratings, split, share, clip, read))
             return
         parts = _FOLDS if folds is None else folds
         check_integer("folds", parts, 2, example=_FOLDS)
         ratings = reader.read(table, keep_order=file_order)
+        hint_at_interactions(ratings)
         read = features.read(ratings)
         out.document(_cross_validation(out, made, ratings, parts, file_order, clip, read))
         return
     given = [
         *options.changed(),
         *(f"--{name.replace('_', '-')}" for name in draws.changed()),
+        *(["--implicit"] if implicit.implicit else []),
         *(["--implicit-features"] if features.implicit_features else []),
     ]
     if cold is not None:
@@ -188,6 +246,14 @@ def evaluate(
     from halfstep.models.saving import load
 
     saved = features.told(load(model_file))
+    if saved.learns == "interactions":
+        from halfstep.cli.evaluate_implicit import measured_lists
+
+        _refuse(relevant is not None, "relevant", relevant, "a model of interactions")
+        out.document(
+            measured_lists(out, saved, model_file, reader.read(table, duplicates="sum"), metrics)
+        )
+        return
     if metrics is not None:
         out.document(_measured(out, saved, model_file, reader.read(table), metrics, relevant, clip))
         return
@@ -308,6 +374,7 @@ def _counting(out: Output, folds: int) -> Any:
 _ONE_EACH = ("last", "leave-one-out")
 _HELD_OUT = {
     "random": "ratings at random",
+    "each-user": "a share of each user's ratings, at random",
     "time": "all ratings from {moment} on",
     "last": "the last rating of each user",
     "leave-one-out": "one rating of each user, at random",
@@ -324,6 +391,8 @@ def _refuse(given: bool, name: str, value: object, why: str, remedy: str = "drop
 
 def _parts(ratings: Ratings, split: _Split, test: float, seed: int) -> tuple[Ratings, ...]:
     match split:
+        case "each-user":
+            return split_each_user(ratings, test=test, seed=seed)
         case "time":
             return split_by_time(ratings, test=test)
         case "last":

@@ -1,8 +1,8 @@
-"""`halfstep explain`: the share of each of a user's ratings in a score."""
+"""`halfstep explain`: the share of each of a user's ratings (or interactions) in a score."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from cyclopts import Parameter
@@ -24,14 +24,15 @@ def explain(
     item: Annotated[
         str, Parameter(help="The item's id; with --items, a title or a part of one will do.")
     ],
-    n: Annotated[int, Parameter(name=["-n", "--count"], help="How many ratings to show.")] = 10,
+    n: Annotated[int, Parameter(name=["-n", "--count"], help="How many shares to show.")] = 10,
     titles: TitlesFile = None,
     as_json: Json = False,
 ) -> None:
     """Why a user's predicted rating of an item is what it is.
 
     The score is a sum: the mean and the item's bias, and one share for each rating
-    of the user. The largest shares are shown, up or down.
+    of the user (of a model of interactions: for each item that the user had). The
+    largest shares are shown, up or down.
 
     For example:
         halfstep explain movies.safetensors --user 1 --item 318 --items movies.dat
@@ -44,30 +45,51 @@ def explain(
     told = model.explain(user, named.find(item, model.factors_.item_ids))
     told_user = model.factors_.user_ids.id_at(int(model.factors_.user_ids.lookup([user])[0]))
     out.document(
-        {"command": "explain", "model": str(model_file), **show(out, told, told_user, named, n)}
+        {
+            "command": "explain",
+            "model": str(model_file),
+            **show(out, told, told_user, named, n, model.learns),
+        }
     )
 
 
-def show(out: Output, told: Explanation, user: Any, titles: Titles, n: int) -> dict[str, Any]:
+def show(
+    out: Output,
+    told: Explanation,
+    user: Any,
+    titles: Titles,
+    n: int,
+    learns: Literal["ratings", "interactions"] = "ratings",
+) -> dict[str, Any]:
     """The sum as a table; the same, with all shares, as a document."""
-    out.heading(f"user {user}, {titles.named(told.item)}: predicted rating {told.score:.3f}")
+    rated = learns == "ratings"
+    what = "predicted rating" if rated else "score"
+    out.heading(f"user {user}, {titles.named(told.item)}: {what} {told.score:.3f}")
     largest = np.argsort(-np.abs(told.contributions), kind="stable")[:n]
     shown = [list(told)[i] for i in np.sort(largest).tolist()]
     rest = float(told.contributions.sum()) - sum(share for _, _, share in shown)
     blank = [""] if titles.given else []
-    rows: list[list[object]] = [[f"{told.baseline:+.3f}", "mean and bias of the item", "", *blank]]
+    rows: list[list[object]] = []
+    if rated or told.baseline:
+        base = "mean and bias of the item" if rated else "bias of the item"
+        rows.append([f"{told.baseline:+.3f}", base, "", *blank])
     rows += [
-        [f"{share:+.3f}", f"rated item {item}", f"{rating:g}", *titles.cell(item)]
+        [
+            f"{share:+.3f}",
+            f"{'rated' if rated else 'had'} item {item}",
+            f"{rating:g}",
+            *titles.cell(item),
+        ]
         for item, rating, share in shown
     ]
     others = len(told.items) - len(shown)
     if others:
-        rows.append([f"{rest:+.3f}", f"{others:,} other ratings", "", *blank])
+        rows.append([f"{rest:+.3f}", f"{others:,} other {learns}", "", *blank])
     out.table(
         [
             Column("share", right=True),
             Column("from"),
-            Column("rating", right=True),
+            Column("rating" if rated else "count", right=True),
             *titles.column(),
         ],
         rows,

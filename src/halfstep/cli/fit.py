@@ -14,6 +14,7 @@ from halfstep.baselines import compare_baselines
 from halfstep.cli.bayes import BayesOptions, affordable, refuse_draws, unfitted
 from halfstep.cli.contest import Contest, Rival
 from halfstep.cli.features import FeatureOptions, facts
+from halfstep.cli.implicit import ImplicitOptions, hint_at_interactions
 from halfstep.cli.options import Budget, ModelOptions, ReadingOptions, check_writable
 from halfstep.cli.output import LABEL, Column, Json, Output, duration, note, size, watched
 from halfstep.cli.saved import TitlesFile
@@ -23,11 +24,14 @@ from halfstep.errors import DataError, HalfstepError, ParameterError
 from halfstep.evaluation import split_random
 from halfstep.models.bayesian import BayesianMF
 from halfstep.models.explicit import ExplicitMF
+from halfstep.models.implicit import ImplicitMF
 from halfstep.selection.budget import Clock, seconds_of
 from halfstep.selection.result import Selection
 from halfstep.selection.select import select
 
-__all__ = ["FitJob", "fit"]
+__all__ = ["FitJob", "Model", "fit"]
+
+Model = ExplicitMF | BayesianMF | ImplicitMF
 
 _BEST = {"samples": 500, "burn_in": 50}
 """What `--best` draws where it is not told."""
@@ -87,6 +91,7 @@ def fit(
     titles: TitlesFile = None,
     model: ModelOptions | None = None,
     bayes: BayesOptions | None = None,
+    interactions: ImplicitOptions | None = None,
     known: FeatureOptions | None = None,
     reading: ReadingOptions | None = None,
     as_json: Json = False,
@@ -101,17 +106,28 @@ def fit(
     saved. Options of ALS (--rank, --reg, …) fit ALS alone, as --fast does. Ctrl-C
     ends the fit and saves what there is.
 
+    With --implicit the table holds clicks, plays or purchases in place of ratings: a
+    model of interactions ranks what each user has not had yet, and the test part
+    says how many of its held-out items stand at the top of the lists.
+
     For example:
         halfstep fit ratings.csv -o movies.safetensors
         halfstep fit ratings.csv --fast --report report.html
         halfstep fit ratings.csv --rank 64 --reg 0.08
         halfstep fit ratings.csv --best --user-features users.csv
+        halfstep fit clicks.parquet --implicit
         halfstep fit log.parquet --user uid --item sku --rating stars
     """
     out = Output(as_json)
     options, draws = model or ModelOptions(), bayes or BayesOptions()
-    features = known or FeatureOptions()
-    made, rival = _models(options, draws, features.implicit_features, fast, best)
+    features, implicit = known or FeatureOptions(), interactions or ImplicitOptions()
+    made: Model
+    if implicit.implicit:
+        _refuse_ratings_options(draws, features, fast, best)
+        made, rival = implicit.model(options), None
+    else:
+        implicit.refuse()
+        made, rival = _models(options, draws, features.implicit_features, fast, best)
     check_writable(output, table, *features.paths)
     if report is not None:
         from halfstep.report.write import check_report
@@ -123,7 +139,10 @@ def fit(
         from halfstep.data.titles import read_titles
 
         named = read_titles(titles)
-    job = FitJob(
+    kind = FitJob
+    if implicit.implicit:
+        from halfstep.cli.fit_implicit import ImplicitJob as kind
+    job = kind(
         out,
         made,
         output,
@@ -137,9 +156,28 @@ def fit(
         titles=named,
     )
     job.check()
-    ratings = (reading or ReadingOptions()).read(table)
+    reader = reading or ReadingOptions()
+    if implicit.implicit:
+        ratings = implicit.read(reader, table)
+    else:
+        ratings = reader.read(table)
+        hint_at_interactions(ratings)
     job.features = features.read(ratings)
     out.document(job.run(ratings))
+
+
+def _refuse_ratings_options(
+    bayes: BayesOptions, features: FeatureOptions, fast: bool, best: bool
+) -> None:
+    """Raise where an option of models of ratings stands beside --implicit."""
+    given = [
+        *(["--fast"] if fast else []),
+        *(["--best"] if best else []),
+        *(f"--{name.replace('_', '-')}" for name in bayes.changed()),
+        *(features.words()[:1] if features.given else []),
+    ]
+    if given:
+        raise HalfstepError(f"{given[0]} is of models of ratings, and not of --implicit; drop one")
 
 
 _NEUTRAL = ("seed", "dtype")
@@ -171,7 +209,7 @@ class FitJob:
     """The main job, on ratings that are read. `run` returns the document of `--json`."""
 
     out: Output
-    model: ExplicitMF | BayesianMF
+    model: Model
     path: Path
     rival: BayesianMF | None = None
     given_valid: float | None = None
@@ -183,6 +221,7 @@ class FitJob:
     titles: Mapping[Any, str] | None = None
     features: dict[str, Any] = field(default_factory=dict)
     selection: Selection | None = None
+    saved: Model | None = None
 
     @property
     def valid(self) -> float:
@@ -223,8 +262,9 @@ class FitJob:
         out, seed = self.out, self.model.seed
         clock = Clock(self.budget)
         summary = ratings.summary()
-        out.facts(summary.rows())
-        out.lines("\n".join(summary.bars(LABEL)))
+        out.facts(summary.rows(learns=self.model.learns))
+        if summary.lowest < summary.highest or self.model.learns == "ratings":
+            out.lines("\n".join(summary.bars(LABEL)))
         out.say()
         if self.features:
             out.facts(facts(self.features, ratings))
@@ -268,11 +308,12 @@ class FitJob:
                 raise
             self._interrupted(done[0], document)
             raise SystemExit(130) from None
-        document["model"] = self._save(final or first)
+        self.saved = final or first
+        document["model"] = self._save(self.saved)
         out.say()
         out.facts([("saved", f"{self.path} ({size(self.path.stat().st_size)})")])
         if self.report is not None:
-            document["report"] = self._report(self.report, final or first, first, ratings, test)
+            document["report"] = self._report(self.report, self.saved, first, ratings, test)
         return document
 
     # ------------------------------------------------------------------- steps
@@ -318,16 +359,17 @@ class FitJob:
         show_selection(self.out, found)
         return found, found.as_dict()
 
-    def _options(self, model: ExplicitMF | BayesianMF, budget: float) -> dict[str, Any]:
+    def _options(self, model: Model, budget: float) -> dict[str, Any]:
         """The arguments of its fit."""
         given: dict[str, Any] = {**self.features, "progress": watched(self.out)}
         if isinstance(model, ExplicitMF):
             given["selection"] = self.selection
+        if not isinstance(model, BayesianMF):
             given["budget"] = None if self.budget is None else max(budget, _LEAST)
         return given
 
     def _fit(
-        self, model: ExplicitMF | BayesianMF, train: Ratings, valid: Ratings | None, clock: Clock
+        self, model: Model, train: Ratings, valid: Ratings | None, clock: Clock
     ) -> dict[str, Any]:
         if isinstance(model, BayesianMF):
             model = self._within(model, train, _TRYING * clock.left)
@@ -358,14 +400,14 @@ class FitJob:
             "validation_rmse": best.validation_rmse,
         }
 
-    def _told(self, model: ExplicitMF | BayesianMF, ratings: int, seconds: float) -> str:
-        told = f"{ratings:,} ratings, rank {model.rank_}: {_sweeps(model.n_iter_)}"
+    def _told(self, model: Model, ratings: int, seconds: float) -> str:
+        told = f"{ratings:,} ratings, rank {model.rank_}: {sweeps(model.n_iter_)}"
         told += f" in {duration(seconds)}"
         if isinstance(model, BayesianMF):
             return f"{told}, Bayesian: {_draws(model)}"
         if self.selection is not None and model.stopped_ == "max_iter":
             return f"{told}, as many as were best on held-out ratings"
-        return f"{told}, {_WHY[model.stopped_]}"
+        return f"{told}, {WHY[model.stopped_]}"
 
     def _within(self, model: BayesianMF, train: Ratings, seconds: float) -> BayesianMF:
         """A sampler of as many draws as the budget allows, itself where there is none."""
@@ -399,7 +441,7 @@ class FitJob:
 
     def _measure(
         self,
-        model: ExplicitMF | BayesianMF,
+        model: Model,
         train: Ratings,
         test: Ratings,
         contest: Contest | None,
@@ -430,8 +472,8 @@ class FitJob:
     def _report(
         self,
         path: Path,
-        model: ExplicitMF | BayesianMF,
-        measured: ExplicitMF | BayesianMF,
+        model: Model,
+        measured: Model,
         ratings: Ratings,
         test: Ratings | None,
     ) -> str:
@@ -449,14 +491,12 @@ class FitJob:
         self.out.facts([("report", f"{path} ({size(path.stat().st_size)})")])
         return str(path)
 
-    def _again(self, model: ExplicitMF | BayesianMF) -> ExplicitMF | BayesianMF:
+    def _again(self, model: Model) -> Model:
         if isinstance(model, ExplicitMF) and self.selection is not None:
             return ExplicitMF(**self.model.get_params())  # the selection says how many sweeps
         return model.settled()
 
-    def _refit(
-        self, model: ExplicitMF | BayesianMF, ratings: Ratings, clock: Clock
-    ) -> dict[str, Any]:
+    def _refit(self, model: Model, ratings: Ratings, clock: Clock) -> dict[str, Any]:
         begun = perf_counter()
         model.fit(ratings, **self._options(model, clock.left))
         seconds = perf_counter() - begun
@@ -464,20 +504,20 @@ class FitJob:
         if isinstance(model, BayesianMF):
             why = _draws(model)
         elif model.stopped_ != "max_iter":
-            why = _WHY[model.stopped_]
+            why = WHY[model.stopped_]
         self.out.say()
         self.out.facts(
             [
                 (
                     "refit",
-                    f"on all {len(ratings):,} ratings, {_sweeps(model.n_iter_)} ({why}), "
+                    f"on all {len(ratings):,} {model.learns}, {sweeps(model.n_iter_)} ({why}), "
                     f"in {duration(seconds)}",
                 )
             ]
         )
         return {"seconds": seconds, "sweeps": model.n_iter_, "ratings": len(ratings)}
 
-    def _save(self, model: ExplicitMF | BayesianMF) -> dict[str, Any]:
+    def _save(self, model: Model) -> dict[str, Any]:
         model.save(self.path, history=self.history)
         return {
             "path": str(self.path),
@@ -489,14 +529,14 @@ class FitJob:
             "history": self.history,
         }
 
-    def _interrupted(self, model: ExplicitMF | BayesianMF, document: dict[str, Any]) -> None:
+    def _interrupted(self, model: Model, document: dict[str, Any]) -> None:
         document["model"] = self._save(model)
         document["interrupted"] = True
         note(f"interrupted: the model of sweep {model.best_iter_} is saved as {self.path}")
         self.out.document(document)
 
 
-_WHY = {
+WHY = {
     "converged": "converged",
     "max_iter": "the most allowed (--max-iter)",
     "validation": "stopped by the validation part",
@@ -511,7 +551,7 @@ _LEAST = 1e-3  # seconds: one sweep is done in any case
 _SHORTEST = 1e-9  # that a search can be given
 
 
-def _sweeps(count: int) -> str:
+def sweeps(count: int) -> str:
     return f"{count} sweep{'' if count == 1 else 's'}"
 
 

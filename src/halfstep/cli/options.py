@@ -14,6 +14,7 @@ from halfstep.data.ids import Encoded
 from halfstep.data.ratings import Ratings
 from halfstep.errors import InputError, ParameterError
 from halfstep.models.explicit import ExplicitMF
+from halfstep.models.implicit import ImplicitMF
 
 __all__ = [
     "Budget",
@@ -23,6 +24,7 @@ __all__ = [
     "ReadingOptions",
     "check_writable",
     "integer",
+    "numbers",
     "repeated",
 ]
 
@@ -37,6 +39,7 @@ Budget = Annotated[
 ]
 _NUMBERS = ("rating", "time", "weight")
 _DEFAULT = {name: p.default for name, p in inspect.signature(ExplicitMF).parameters.items()}
+_OTHER = {name: p.default for name, p in inspect.signature(ImplicitMF).parameters.items()}
 
 
 @Parameter(name="*", group=_READING)
@@ -82,7 +85,9 @@ class ReadingOptions(FileOptions):
         str | None, Parameter(help="Column of the users: a name, or a position from 0.")
     ] = None
     item: Annotated[str | None, Parameter(help="Column of the items.")] = None
-    rating: Annotated[str | None, Parameter(help="Column of the ratings.")] = None
+    rating: Annotated[
+        str | None, Parameter(help="Column of the ratings (with --implicit: of the counts).")
+    ] = None
     time: Annotated[str | None, Parameter(help="Column of the times.")] = None
     weight: Annotated[
         str | None, Parameter(help="Column of the weights: 2 counts like the row twice.")
@@ -90,12 +95,16 @@ class ReadingOptions(FileOptions):
     duplicates: Annotated[
         str | None,
         Parameter(
-            help="Where a user rated an item more than once: error, mean, sum, first, last, merge."
+            help="Where a user rated an item more than once: error, mean, sum, first, last, merge. "
+            "With --implicit sum. [default: error]",
+            show_default=False,
         ),
     ] = None
 
-    def read(self, path: Path, *, keep_order: bool = False) -> Ratings:
-        """The ratings of that file."""
+    def read(
+        self, path: Path, *, keep_order: bool = False, duplicates: str | None = None
+    ) -> Ratings:
+        """The ratings of that file; `duplicates` is for repeated pairs where no option says it."""
         from halfstep.data.read import read_ratings
 
         columns: dict[str, Any] = {
@@ -105,7 +114,7 @@ class ReadingOptions(FileOptions):
             path,
             **columns,
             **self._file(),
-            duplicates=self.duplicates,
+            duplicates=self.duplicates or duplicates,
             invalid=self.invalid,
             keep_order=keep_order,
         )
@@ -146,22 +155,33 @@ class ModelOptions:
         ),
     ] = "auto"
     reg_scaling: Annotated[
-        Literal["auto", "count", "sqrt", "none"],
+        Literal["auto", "count", "sqrt", "frequency", "none"],
         Parameter(
             help="Whether the penalty of a row grows with its number of ratings: count, with its root: "
-            "sqrt, or none; auto is chosen too, and count where the regularization is given."
+            "sqrt, or none; auto is chosen too, and count where the regularization is given. With "
+            "--implicit: frequency (auto), count or none."
         ),
     ] = _DEFAULT["reg_scaling"]
-    biases: Annotated[bool, Parameter(help="Learn a bias for each user and item.")] = _DEFAULT[
-        "biases"
-    ]
+    biases: Annotated[
+        bool | None,
+        Parameter(
+            help="Learn a bias for each user and item (not for interactions). [default: yes]",
+            show_default=False,
+        ),
+    ] = None
     center: Annotated[bool, Parameter(help="Subtract the mean rating first.")] = _DEFAULT["center"]
     nonnegative: Annotated[
         bool, Parameter(help="Keep all factors at 0 or above, so that they only add up.")
     ] = _DEFAULT["nonnegative"]
     max_iter: Annotated[
-        int, Parameter(converter=integer, help="The most sweeps over users and items.")
-    ] = _DEFAULT["max_iter"]
+        int | None,
+        Parameter(
+            converter=integer,
+            help=f"The most sweeps over users and items ({_OTHER['max_iter']} for interactions). "
+            f"[default: {_DEFAULT['max_iter']}]",
+            show_default=False,
+        ),
+    ] = None
     tol: Annotated[
         float, Parameter(help="Stop where a sweep lowers the objective by less than this share.")
     ] = _DEFAULT["tol"]
@@ -184,7 +204,10 @@ class ModelOptions:
     def parameters(self) -> dict[str, Any]:
         """The arguments of `ExplicitMF`."""
         given = {f.name: getattr(self, f.name) for f in fields(self)}
-        return {**given, "reg": self.reg if self.reg == "auto" else _numbers("reg", self.reg)}
+        given = {name: value for name, value in given.items() if value is not None}
+        if given.get("reg", "auto") != "auto":
+            given["reg"] = numbers("reg", self.reg)
+        return given
 
     def model(self, implicit: bool = False) -> ExplicitMF:
         """An unfitted model, its parameters checked; `implicit` is whether it has implicit features."""
@@ -209,17 +232,35 @@ class ModelOptions:
 class GivenModelOptions(ModelOptions):
     """The same where nothing is chosen: rank and regularization are the library's defaults."""
 
-    rank: Annotated[int, Parameter(converter=integer, help="Number of factors.")] = _DEFAULT["rank"]
-    reg: Annotated[
-        str,
+    rank: Annotated[
+        Any,
         Parameter(
-            help="Regularization: one number, or three (users, items, biases) as 0.1,0.1,0.05."
+            converter=integer,
+            show_default=False,
+            help=f"Number of factors ({_OTHER['rank']} for interactions). "
+            f"[default: {_DEFAULT['rank']}]",
         ),
-    ] = str(_DEFAULT["reg"])
+    ] = None
+    reg: Annotated[
+        Any,
+        Parameter(
+            show_default=False,
+            help="Regularization: one number, or three (users, items, biases) as 0.1,0.1,0.05 "
+            f"({_OTHER['reg']} for interactions). [default: {_DEFAULT['reg']}]",
+        ),
+    ] = None
     reg_scaling: Annotated[
-        Literal["count", "sqrt", "none"],
-        Parameter(help="Whether the penalty of a row grows with its number of ratings."),
-    ] = "count"
+        Literal["auto", "count", "sqrt", "frequency", "none"],
+        Parameter(
+            help="Whether the penalty of a row grows with its number of ratings; auto is count, and "
+            "frequency with --implicit."
+        ),
+    ] = "auto"
+
+    def parameters(self) -> dict[str, Any]:
+        """The arguments of `ExplicitMF`, the scaling said."""
+        given = super().parameters()
+        return {**given, "reg_scaling": "count"} if self.reg_scaling == "auto" else given
 
 
 def _changed(options: FileOptions | ModelOptions) -> dict[str, Any]:
@@ -239,7 +280,8 @@ def repeated(options: FileOptions | ModelOptions, *, but: Sequence[str] = ()) ->
     return words
 
 
-def _numbers(name: str, text: str) -> float | tuple[float, ...]:
+def numbers(name: str, text: str) -> float | tuple[float, ...]:
+    """One number, or three with commas between them."""
     try:
         values = tuple(float(part) for part in text.split(","))
     except ValueError:

@@ -74,7 +74,8 @@ def predict(
     A table is answered row by row, in its own order. Other columns (a rating) may
     stand beside the users and the items. Users and items that the model does not know
     are answered by their features, where the model was fitted with some and a table
-    has theirs.
+    has theirs. A model of interactions gives a score: about 1 for what a user has had,
+    near 0 for what does not fit; it orders, and is no rating and no probability.
 
     For example:
         halfstep predict movies.safetensors --user 1 --item 318
@@ -97,6 +98,15 @@ def predict(
         )
     named = Titles(titles)
     model = features.told(load(model_file))
+    scores = model.learns == "interactions"
+    for name, asked in (("std", std), ("interval", interval is not None)):
+        if scores and asked:
+            raise ParameterError(
+                name,
+                True if name == "std" else interval,
+                "is of models of ratings: scores of interactions order items and have no noise",
+                "drop it",
+            )
     users: Any
     items: Any
     if user is not None and item is not None:
@@ -105,10 +115,11 @@ def predict(
         assert pairs is not None
         users, items = _read(pairs, reading or FileOptions(), user_column, item_column)
     found = model.predict(users, items, unknown=unknown, clip=clip, std=std, interval=interval)
-    names = ["prediction", *(["std"] * std), *(["lower", "upper"] if interval is not None else [])]
+    first = "score" if scores else "prediction"
+    names = [first, *(["std"] * std), *(["lower", "upper"] if interval is not None else [])]
     parts = found if isinstance(found, tuple) else (found,)
     answers = {name: np.atleast_1d(part) for name, part in zip(names, parts, strict=True)}
-    rows = len(answers["prediction"])
+    rows = len(answers[first])
     known = (model.factors_.user_ids.lookup(users) >= 0, model.factors_.item_ids.lookup(items) >= 0)
     users, items = _as_the_model(model, users, items)
     document: dict[str, Any] = {"command": "predict", "model": str(model_file)}
@@ -116,7 +127,7 @@ def predict(
         from halfstep.cli.export import write_table
 
         write_table(output, {"user": users, "item": items, **answers})
-        out.facts([("saved", f"{output}: {rows:,} predictions")])
+        out.facts([("saved", f"{output}: {rows:,} {first}s")])
         out.document({**document, "output": str(output), "rows": rows})
     else:
         _show(out, users, items, answers, named)
@@ -141,13 +152,15 @@ def predict(
     partly = int(np.count_nonzero(~(known[0] & known[1])))
     if partly and not as_json:
         what = "the sum of the biases that are known" if unknown == "bias" else "no number"
+        if scores and unknown == "bias" and model.factors_.item_bias is None:
+            what = "0"
         sides = [s for s, one in zip(("user", "item"), known, strict=True) if not one.all()]
         which = (
             f"the {' and the '.join(sides)} {'are' if len(sides) > 1 else 'is'} not known"
             if rows == 1
             else (f"the user or item of {partly:,} of {rows:,} pairs is not known")
         )
-        note(f"{which} to the model: the prediction is {what}")
+        note(f"{which} to the model: the {first} is {what}")
 
 
 def _read(

@@ -15,8 +15,12 @@ from halfstep.errors import HalfstepError
 from halfstep.models.base import FactorModel
 from halfstep.models.ranked import Ranked
 from halfstep.models.saving import load
+from halfstep.wording import counted
 
-__all__ = ["recommend", "show"]
+__all__ = ["MIN_RATINGS", "recommend", "show"]
+
+MIN_RATINGS = 5
+"""Of an item that is recommended, where nobody says otherwise."""
 
 
 def recommend(
@@ -44,14 +48,17 @@ def recommend(
     ] = None,
     min_ratings: Annotated[
         int,
-        Parameter(help="Only items with at least so many ratings: of others too little is known."),
-    ] = 5,
+        Parameter(
+            help="Only items with at least so many ratings (or interactions): of others too little is "
+            "known."
+        ),
+    ] = MIN_RATINGS,
     include_seen: Annotated[
         bool,
         Parameter(
             negative="",
             show_default=False,
-            help="Also the items that the user has rated; by default they are left out.",
+            help="Also the items that the user has rated (or had); by default they are left out.",
         ),
     ] = False,
     output: Annotated[
@@ -65,9 +72,10 @@ def recommend(
 ) -> None:
     """The best items for a user, for some users, or for all.
 
-    The items of the highest predicted rating, without those that the user has rated.
-    New users and items are known by their features, where the model was fitted with
-    some and a table has theirs.
+    The items of the highest predicted rating (of a model of interactions: of the
+    highest score), without those that the user has rated (or had already). New users
+    and items are known by their features, where the model was fitted with some and a
+    table has theirs.
 
     For example:
         halfstep recommend movies.safetensors --user 1 --items movies.dat
@@ -144,7 +152,9 @@ def show(out: Output, ranked: Ranked, model: FactorModel, titles: Titles) -> lis
                 [[rank, item, *titles.cell(item), f"{score:.3f}"] for rank, (item, score) in best],
             )
         else:
-            out.say("no item is left to recommend (--min-ratings 1 allows those with few ratings)")
+            out.say(
+                f"no item is left to recommend (--min-ratings 1 allows those with few {model.learns})"
+            )
         document.append(
             {
                 "user": user,
@@ -163,7 +173,7 @@ def _history_of(model: FactorModel, user: Any) -> str:
         return ""
     row = int(model.factors_.user_ids.lookup([user])[0])
     count = int(history.indptr[row + 1] - history.indptr[row])
-    return f" ({count:,} rating{'' if count == 1 else 's'})"
+    return f" ({counted(count, model.learns.removesuffix('s'))})"
 
 
 def _unknown(model: FactorModel, items: list[str]) -> list[str]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from cyclopts import Parameter
 
@@ -27,13 +28,15 @@ _MOST_MATCHES = 8
 class Titles:
     """Titles by item id, where a table of them is given."""
 
-    def __init__(self, path: Path | None) -> None:
+    def __init__(self, table: Path | Mapping[Any, str] | None) -> None:
         self._of: dict[str, str] = {}
-        if path is not None:
+        if isinstance(table, Path):
             from halfstep.data.titles import read_titles
 
-            self._of = {str(item): str(title) for item, title in read_titles(path).items()}
-        self.given = path is not None
+            table = read_titles(table)
+        if table is not None:
+            self._of = {str(item): str(title) for item, title in table.items()}
+        self.given = table is not None
 
     def of(self, item: object) -> str:
         """The title, or nothing."""

@@ -52,7 +52,7 @@ def similar(
     answers = [(number, found, likeness) for number, (_, found, likeness) in enumerate(ranked, 1)]
     out.heading(f"most like {named.named(asked) if side == 'item' else f'user {asked}'}")
     if not answers:
-        out.say(f"no {side} is comparable (it has no ratings)")
+        out.say(f"no {side} is comparable (it has no {model.learns})")
     else:
         out.table(
             [

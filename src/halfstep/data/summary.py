@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -47,7 +47,9 @@ class Summary:
         """The same facts as plain values."""
         return asdict(self)
 
-    def rows(self) -> list[tuple[str, str]]:
+    def rows(
+        self, *, learns: Literal["ratings", "interactions"] = "ratings"
+    ) -> list[tuple[str, str]]:
         """(label, text) pairs, in the order in which a person wants them."""
         rows = [("source", self.source)]
         if self.notes:
@@ -59,13 +61,21 @@ class Summary:
             rows.append(("repeated pairs", f"{self.repeats:,} rows ({self.duplicates})"))
         extra = [name for name, on in (("weights", self.weighted), ("time", self.timed)) if on]
         rows += [
-            ("ratings", f"{self.ratings:,}" + (f" with {' and '.join(extra)}" if extra else "")),
+            (learns, f"{self.ratings:,}" + (f" with {' and '.join(extra)}" if extra else "")),
             ("users × items", f"{self.users:,} × {self.items:,} ({self.density:.2%} observed)"),
-            ("a user's ratings", "{:,} to {:,}, median {:,}".format(*_spread(self.per_user))),
-            ("an item's ratings", "{:,} to {:,}, median {:,}".format(*_spread(self.per_item))),
-            ("scale", f"{self.lowest:g} to {self.highest:g}, mean {self.mean:.4g}"),
         ]
-        return rows
+        counted = "" if learns == "interactions" else " ratings"
+        rows += [
+            (
+                f"{side}'s{counted}" if counted else f"of {side}",
+                "{:,} to {:,}, median {:,}".format(*_spread(of)),
+            )
+            for side, of in (("a user", self.per_user), ("an item", self.per_item))
+        ]
+        scale = f"{self.lowest:g} to {self.highest:g}, mean {self.mean:.4g}"
+        if learns == "ratings":
+            return [*rows, ("scale", scale)]
+        return [*rows, ("counts", "all 1" if self.lowest == self.highest == 1 else scale)]
 
     def __str__(self) -> str:
         rows = self.rows()

@@ -33,6 +33,7 @@ from halfstep.implicit import (
 from halfstep.models.base import FactorModel
 from halfstep.models.explicit import check_reg
 from halfstep.models.fitting import held_out_of, listeners_of, warm_start
+from halfstep.models.uncertainty import require_noise
 from halfstep.objectives import Reg
 from halfstep.selection.budget import Clock, seconds_of
 from halfstep.solvers import ALS, Problem, Solver, get_solver
@@ -106,6 +107,8 @@ class ImplicitMF(FactorModel):
     >>> len(model.recommend(0, n=5)[0])
     5
     """
+
+    learns = "interactions"
 
     def __init__(
         self,
@@ -242,6 +245,25 @@ class ImplicitMF(FactorModel):
         measured = held_out.measure(self.factors_, runs_on).score
         assert measured is not None
         return measured
+
+    def effective_parameters(self, *given: Any, **named: Any) -> Any:
+        """Refused: they count changes of ratings, and there are none."""
+        raise self._no_ratings("effective parameters")
+
+    def _residuals(self, X: Any, y: Any, clip: bool) -> Any:
+        """Refused: `rmse` and `mae` are of ratings."""
+        raise self._no_ratings("RMSE or MAE")
+
+    def _interval(self, *given: Any) -> Any:
+        require_noise(self)
+
+    def _no_ratings(self, what: str) -> ParameterError:
+        return ParameterError(
+            "model",
+            type(self).__name__,
+            f"predicts scores to rank by, not ratings, and has no {what}",
+            'use score(test), or evaluate(model, test, "ndcg@10")',
+        )
 
     def _objective(
         self, reg: Reg, users: int = 0, items: int = 0, level: float = 1.0

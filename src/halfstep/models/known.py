@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
@@ -37,6 +37,9 @@ class Known(Parameters, ABC):
     scale_ : (float, float)
         The lowest and highest rating seen.
     """
+
+    learns: ClassVar[Literal["ratings", "interactions"]] = "ratings"
+    """What a value of the table is; of interactions predictions are scores to rank by."""
 
     history_: CSR | None
     scale_: tuple[float, float]

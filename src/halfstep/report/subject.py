@@ -21,7 +21,7 @@ from halfstep.errors import (
     ParameterError,
     SingularSystemError,
 )
-from halfstep.evaluation import split_random
+from halfstep.evaluation import split_each_user, split_random
 from halfstep.models.base import FactorModel
 from halfstep.models.calibration import rows_of
 from halfstep.models.side_features import fit_tables
@@ -75,6 +75,11 @@ class Subject:
     held: Held | str
     seed: int
 
+    @property
+    def noun(self) -> str:
+        """What a row of the table is."""
+        return self.model.learns.removesuffix("s")
+
     @cached_property
     def item_counts(self) -> Array:
         """How many ratings of the model's history every item has, by the model's rows."""
@@ -118,7 +123,7 @@ def held_out(
             "are among those that the model was fitted to",
             "pass ratings that it has not seen, or no test=",
         )
-    how = f"Measured on {len(test):,} held-out ratings that the fit has not seen"
+    how = f"Measured on {len(test):,} held-out {model.learns} that the fit has not seen"
     how += (
         "."
         if measured is None
@@ -139,9 +144,11 @@ def _by_a_copy(
                 f"it to measure needs them: pass {side}_features="
             )
     try:
-        train, test = split_random(ratings, test=SHARE, seed=seed)
+        split = split_random if model.learns == "ratings" else split_each_user
+        train, test = split(ratings, test=SHARE, seed=seed)
     except DataError:
-        return f"{counted(len(ratings), 'rating')}: too few to hold {SHARE:.0%} of them out"
+        noun = model.learns.removesuffix("s")
+        return f"{counted(len(ratings), noun)}: too few to hold {SHARE:.0%} of them out"
     fresh: Any = model.settled()
     if fresh.rank == "grow":  # its sweeps are those of many ranks, its tol is a gap
         fresh.set_params(rank=model.rank_, max_iter=_MOST_SWEEPS, tol=1e-4)
@@ -149,12 +156,13 @@ def _by_a_copy(
         fresh.fit(train, **known)
     except (SingularSystemError, DivergedError) as error:
         return (
-            f"A copy of the model could not be fitted to {1 - SHARE:.0%} of the ratings ({error})"
+            f"A copy of the model could not be fitted to {1 - SHARE:.0%} of the {model.learns} "
+            f"({error})"
         )
     how = (
-        f"Measured on {len(test):,} ratings ({SHARE:.0%}, drawn at random with seed {seed}) that a copy "
-        f"of the model with the same settings, fitted to the other {len(train):,}, has not seen: the "
-        "model itself may have seen all of them."
+        f"Measured on {len(test):,} {model.learns} ({SHARE:.0%}, drawn at random with seed {seed}) that "
+        f"a copy of the model with the same settings, fitted to the other {len(train):,}, has not seen: "
+        "the model itself may have seen all of them."
     )
     return Held(fresh, train, test, how)
 

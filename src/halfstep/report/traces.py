@@ -22,15 +22,15 @@ _WORST = 1.15
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """One fit: after so many seconds, J and (where ratings are held out) their RMSE."""
+    """One fit: after so many seconds, J and (where there is one) the figure of the held-out part."""
 
     name: str
     seconds: Sequence[float]
     objective: Sequence[float]
-    heldout_rmse: Sequence[float] | None = None
+    heldout: Sequence[float] | None = None
 
 
-def traces_chart(curves: Sequence[Curve], title: str) -> Any:
+def traces_chart(curves: Sequence[Curve], title: str, figure: str = "held-out RMSE") -> Any:
     """An altair chart of the curves: one panel, or two where there are held-out errors."""
     import altair
 
@@ -45,12 +45,12 @@ def traces_chart(curves: Sequence[Curve], title: str) -> Any:
     }
     panels = [_panel(above, "J above the best reached, relative", log=True)]
     errors = {
-        curve.name: list(zip(curve.seconds, curve.heldout_rmse, strict=True))
+        curve.name: list(zip(curve.seconds, curve.heldout, strict=True))
         for curve in curves
-        if curve.heldout_rmse is not None
+        if curve.heldout is not None
     }
     if errors:
-        panels.append(_panel(errors, "held-out RMSE", log=False))
+        panels.append(_panel(errors, figure, log=False, whole="RMSE" not in figure))
     return (
         altair.hconcat(*panels, spacing=90)
         .properties(title=altair.TitleParams(title, anchor="start", fontSize=16))
@@ -62,7 +62,9 @@ def traces_chart(curves: Sequence[Curve], title: str) -> Any:
     )
 
 
-def _panel(points: dict[str, list[tuple[float, float]]], title: str, *, log: bool) -> Any:
+def _panel(
+    points: dict[str, list[tuple[float, float]]], title: str, *, log: bool, whole: bool = False
+) -> Any:
     import altair
 
     shown = [pair for curve in points.values() for pair in curve if math.isfinite(pair[1])]
@@ -71,7 +73,8 @@ def _panel(points: dict[str, list[tuple[float, float]]], title: str, *, log: boo
     if log:
         low, high = low / 1.5, high * 1.5
     else:
-        high = min(high, low * _WORST)
+        if not whole:
+            high = min(high, low * _WORST)
         low -= 0.05 * (high - low)
     if not low < high:  # one curve, one height
         low, high = low / 1.5, high * 1.5

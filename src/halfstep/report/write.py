@@ -5,18 +5,22 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from halfstep.data.pairs import require_ratings
 from halfstep.data.ratings import Ratings
 from halfstep.errors import DataError, ParameterError
 from halfstep.files import replace_file
+from halfstep.implicit import ImplicitSquaredError
 from halfstep.models.base import FactorModel
 from halfstep.models.bayesian import BayesianMF
 from halfstep.report.parts import Figure, Section
 from halfstep.report.picture import check_drawing
 from halfstep.report.theme import unchecked
-from halfstep.wording import counted, error_text, percent
+from halfstep.wording import counted, error_text, metric_title, percent
+
+if TYPE_CHECKING:
+    from halfstep.report.sections.rankings import Rankings
 
 __all__ = ["Report", "check_report", "drawings", "write_report"]
 
@@ -37,6 +41,8 @@ class Report:
         See `halfstep.report.parts`.
     errors : dict or None
         (RMSE, MAE) of the model and of the baselines on the held-out ratings, by name.
+    rankings : dict or None
+        Of a model of interactions: the metrics of the model and of the baselines on the held-out part.
     """
 
     title: str
@@ -44,6 +50,7 @@ class Report:
     facts: tuple[tuple[str, str], ...]
     sections: tuple[Section, ...]
     errors: dict[str, tuple[float, float | None]] | None
+    rankings: dict[str, dict[str, float]] | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """What is said, as plain values."""
@@ -55,6 +62,7 @@ class Report:
             "told": self.told,
             "facts": dict(self.facts),
             "errors": errors,
+            "rankings": self.rankings,
             "sections": [
                 {
                     "id": section.id,
@@ -173,12 +181,14 @@ def _composed(
     from halfstep.checks import check_integer
     from halfstep.report.names import Names
     from halfstep.report.sections.axes import axes_section
+    from halfstep.report.sections.catalogue import catalogue_section
     from halfstep.report.sections.certainty import certainty_section
     from halfstep.report.sections.choice import choice_section, selection_of
     from halfstep.report.sections.error import error_section, errors_of
     from halfstep.report.sections.examples import examples_section
     from halfstep.report.sections.features import features_section, has_features
     from halfstep.report.sections.predictions import predictions_section
+    from halfstep.report.sections.rankings import rankings_of, rankings_section
     from halfstep.report.sections.ratings import ratings_section
     from halfstep.report.sections.training import training_section
     from halfstep.report.subject import Held, Subject, held_out
@@ -202,6 +212,23 @@ def _composed(
     names = Names(titles)
     held = held_out(model, ratings, test, measured, known, seed)
     subject = Subject(model, ratings, names, held, seed)
+    if model.learns == "interactions":
+        lists = rankings_of(held) if isinstance(held, Held) else None
+        return Report(
+            f"{type(model).__name__} of rank {model.rank_}",
+            _model_facts(model),
+            _ranking_facts(ratings, lists),
+            (
+                ratings_section(subject),
+                training_section(subject),
+                rankings_section(subject, lists),
+                catalogue_section(subject),
+                axes_section(subject),
+                examples_section(subject),
+            ),
+            None,
+            None if lists is None else lists.values(),
+        )
     errors, left_out = errors_of(held) if isinstance(held, Held) else (None, [])
     sections = [ratings_section(subject), training_section(subject)]
     selection = selection_of(subject)
@@ -237,7 +264,8 @@ def _with_history(model: FactorModel, ratings: Ratings) -> FactorModel:
 def _model_facts(model: FactorModel) -> str:
     f = model.factors_
     fitted = model.data_summary_.get("ratings")
-    to = f" to {counted(fitted, 'rating')}" if isinstance(fitted, int) else ""
+    noun = model.learns.removesuffix("s")
+    to = f" to {counted(fitted, noun)}" if isinstance(fitted, int) else ""
     return (
         f"{_settings(model)}; fitted{to} of {counted(len(f.user_ids), 'user')} and "
         f"{counted(len(f.item_ids), 'item')} in {counted(model.best_iter_, 'sweep')}, "
@@ -260,11 +288,15 @@ def _settings(model: FactorModel) -> str:
     if model.factors_.user_bias is not None:
         told += f", {reg.bias:.3g} for biases"
     scaled = {
-        "count": "times the number of ratings",
+        "frequency": "times the number of interactions and α₀ times that of the other side",
+        "count": f"times the number of {model.learns}",
         "sqrt": "times the root of the number of ratings",
         "none": "not scaled",
     }[objective.reg_scaling]
-    return f"{told} ({scaled})"
+    told = f"{told} ({scaled})"
+    if isinstance(objective, ImplicitSquaredError):
+        told += f", α = {objective.confidence.alpha:.3g}, α₀ = {objective.alpha0:.3g}"
+    return told
 
 
 def _facts(
@@ -272,18 +304,31 @@ def _facts(
 ) -> tuple[tuple[str, str], ...]:
     from halfstep.report.sections.error import MODEL
 
-    m, n = ratings.shape
-    facts = [
-        ("ratings", f"{len(ratings):,}"),
-        ("users", f"{m:,}"),
-        ("items", f"{n:,}"),
-        ("of all pairs", percent(ratings.density)),
-    ]
+    facts = _sizes(ratings, "ratings")
     if errors is not None:
         rmse, mae = errors[MODEL]
         facts.append(("held-out RMSE", error_text(rmse)))
         if mae is not None:
             facts.append(("held-out MAE", error_text(mae)))
+    return tuple(facts)
+
+
+def _sizes(ratings: Ratings, what: str) -> list[tuple[str, str]]:
+    m, n = ratings.shape
+    return [
+        (what, f"{len(ratings):,}"),
+        ("users", f"{m:,}"),
+        ("items", f"{n:,}"),
+        ("of all pairs", percent(ratings.density)),
+    ]
+
+
+def _ranking_facts(ratings: Ratings, lists: Rankings | None) -> tuple[tuple[str, str], ...]:
+    facts = _sizes(ratings, "interactions")
+    if lists is not None:
+        facts += [
+            (f"held-out {metric_title(f.name)}", f"{f.value:.4f}") for f in lists.mine.values()
+        ]
     return tuple(facts)
 
 

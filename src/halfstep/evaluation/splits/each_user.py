@@ -1,4 +1,4 @@
-"""The same number of ratings held out of each user: any of them, or the last ones."""
+"""The same number, or the same share, of ratings held out of each user: any, or the last ones."""
 
 from __future__ import annotations
 
@@ -10,9 +10,71 @@ from halfstep.data.pairs import require_ratings
 from halfstep.data.ratings import Ratings
 from halfstep.errors import DataError, ParameterError
 from halfstep.evaluation.splits.leaks import SplitKind, require_time
-from halfstep.evaluation.splits.parts import cells_after, cut, row_counts
+from halfstep.evaluation.splits.parts import cells_after, check_share, cut, row_counts
+from halfstep.wording import counted
 
-__all__ = ["split_last", "split_leave_k_out"]
+__all__ = ["split_each_user", "split_last", "split_leave_k_out"]
+
+
+def split_each_user(
+    ratings: Ratings, *, test: float = 0.1, valid: float | None = None, seed: int = 0
+) -> tuple[Ratings, ...]:
+    """(train, test), or (train, valid, test): a share of each user's ratings at random.
+
+    It asks what `split_random` asks, and leaves every user at least one rating in train, so that
+    nobody is asked for a list of whom nothing is known. A share of a user's ratings that is no whole
+    number is rounded at random, so that the parts have their shares in the mean over the users.
+
+    Parameters
+    ----------
+    ratings : Ratings
+    test, valid : float
+        Shares of each user's ratings.
+    seed : int
+
+    Raises
+    ------
+    ParameterError
+        A share is not in (0, 1), or both leave nothing.
+    DataError
+        A part would be empty.
+
+    Examples
+    --------
+    >>> ratings = Ratings.from_arrays(list("aaaabb"), [1, 2, 3, 4, 1, 2], [5, 4, 3, 2, 1, 1])
+    >>> train, test = split_each_user(ratings, test=0.5)
+    >>> test.user_index()
+    array([0, 0, 1])
+    """
+    require_ratings(ratings)
+    check_integer("seed", seed, 0)
+    check_share("test", test)
+    if valid is not None:
+        check_share("valid", valid)
+        if valid + test >= 1:
+            raise ParameterError(
+                "valid", valid, f"leaves nothing to train on beside test={test}", "lower both"
+            )
+    rng = np.random.default_rng(seed)
+    counts = row_counts(ratings, "user")
+    left = np.maximum(counts - 1, 0)
+    held = []
+    for share in (test, valid or 0.0):
+        drawn = np.floor(share * counts + rng.random(len(counts))).astype(np.int64)
+        held.append(np.minimum(drawn, left))
+        left = left - held[-1]
+    of_test, of_valid = (np.repeat(sizes, counts) for sizes in held)
+    after = cells_after(ratings, rng.random(len(ratings)))
+    label = np.where(after < of_test, 1 if valid is None else 2, after < of_test + of_valid)
+    parts = 2 if valid is None else 3
+    if len(np.unique(label)) < parts:
+        raise DataError(
+            "ratings",
+            f"{counted(len(ratings), 'rating')} of {counted(int(np.count_nonzero(counts)), 'user')}",
+            "are too few for parts of these shares",
+            "pass more ratings or other shares",
+        )
+    return cut(ratings, label, parts, "random")
 
 
 def split_leave_k_out(

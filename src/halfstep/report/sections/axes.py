@@ -50,7 +50,7 @@ def axes_section(subject: Subject) -> Section:
     lead = (
         "The factors are rotated so that the axes are uncorrelated and ordered by what they carry; "
         "predictions do not change by it. Figures and tables show the "
-        f"{counted(len(known), 'item')} of at least {counted(least, 'rating')}."
+        f"{counted(len(known), 'item')} of at least {counted(least, subject.noun)}."
     )
     return Section(section.id, section.title, section.parts, lead)
 
@@ -105,7 +105,8 @@ def _map(subject: Subject, model: FactorModel, Z: Array, known: Array, values: A
         f"axis 2 ({percent(float(shares[1]))}) from «{names[3 % len(names)]}» at the bottom to "
         f"«{names[2 % len(names)]}» at the top; items close together please the same users.",
         "The items in the first two canonical axes of the factors. Named are those at the ends of both "
-        "axes and the most rated ones, as far as there is room; a larger spot stands for several items.",
+        "axes and the most popular ones, as far as there is room; a larger spot stands for several "
+        "items.",
         *charts,
     )
 

@@ -15,14 +15,14 @@ __all__ = ["examples_section"]
 
 _ITEMS, _NEIGHBOURS, _ASKED = 6, 5, 200
 _RECOMMENDED, _REASONS = 5, 2
-_USERS = (("an active user", 0.9), ("a typical user", 0.5), ("a user of few ratings", 0.1))
+_USERS = (("an active user", 0.9), ("a typical user", 0.5), ("a user of few {}s", 0.1))
 
 
 def examples_section(subject: Subject) -> Section:
     """Neighbours of the most rated items; recommendations of three users with their reasons."""
     least = max(subject.well_known, 1)
     lead = (
-        f"Only items of at least {counted(least, 'rating')} are shown, the upper half: "
+        f"Only items of at least {counted(least, subject.noun)} are shown, the upper half: "
         "of the others little is known."
     )
     parts: list[Part] = [_alike(subject, least), *_recommended(subject, least)]
@@ -53,7 +53,10 @@ def _alike(subject: Subject, least: int) -> Part:
         *where,
         f"The closest of these pairs is «{closest[0]}» and «{closest[1]}» (cosine {closest[2]:.2f} of "
         "their factors).",
-        ("one of the most rated", "cosine, and items that are most like it"),
+        (
+            f"one of the most {'rated' if subject.noun == 'rating' else 'popular'}",
+            "cosine, and items that are most like it",
+        ),
         rows,
     )
 
@@ -67,7 +70,7 @@ def _recommended(subject: Subject, least: int) -> list[Part]:
     chosen: dict[int, str] = {}
     for kind, quantile in _USERS if len(order) else ():
         row = int(order[round(quantile * (len(order) - 1))])
-        chosen.setdefault(row, kind)
+        chosen.setdefault(row, kind.format(subject.noun))
     for number, (row, kind) in enumerate(chosen.items()):
         parts.append(_for_user(subject, row, kind, int(sizes[row]), least, number))
     return parts
@@ -75,12 +78,14 @@ def _recommended(subject: Subject, least: int) -> list[Part]:
 
 def _for_user(subject: Subject, row: int, kind: str, rated: int, least: int, number: int) -> Part:
     model, names = subject.model, subject.names
+    rates = subject.noun == "rating"
+    had = "been rated" if rates else "been had"
     user = model.factors_.user_ids.id_at(row)
     title = f"{kind.capitalize()}: {names.user(user)}"
     where = (f"recommended-{number + 1}", title)
     told = model.recommend([user], n=_RECOMMENDED, min_ratings=least)[user]
     if not told:
-        return Missing(*where, "Every item that may be shown has been rated already.")
+        return Missing(*where, f"Every item that may be shown has {had} already.")
     rows: list[list[str | list[str]]] = []
     top: Any = None
     try:
@@ -91,24 +96,40 @@ def _for_user(subject: Subject, row: int, kind: str, rated: int, least: int, num
             )
             shares = list(zip(*first, strict=True))
             reasons = [
-                f"{share:+.2f} {names.item(other)}, rated {rating:g}"
+                f"{share:+.2f} {names.item(other)}{_valued(rates, rating)}"
                 for other, rating, share in shares
                 if share > 0
             ]
             rows.append(
-                [names.item(item), f"{score:.3g}", reasons or ["what everybody thinks of it"]]
+                [
+                    names.item(item),
+                    f"{score:.3g}",
+                    reasons or ["what everybody thinks of it" if rates else "–"],
+                ]
             )
             if top is None:
-                most = f"a rating of {shares[0][1]:g} for «{names.item(shares[0][0])}»"
+                value = f"a rating of {shares[0][1]:g} for " if rates else ""
+                most = f"{value}«{names.item(shares[0][0])}»" if shares else ""
                 top = (names.item(item), score, most if reasons else "")
     except SingularSystemError:
         return Missing(*where, "The user's system has no unique solution (reg is 0).")
     because = f"; what speaks for it most is {top[2]}" if top[2] else ""
     return Table(
         *where,
-        f"From {counted(rated, 'rating')} the first recommendation is «{top[0]}», predicted "
-        f"{top[1]:.3g}{because}.",
-        ("recommended", "predicted", "share in it, and the rating that it comes from"),
+        f"From {counted(rated, subject.noun)} the first recommendation is «{top[0]}», "
+        f"{'predicted' if rates else 'score'} {top[1]:.3g}{because}.",
+        (
+            "recommended",
+            "predicted" if rates else "score",
+            f"share in it, and the {subject.noun} that it comes from",
+        ),
         rows,
         frozenset({1}),
     )
+
+
+def _valued(rates: bool, value: float) -> str:
+    """The rating, or how often where it was more than once."""
+    if rates:
+        return f", rated {value:g}"
+    return "" if value == 1 else f", count {value:g}"

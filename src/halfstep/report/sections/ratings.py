@@ -31,12 +31,17 @@ def ratings_section(subject: Subject) -> Section:
         "users": _descending(np.diff(ratings.by_user.indptr)),
     }
     m, n = ratings.shape
+    noun = subject.noun
     lead = (
-        f"{counted(len(ratings), 'rating')} of {counted(n, 'item')} by {counted(m, 'user')}: "
+        f"{counted(len(ratings), noun)} of {counted(n, 'item')} by {counted(m, 'user')}: "
         f"{percent(ratings.density)} of all pairs."
     )
-    parts = [_long_tail(counts), _counts(counts), _scale(ratings), _activity(ratings)]
-    return Section("ratings", "The ratings", parts, lead)
+    parts: list[Part] = [_long_tail(counts, noun), _counts(counts, noun)]
+    low, high = ratings.scale()
+    if noun == "rating" or low < high:
+        parts.append(_scale(ratings, noun))
+    parts.append(_activity(ratings, noun))
+    return Section("ratings", f"The {noun}s", parts, lead)
 
 
 def _descending(counts: Array) -> Array:
@@ -50,7 +55,7 @@ def _colour() -> Any:
 # ---------------------------------------------------------------------------- the long tail
 
 
-def _long_tail(counts: dict[str, Array]) -> Figure:
+def _long_tail(counts: dict[str, Array], noun: str) -> Figure:
     rows: list[dict[str, Any]] = []
     half: dict[str, float] = {}
     for name, of in counts.items():
@@ -67,9 +72,9 @@ def _long_tail(counts: dict[str, Array]) -> Figure:
     import altair as alt
 
     share = {"scale": alt.Scale(domain=[0, 1])}
-    x = alt.X("x:Q", title="share of the items or users, most ratings first", **share)
+    x = alt.X("x:Q", title=f"share of the items or users, most {noun}s first", **share)
     x = x.axis(format="%", tickCount=6)
-    y = alt.Y("y:Q", title="their share of all ratings", axis=alt.Axis(format="%"), **share)
+    y = alt.Y("y:Q", title=f"their share of all {noun}s", axis=alt.Axis(format="%"), **share)
     equal = chart([{"x": 0, "y": 0}, {"x": 1, "y": 1}]).mark_line(
         color=MUTED, strokeDash=[2, 4], strokeWidth=1
     )
@@ -81,14 +86,14 @@ def _long_tail(counts: dict[str, Array]) -> Figure:
     return Figure(
         "long-tail",
         "The long tail",
-        f"Half of the ratings go to {items} of the items, and half come from {users} of the users.",
-        "The share of all ratings that the most rated items have, and that the most active users have. "
-        "The dotted diagonal is what equal shares would be.",
+        f"Half of the {noun}s go to {items} of the items, and half come from {users} of the users.",
+        f"The share of all {noun}s that the items with most of them have, and that the most active "
+        "users have. The dotted diagonal is what equal shares would be.",
         framed(equal.encode(x="x:Q", y="y:Q") + curves + points),
     )
 
 
-def _counts(counts: dict[str, Array]) -> Figure:
+def _counts(counts: dict[str, Array], noun: str) -> Figure:
     import altair as alt
 
     rows: list[dict[str, Any]] = []
@@ -100,7 +105,7 @@ def _counts(counts: dict[str, Array]) -> Figure:
     x = alt.X("x:Q", title="rank of the item or user", scale=log).axis(
         format="~s", values=_decades(max(row["x"] for row in rows)), grid=False
     )
-    y = alt.Y("y:Q", title="ratings", scale=alt.Scale(type="log")).axis(
+    y = alt.Y("y:Q", title=f"{noun}s", scale=alt.Scale(type="log")).axis(
         format="~s", values=_decades(max(row["y"] for row in rows))
     )
     items = counts["items"]
@@ -109,10 +114,11 @@ def _counts(counts: dict[str, Array]) -> Figure:
     rare = "no item has" if not few else f"{percent(few / len(items))} of the items have"
     return Figure(
         "counts",
-        "Ratings of each",
-        f"The most rated item has {counted(int(items[0]), 'rating')}, the median item "
+        f"{noun.capitalize()}s of each",
+        f"The {'most rated' if noun == 'rating' else 'most popular'} item has "
+        f"{counted(int(items[0]), noun)}, the median item "
         f"{middle['items']:,} and the median user {middle['users']:,}; {rare} fewer than {_FEW}.",
-        "The number of ratings of every item and of every user, from the largest to the smallest, both "
+        f"The number of {noun}s of every item and of every user, from the largest to the smallest, both "
         "axes logarithmic.",
         framed(chart(rows).mark_line().encode(x=x, y=y, color=_colour())),
     )
@@ -125,14 +131,15 @@ def _decades(most: float) -> list[float]:
 # -------------------------------------------------------------------------------- the scale
 
 
-def _scale(ratings: Ratings) -> Figure:
+def _scale(ratings: Ratings, noun: str) -> Figure:
     import altair as alt
 
     values = ratings.by_user.values
     levels, counts = np.unique(values, return_counts=True)
     mean = ratings.mean()
+    value = "rating" if noun == "rating" else "count"
     colour = COLOURS[1]
-    count = alt.Y("share:Q", title="share of the ratings", axis=alt.Axis(format="%"))
+    count = alt.Y("share:Q", title=f"share of the {noun}s", axis=alt.Axis(format="%"))
     if len(levels) <= _MOST_LEVELS:
         # float32 values print as the shortest decimal that names them: 4.2, not 4.199999809
         rows = [
@@ -143,32 +150,32 @@ def _scale(ratings: Ratings) -> Figure:
             }
             for level, c in zip(levels, counts.tolist(), strict=True)
         ]
-        x = alt.X("x:N", title="rating", sort=None, axis=alt.Axis(labelAngle=0))
+        x = alt.X("x:N", title=value, sort=None, axis=alt.Axis(labelAngle=0))
         bars = chart(rows).mark_bar(color=colour).encode(x=x, y=count)
         if len(levels) <= 11:
             bars += chart(rows).mark_text(dy=-7).encode(x=x, y="share:Q", text="told:N")
         most = rows[int(np.argmax(counts))]
-        what = f"The most frequent rating is {most['x']} ({most['told']})"
+        what = f"The most frequent {value} is {most['x']} ({most['told']})"
     else:
         numbers, edges = np.histogram(values.astype(np.float64), bins=_BINS)
         rows = [
             {"x": float(a), "x2": float(b), "share": c / len(values)}
             for a, b, c in zip(edges[:-1], edges[1:], numbers.tolist(), strict=True)
         ]
-        x = alt.X("x:Q", title="rating", scale=alt.Scale(zero=False, nice=False))
+        x = alt.X("x:Q", title=value, scale=alt.Scale(zero=False, nice=False))
         bars = chart(rows).mark_bar(color=colour, stroke=GRID, strokeWidth=0.5)
         bars = bars.encode(x=x, x2="x2:Q", y=count, y2=alt.datum(0))
         low, middle, high = np.quantile(values.astype(np.float64), (0.25, 0.5, 0.75)).tolist()
         what = (
-            f"Half of the ratings lie between {low:.4g} and {high:.4g}, the median is {middle:.4g}"
+            f"Half of the {value}s lie between {low:.4g} and {high:.4g}, the median is {middle:.4g}"
         )
     spread = float(np.std(values, dtype=np.float64))
+    told = ", the error of a model that knows nothing else" if noun == "rating" else ""
     return Figure(
         "scale",
-        "The scale",
-        f"{what}; the mean is {mean:.3g} and the standard deviation {spread:.3g}, the error of a "
-        "model that knows nothing else.",
-        "A histogram of the ratings.",
+        "The scale" if noun == "rating" else "The counts",
+        f"{what}; the mean is {mean:.3g} and the standard deviation {spread:.3g}{told}.",
+        f"A histogram of the {value}s.",
         framed(bars),
     )
 
@@ -176,14 +183,14 @@ def _scale(ratings: Ratings) -> Figure:
 # --------------------------------------------------------------------------------- the time
 
 
-def _activity(ratings: Ratings) -> Part:
+def _activity(ratings: Ratings, noun: str) -> Part:
     where = ("activity", "Activity over time")
     if ratings.time is None:
-        return Missing(*where, "The ratings have no times.")
+        return Missing(*where, f"The {noun}s have no times.")
     seconds = _as_seconds(ratings.time)
     if seconds is None or seconds.max() == seconds.min():
-        return Missing(*where, "The times of the ratings are all the same, or no dates.")
-    return _over_time(where, seconds)
+        return Missing(*where, f"The times of the {noun}s are all the same, or no dates.")
+    return _over_time(where, seconds, noun)
 
 
 def _as_seconds(time: Array) -> Array | None:
@@ -225,7 +232,7 @@ def _spans(seconds: Array) -> tuple[str, str, Array, Array]:
     return span[1], span[2], number - first, starts.astype("datetime64[s]")
 
 
-def _over_time(where: tuple[str, str], seconds: Array) -> Figure:
+def _over_time(where: tuple[str, str], seconds: Array, noun: str) -> Figure:
     import altair as alt
 
     name, form, place, starts = _spans(seconds)
@@ -236,7 +243,7 @@ def _over_time(where: tuple[str, str], seconds: Array) -> Figure:
     x = alt.X("x:T", title=None, scale=alt.Scale(type="utc", nice=False)).axis(
         tickCount=6, labelOverlap=True
     )
-    y = alt.Y("y:Q", title=f"ratings in a {name}", axis=alt.Axis(format="~s"))
+    y = alt.Y("y:Q", title=f"{noun}s in a {name}", axis=alt.Axis(format="~s"))
     bars = chart(rows).mark_bar(color=COLOURS[1], stroke=GRID, strokeWidth=0.5)
     most = int(np.argmax(counts))
     busiest = _dated(starts[most], form)
@@ -245,9 +252,9 @@ def _over_time(where: tuple[str, str], seconds: Array) -> Figure:
     of = f"the week of {busiest}" if name == "week" else busiest
     return Figure(
         *where,
-        f"Ratings run from {_dated(seconds.min(), _DAY)} to {_dated(seconds.max(), _DAY)}; "
+        f"{noun.capitalize()}s run from {_dated(seconds.min(), _DAY)} to {_dated(seconds.max(), _DAY)}; "
         f"the busiest {name} ({of}) has {percent(counts[most] / len(seconds))} of them{more}.",
-        f"The number of ratings in every {name}.",
+        f"The number of {noun}s in every {name}.",
         framed(bars.encode(x=x, x2="x2:T", y=y, y2=alt.datum(0))),
     )
 

@@ -6,19 +6,20 @@ from typing import Any
 
 from halfstep.models.base import FactorModel
 from halfstep.models.bayesian import BayesianMF
-from halfstep.report.parts import Figure, Missing, Section
+from halfstep.report.parts import Figure, Missing, Part, Section
 from halfstep.report.sections.sampling import sampling_parts
 from halfstep.report.subject import Held, Subject
 from halfstep.report.theme import COLOURS, INK, chart, framed, series
 from halfstep.training import TraceRow
-from halfstep.wording import counted, error_text, percent
+from halfstep.wording import counted, error_text, metric_title, percent
 
 __all__ = ["training_section"]
 
 _WHY = {
     "converged": "because the last sweep gained next to nothing",
     "max_iter": "at the most allowed",
-    "validation": "because the validation error no longer fell",
+    "validation": "because the validation part was no longer answered better",
+    "budget": "as the time was up",
     "callback": "at the request of a callback",
     "interrupted": "interrupted",
 }
@@ -38,12 +39,13 @@ def training_section(subject: Subject) -> Section:
     if not rows:
         section.parts.append(Missing("objective", "The objective", "The model has no trace."))
         return section
-    section.parts.extend([_objective(model, rows), _errors(model, rows)])
+    by_sweep = _errors if model.learns == "ratings" else _scores
+    section.parts.extend([_objective(model, rows), by_sweep(model, rows)])
     return section
 
 
 def _validated(model: FactorModel) -> bool:
-    return any(row.validation_rmse is not None for row in model.trace_)
+    return any(row.held_out_loss is not None for row in model.trace_)
 
 
 def _sweep(rows: list[TraceRow]) -> Any:
@@ -124,6 +126,33 @@ def _errors(model: FactorModel, rows: list[TraceRow]) -> Figure:
         f"{told}.",
         f"The RMSE of the {' and of the '.join(f'{name} part' for name in names)} after every sweep.",
         framed(lines),
+    )
+
+
+def _scores(model: FactorModel, rows: list[TraceRow]) -> Part:
+    import altair as alt
+
+    where = ("scores-by-sweep", "Validation by sweep")
+    values = [
+        {"sweep": row.sweep, "y": row.validation_score}
+        for row in rows
+        if row.validation_score is not None
+    ]
+    if not values:
+        return Missing(*where, "No validation part was watched in this fit.")
+    title = metric_title(str(model._fitted_params["metric"]))
+    y = alt.Y("y:Q", title=title, scale=alt.Scale(zero=False)).axis(format=".3~f")
+    line = chart(values).mark_line(color=COLOURS[0], point=_points(rows, COLOURS[0]))
+    picture = line.encode(x=_sweep(rows), y=y)
+    best = next(row["y"] for row in values if row["sweep"] == model.best_iter_)
+    ring = chart([{"sweep": model.best_iter_, "y": best}])
+    picture += ring.mark_point(size=190, color=INK, strokeWidth=2).encode(x="sweep:Q", y="y:Q")
+    return Figure(
+        *where,
+        f"{title} on the validation part is highest, {best:.4f}, after sweep {model.best_iter_} "
+        "(ringed), whose factors are kept.",
+        f"{title} of the lists for the users of the validation part after every sweep.",
+        framed(picture),
     )
 
 
