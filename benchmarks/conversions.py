@@ -28,7 +28,7 @@ NEAR = 1e-4  # of the largest score; irspack and LensKit compute in float32
 
 @dataclass(frozen=True)
 class Case:
-    """A peer's parameters and ours; `alpha` is that of c = α |r| − 1, `negative` asks for counts below 0."""
+    """A peer's parameters and ours; `alpha` is that of c = α |r| − 1, `negative`: counts below 0."""
 
     name: str
     peer: str

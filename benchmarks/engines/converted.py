@@ -1,4 +1,4 @@
-"""A peer's implicit ALS from given item factors: its scores of all pairs. Runs in the peers' environments.
+"""A peer's implicit ALS from given item factors: its scores of all pairs. In the peers' environments.
 
 The options name the library, its own parameters, and how many sweeps of it: users, then items.
 """

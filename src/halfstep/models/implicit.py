@@ -107,6 +107,8 @@ class ImplicitMF(FactorModel):
     5
     """
 
+    _adds_counts = True
+
     def __init__(
         self,
         rank: int = 64,

@@ -10,7 +10,6 @@ from halfstep.backends import get_backend
 from halfstep.backends.base import CSR, Array, Backend
 from halfstep.checks import check_choice
 from halfstep.data.ids import IdMap, require_known
-from halfstep.data.pairs import as_ratings
 from halfstep.data.ratings import Ratings, take_rows
 from halfstep.errors import ParameterError
 from halfstep.features.features import Features
@@ -51,7 +50,7 @@ class Rows(Fitted):
 
         Parameters
         ----------
-        X, y : Ratings, a table, or pairs and their ratings
+        X, y : Ratings, a table, or pairs and their ratings (counts, of implicit feedback, or none)
             All ratings of the users (items) to solve.
         side : {"user", "item"}
             Which side is new.
@@ -72,7 +71,7 @@ class Rows(Fitted):
         self._check_fitted()
         check_choice("side", side, ("user", "item"))
         check_choice("unknown", unknown, ("error", "ignore"))
-        ratings = as_ratings(X, y)
+        ratings = self._taken(X, y)
         cells = self._translate(ratings, side, unknown)
         ids = ratings.users if side == "user" else ratings.items
         known = known_features(self, side)
