@@ -91,7 +91,8 @@ class ImplicitMF(FactorModel):
     patience : int
         With `validation`, stop after so many sweeps without a better score.
     metric : str
-        What `validation` and `score` measure: "ndcg@10", "recall@20", "map@10", "hit_rate@10", ….
+        What `validation` and `score` measure: "ndcg@10", "recall@20", "map@10", "hit_rate@10", …. An
+        interaction is an interaction: "ndcg" is that of `evaluate` called "ndcg_binary".
     dtype : {"float32", "float64"}
         Of the factors.
     seed : int

@@ -134,7 +134,7 @@ class Rows(Fitted):
         return fresh
 
     def explain(self, user: Any, item: Any, *, ratings: Ratings | None = None) -> Explanation:
-        """The share of each of the user's own ratings in a score; the shares sum to it.
+        """The share of each of the user's own ratings (interactions) in a score; they sum to it.
 
         Raises
         ------
@@ -166,6 +166,7 @@ class Rows(Fitted):
             ratings=cells.values[order],
             contributions=shares[order],
             exact=self._exact_users and ratings is None,
+            counts=self._adds_counts,
         )
 
     def _contributions(
@@ -187,10 +188,10 @@ class Rows(Fitted):
     def influence(
         self, user: Any = None, *, item: Any = None, ratings: Ratings | None = None
     ) -> Influence:
-        """Which ratings of a user (or of an item) move their factors most, when they leave.
+        """Which ratings (interactions) of a user, or of an item, move their factors most, when they leave.
 
         The row without each of its ratings is solved in closed form, the other side and μ held
-        fixed: what `fold_in` without that rating gives, the regularization's n_u included, not what
+        fixed: what `fold_in` without that rating gives, the regularization's s_u included, not what
         another fit would give. See `models/influence.py`.
 
         Parameters
