@@ -188,7 +188,7 @@ class Rows(Fitted):
     def influence(
         self, user: Any = None, *, item: Any = None, ratings: Ratings | None = None
     ) -> Influence:
-        """Which ratings (interactions) of a user, or of an item, move their factors most, when they leave.
+        """Which ratings (interactions) of a user or item move its factors most, when they leave.
 
         The row without each of its ratings is solved in closed form, the other side and μ held
         fixed: what `fold_in` without that rating gives, the regularization's s_u included, not what
