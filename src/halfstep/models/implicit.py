@@ -238,7 +238,8 @@ class ImplicitMF(FactorModel):
         self._check_fitted()
         part = as_interactions(X, y)
         ids = self.factors_.user_ids, self.factors_.item_ids
-        held_out = RankValidation.of(part, ids, self._whole_history("score"), str(self.metric))
+        history = self._whole_history("score")
+        held_out = RankValidation.of(part, ids, history, str(self.metric), "X")
         runs_on = get_backend("native", dtype=self.factors_.dtype)
         measured = held_out.measure(self.factors_, runs_on).score
         assert measured is not None
