@@ -18,6 +18,7 @@ BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 PARTS = [
     "accuracy",
     "bayes",
+    "conversions",
     "coverage",
     "features",
     "growth",

@@ -128,7 +128,10 @@ class ImplicitSquaredError:
 
     def scales(self, side: Side, cells: CSR) -> Array:
         """s of every row of `cells`, float64."""
-        stored = np.diff(cells.indptr).astype(np.float64)
+        return self.scaled(side, np.diff(cells.indptr).astype(np.float64))
+
+    def scaled(self, side: Side, stored: Array) -> Array:
+        """s of rows with so many stored cells."""
         if self.reg_scaling == "none":
             return np.ones(len(stored))
         if self.reg_scaling == "count":

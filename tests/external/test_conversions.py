@@ -116,3 +116,118 @@ def test_scikit_learns_nmf_ends_at_a_minimum_of_ours():
         )
     assert slopes[1.0] < 1e-4
     assert slopes[0.5] > 1e-2
+
+
+# --------------------------------------------------------------------------- implicit feedback
+
+ALPHA, ALPHA0, NU, EPSILON = 2.5, 0.3, 0.7, 0.5
+
+
+def implicit_als(R, W, Z):
+    """benfred's: α |r| is all of the confidence; Σ C (p − x·y)² + λ (‖X‖² + ‖Y‖²)."""
+    total = LAM * ((W**2).sum() + (Z**2).sum())
+    for u, i in np.ndindex(R.shape):
+        confidence, liked = ALPHA * R[u, i], R[u, i] > 0
+        total += (abs(confidence) if R[u, i] else 1.0) * (liked - W[u] @ Z[i]) ** 2
+    return total
+
+
+def spark_implicit(R, W, Z):
+    """c1 = α |r| above 1; λ times the number of ratings above 0."""
+    total = LAM * ((R > 0).sum(axis=1) @ (W**2).sum(1) + (R > 0).sum(axis=0) @ (Z**2).sum(1))
+    for u, i in np.ndindex(R.shape):
+        total += (1.0 + ALPHA * abs(R[u, i])) * ((R[u, i] > 0) - W[u] @ Z[i]) ** 2
+    return total
+
+
+def lenskit_implicit(R, W, Z):
+    """1 + weight where there is an interaction; λ of users and λ of items."""
+    total = LAM * (W**2).sum() + 2 * LAM * (Z**2).sum()
+    for u, i in np.ndindex(R.shape):
+        total += (1.0 + ALPHA * (R[u, i] != 0)) * ((R[u, i] != 0) - W[u] @ Z[i]) ** 2
+    return total
+
+
+def lenskit_ratings(R, W, Z):
+    """1 + weight · rating."""
+    total = LAM * (W**2).sum() + 2 * LAM * (Z**2).sum()
+    for u, i in np.ndindex(R.shape):
+        total += (1.0 + ALPHA * R[u, i]) * ((R[u, i] != 0) - W[u] @ Z[i]) ** 2
+    return total
+
+
+def irspack_penalty(R, W, Z):
+    m, n = R.shape
+    s_u = ((R != 0).sum(axis=1) + ALPHA0 * n) ** NU
+    s_i = ((R != 0).sum(axis=0) + ALPHA0 * m) ** NU
+    return LAM * (s_u @ (W**2).sum(1) + s_i @ (Z**2).sum(1))
+
+
+def irspack_ialspp(R, W, Z):
+    """Σ_S c (u·v − 1)² + α₀ Σ (u·v)² + λ (n_u + α₀ I)^ν …, c = X."""
+    total = irspack_penalty(R, W, Z)
+    for u, i in np.ndindex(R.shape):
+        score = W[u] @ Z[i]
+        total += R[u, i] * (score - 1) ** 2 + ALPHA0 * score**2
+    return total
+
+
+def irspack_original(R, W, Z):
+    """c = α₀ + X on S, α₀ elsewhere."""
+    total = irspack_penalty(R, W, Z)
+    for u, i in np.ndindex(R.shape):
+        total += (ALPHA0 + R[u, i]) * ((R[u, i] > 0) - W[u] @ Z[i]) ** 2
+    return total
+
+
+def irspack_log(R, W, Z):
+    """c = ln(1 + X / ε)."""
+    return irspack_ialspp(np.log(1 + R / EPSILON), W, Z)
+
+
+WHOLE = {"loss": "wrmf", "alpha0": 1.0, "reg_scaling": "none", "reg": (LAM, 2 * LAM, 0.0)}
+IRSPACK = {"alpha": 1.0, "alpha0": ALPHA0, "reg": LAM, "nu": NU}
+
+
+@pytest.mark.parametrize(
+    ("theirs", "params", "given", "negative"),
+    [
+        (
+            implicit_als,
+            {**WHOLE, "reg": LAM, "confidence": "binary", "alpha": 1.0},
+            lambda r: ALPHA * abs(r) - 1,
+            True,
+        ),
+        (
+            spark_implicit,
+            {**WHOLE, "reg": LAM, "reg_scaling": "count", "alpha": ALPHA},
+            None,
+            False,
+        ),
+        (spark_implicit, {**WHOLE, "reg": LAM, "alpha": ALPHA}, None, True),
+        (lenskit_implicit, {**WHOLE, "confidence": "binary", "alpha": ALPHA}, None, False),
+        (lenskit_ratings, {**WHOLE, "alpha": ALPHA}, None, False),
+        (irspack_ialspp, IRSPACK, None, False),
+        (irspack_original, {**IRSPACK, "loss": "wrmf"}, None, False),
+        (irspack_log, {**IRSPACK, "confidence": "log", "epsilon": EPSILON}, None, False),
+    ],
+)
+def test_twice_our_implicit_objective_is_theirs(theirs, params, given, negative):
+    """At the factors of a fit; of negative counts in Spark, all but its penalty."""
+    generator = np.random.default_rng(0)
+    R = generator.poisson(0.8, (9, 7)).astype(float)
+    R[np.arange(9), np.arange(9) % 7] += 1
+    if negative:
+        R[generator.random(R.shape) < 0.3] *= -1
+    u, i = np.nonzero(R)
+    r = R[u, i]
+    model = hs.ImplicitMF(rank=3, **params, dtype="float64", max_iter=2, tol=0.0)
+    weight = None if given is None else given(r)
+    model.fit(np.column_stack([u, i]), r, sample_weight=weight)
+    W, Z = model.factors_.user_factors, model.factors_.item_factors
+    expected = theirs(R, W, Z)
+    if theirs is spark_implicit and negative:
+        for side, rows in ((R, W), (R.T, Z)):
+            gap = 1 - (side > 0).sum(axis=1)  # ours without scaling, theirs by ratings above 0
+            expected += LAM * gap @ (rows**2).sum(axis=1)
+    assert 2 * model.trace_[-1].objective == pytest.approx(expected, rel=1e-6)

@@ -466,13 +466,13 @@ def collected():
     """Their checks; the warning is that we do not inherit from a class of theirs."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*does not inherit from `sklearn.base")
-        return list(
-            estimator_checks_generator(
-                hs.ExplicitMF(rank=2, max_iter=3),
-                expected_failed_checks=EXPECTED_TO_FAIL,
-                mark="xfail",
+        return [
+            found
+            for made in (hs.ExplicitMF(rank=2, max_iter=3), hs.ImplicitMF(rank=2, max_iter=3))
+            for found in estimator_checks_generator(
+                made, expected_failed_checks=EXPECTED_TO_FAIL, mark="xfail"
             )
-        )
+        ]
 
 
 def name_of(check):

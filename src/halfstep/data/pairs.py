@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from halfstep.data.ratings import Ratings
-from halfstep.errors import DataError
+from halfstep.errors import DataError, ReadError
 
 __all__ = ["as_interactions", "as_ratings", "require_ratings", "split_pairs"]
 
@@ -87,14 +87,19 @@ def as_interactions(
     """`Ratings` of interactions: `Ratings`, a table with or without counts, or pairs with or without y.
 
     Counts of a pair that stands more than once are added (`duplicates="sum"`); without counts each
-    row is 1.
+    row is 1. Two columns whose names say nothing are a user and an item, in this order.
     """
     if isinstance(X, Ratings):
         return as_ratings(X, y, sample_weight)
     named = hasattr(X, "columns") or hasattr(X, "__arrow_c_stream__")
     if y is None and named:
-        ratings = Ratings.from_table(X, duplicates="sum")
-        return ratings if sample_weight is None else ratings.with_weights(sample_weight)
+        try:
+            ratings = Ratings.from_table(X, duplicates="sum")
+        except ReadError:
+            if len(getattr(X, "columns", ())) != 2:
+                raise
+        else:
+            return ratings if sample_weight is None else ratings.with_weights(sample_weight)
     users, items = split_pairs(X)
     values = None if y is None else np.asarray(y).reshape(-1)
     return Ratings.from_arrays(users, items, values, weight=sample_weight, duplicates="sum")

@@ -149,8 +149,8 @@ def check_certifiable(objective: object) -> SquaredError:
         raise ParameterError(
             "objective",
             type(objective).__name__,
-            "has no certificate",
-            "fit explicit ratings with the squared error",
+            "has no certificate here: it is worked out for the squared error of ratings alone",
+            "ask an ExplicitMF; of other models the trace says whether they have converged",
         )
     if objective.nonnegative:
         raise ParameterError(

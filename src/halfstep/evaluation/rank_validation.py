@@ -53,9 +53,16 @@ class RankValidation:
 
     @classmethod
     def of(
-        cls, held_out: Ratings, ids: tuple[IdMap, IdMap], train: CSR, metric: str
+        cls,
+        held_out: Ratings,
+        ids: tuple[IdMap, IdMap],
+        train: CSR,
+        metric: str,
+        name: str = "validation",
     ) -> RankValidation:
         """Of interactions with a value above 0. `ids` are the users and items of the training part.
+
+        `name` is the argument that an error is about.
 
         Users that it does not know, or who have no interactions in it, are left out; items that it does
         not know count as missed.
@@ -78,10 +85,10 @@ class RankValidation:
         rows = np.unique(own[wanted])
         if not len(rows):
             raise DataError(
-                "validation",
+                name,
                 held_out,
                 "holds no new interaction of a user that is being fitted",
-                "hold out a part of each user's interactions, as split_random does",
+                "hold out a part of each user's interactions, as split_random and shuffled folds do",
             )
         if len(rows) > _USERS:
             rows = rows[np.linspace(0, len(rows) - 1, _USERS).astype(np.int64)]

@@ -160,6 +160,13 @@ class Axes(Fitted):
         """
         from halfstep.diagnostics.effective_parameters import effective_parameters
 
+        if getattr(self.objective_, "alpha0", None) is not None:
+            raise ParameterError(
+                "model",
+                type(self).__name__,
+                "fits preferences, which are 0 or 1: there is no rating to change a little",
+                "compare fits by score, on held-out interactions",
+            )
         refuse_features(self, "count of effective parameters")
         return effective_parameters(
             self, ratings, probes=probes, seed=seed, tol=tol, max_iter=max_iter, backend=backend

@@ -7,12 +7,12 @@ from pathlib import Path
 from halfstep.models.axes import Axes
 from halfstep.models.predictions import Predictions
 from halfstep.models.rankings import Rankings
-from halfstep.models.rows import Rows
+from halfstep.models.updating import Updating
 
 __all__ = ["FactorModel"]
 
 
-class FactorModel(Predictions, Rankings, Rows, Axes):
+class FactorModel(Predictions, Rankings, Updating, Axes):
     """The answers of a fitted model; subclasses fit. What a fit leaves: `Fitted`."""
 
     def save(self, path: str | Path, *, history: bool = True) -> Path:

@@ -616,6 +616,20 @@ class BayesianMF(FactorModel):
             "influence", "its factors solve no one system", "ask an ExplicitMF, or explain"
         )
 
+    def updated(self, *args: Any, **kwargs: Any) -> NoReturn:
+        """Not to be had: every draw was made given all ratings."""
+        self._refuse(
+            "update",
+            "its draws were made given all ratings",
+            "fold users in (fold_in), or fit again",
+        )
+
+    def without_users(self, *args: Any, **kwargs: Any) -> NoReturn:
+        """Not to be had: every draw was made given all ratings."""
+        self._refuse(
+            "way to forget users", "its draws were made given all ratings", "fit again without them"
+        )
+
     def certificate(self, *args: Any, **kwargs: Any) -> NoReturn:
         """Not to be had: nothing is minimized."""
         self._refuse("certificate", "it minimizes nothing", "ask chain_summary")

@@ -5,8 +5,8 @@ The user's unknowns are x = A⁻¹ Σ_j b_j f_j, with f_j = [z_j, 1] and b_j = c
     score = μ + b_i + f_iᵀ x = (μ + b_i) + Σ_j b_j f_iᵀ A⁻¹ f_j
 
 is a sum with one term for each rating of the user (Hu, Koren and Volinsky 2008, §5, for implicit
-feedback; the same algebra here). Where factors must be ≥ 0, x is 0 but on a set S of them, and
-x_S = A_SS⁻¹ h_S: the same sum over S.
+feedback, where P is in A and b_j = c_j (t_j − b_j) with the target t; the same algebra here). Where
+factors must be ≥ 0, x is 0 but on a set S of them, and x_S = A_SS⁻¹ h_S: the same sum over S.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ class Explanation:
 
     `exact` is True where the model's stored user factors solve the user's row (ALS): then `score` is
     what `predict` says. Otherwise it is the score that `fold_in` of the same ratings would give.
+    `counts`: `ratings` are counts of interactions, not ratings.
     """
 
     user: Any
@@ -42,6 +43,7 @@ class Explanation:
     ratings: Array
     contributions: Array
     exact: bool
+    counts: bool = False
 
     def __iter__(self) -> Iterator[tuple[Any, float, float]]:
         """(item, the user's rating, its contribution)."""
@@ -52,16 +54,18 @@ class Explanation:
         )
 
     def __str__(self) -> str:
-        lines = [
-            f"score of item {self.item!r} for user {self.user!r}: {self.score:.3f}",
-            f"{self.baseline:+8.3f}  mean and item bias",
-        ]
-        lines += [
-            f"{share:+8.3f}  rated {item!r} {rating:g}" for item, rating, share in list(self)[:10]
-        ]
+        lines = [f"score of item {self.item!r} for user {self.user!r}: {self.score:.3f}"]
+        if not self.counts:
+            lines.append(f"{self.baseline:+8.3f}  mean and item bias")
+        elif self.baseline:
+            lines.append(f"{self.baseline:+8.3f}  biases of the items")
+        for item, rating, share in list(self)[:10]:
+            told = f"{item!r} × {rating:g}" if self.counts else f"rated {item!r} {rating:g}"
+            lines.append(f"{share:+8.3f}  {told}")
         if len(self.items) > 10:
             rest = float(self.contributions[10:].sum())
-            lines.append(f"{rest:+8.3f}  the other {len(self.items) - 10} ratings")
+            what = "interactions" if self.counts else "ratings"
+            lines.append(f"{rest:+8.3f}  the other {len(self.items) - 10} {what}")
         if not self.exact:
             lines.append("(the score is that of the folded-in user)")
         return "\n".join(lines)

@@ -10,6 +10,7 @@ import numpy as np
 from halfstep.backends import get_backend
 from halfstep.backends.base import CSR, Array, Backend
 from halfstep.data.ids import IdMap
+from halfstep.data.pairs import as_interactions, as_ratings
 from halfstep.data.ratings import Ratings, take_rows, transpose
 from halfstep.errors import UnknownIdError
 from halfstep.factors import Factors
@@ -75,6 +76,7 @@ class Fitted(Known):
     _told_items: frozenset[Any] = frozenset()  # folded in with ratings, which no history has
     _exact_users: bool
     _fitted_params: dict[str, Any]
+    _adds_counts = False  # whether values are counts, of which those of a pair are added
 
     @property
     def rank_(self) -> int:
@@ -100,6 +102,11 @@ class Fitted(Known):
             if params["rank"] != "grow":  # there `tol` is the gap to reach, not a step
                 params["tol"] = 0.0
         return type(self)(**params)
+
+    def _taken(self, X: Any, y: Any = None, sample_weight: Any = None) -> Ratings:
+        """`Ratings` of whatever `fit` takes."""
+        take = as_interactions if self._adds_counts else as_ratings
+        return take(X, y, sample_weight)
 
     def _ids(self, side: Side) -> IdMap:
         return self.factors_.user_ids if side == "user" else self.factors_.item_ids

@@ -14,7 +14,7 @@ from halfstep.factors import Factors
 from halfstep.features.features import Features
 from halfstep.objectives import Objective, Shared, Side
 
-__all__ = ["FoldedIn", "merge_rows"]
+__all__ = ["FoldedIn", "joined_history", "merge_rows"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,12 +110,12 @@ def merge_rows(model: Factors, history: CSR | None, folded: FoldedIn) -> tuple[F
     factors = joined(model.user_factors, folded.factors)
     assert factors is not None
     if history is not None:
-        history = _joined_history(history, folded.cells, old_rows, new_rows, len(ids))
+        history = joined_history(history, folded.cells, old_rows, new_rows, len(ids))
     bias = joined(model.user_bias, folded.bias)
     return replace(model, user_factors=factors, user_bias=bias, user_ids=ids), history
 
 
-def _joined_history(old: CSR, new: CSR, old_rows: Array, new_rows: Array, rows: int) -> CSR:
+def joined_history(old: CSR, new: CSR, old_rows: Array, new_rows: Array, rows: int) -> CSR:
     """One CSR of `rows` rows in which the new cells stand in place of the old ones of their row."""
     weights = None
     if old.weights is not None or new.weights is not None:

@@ -170,7 +170,7 @@ class ImplicitForm:
         reg = check_reg(document["reg"])
         active_users, active_items = (int(count) for count in document["active"])
         level = float(document["level"])
-        if not (0 <= active_users <= len(users) and 0 <= active_items <= len(items) and level > 0):
+        if not (active_users >= 0 and active_items >= 0 and 0 < level < np.inf):
             raise wrong(file.path, "has counts of active users or items that make no sense")
         K = file.arrays["user_factors"].shape[1]
         model.factors_ = factors_of(file, K, model.dtype, model.biases, mean, users, items)

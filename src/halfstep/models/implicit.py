@@ -92,7 +92,8 @@ class ImplicitMF(FactorModel):
     patience : int
         With `validation`, stop after so many sweeps without a better score.
     metric : str
-        What `validation` and `score` measure: "ndcg@10", "recall@20", "map@10", "hit_rate@10", ….
+        What `validation` and `score` measure: "ndcg@10", "recall@20", "map@10", "hit_rate@10", …. An
+        interaction is an interaction: "ndcg" is that of `evaluate` called "ndcg_binary".
     dtype : {"float32", "float64"}
         Of the factors.
     seed : int
@@ -109,6 +110,7 @@ class ImplicitMF(FactorModel):
     """
 
     learns = "interactions"
+    _adds_counts = True
 
     def __init__(
         self,
@@ -240,7 +242,8 @@ class ImplicitMF(FactorModel):
         self._check_fitted()
         part = as_interactions(X, y)
         ids = self.factors_.user_ids, self.factors_.item_ids
-        held_out = RankValidation.of(part, ids, self._whole_history("score"), str(self.metric))
+        history = self._whole_history("score")
+        held_out = RankValidation.of(part, ids, history, str(self.metric), "X")
         runs_on = get_backend("native", dtype=self.factors_.dtype)
         measured = held_out.measure(self.factors_, runs_on).score
         assert measured is not None

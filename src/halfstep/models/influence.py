@@ -1,11 +1,13 @@
 """Which of a row's ratings move its factors most: the row solved without each of them, in closed form.
 
-A row's unknowns are x = A⁻¹ h, A = Σ_j c_j f_j f_jᵀ + s diag(d), h = Σ_j b_j f_j. Without rating j,
+A row's unknowns are x = A⁻¹ h, A = P + Σ_j c_j f_j f_jᵀ + s diag(d), h = q + Σ_j b_j f_j. Without
+rating j,
 
     x₋ⱼ = (B − c_j f_j f_jᵀ)⁻¹ (h₋ⱼ − b_j f_j),   B = A − (s − s₋ⱼ) diag(d)
 
-since a rating that leaves takes its share of s, where s depends on Σ c, with it; h₋ⱼ = h but for what
-changes in the features of the row (implicit ones do). B is one matrix for all ratings of equal weight,
+since a rating that leaves takes its share of s, where s depends on Σ c (of implicit feedback on the
+number of cells), with it; h₋ⱼ = h but for what changes in the features of the row (implicit ones do). Of
+implicit feedback P and q are in A and h, and stay in them. B is one matrix for all ratings of equal s₋ⱼ,
 and the rest is of rank one (Sherman and Morrison 1950):
 
     (B − c f fᵀ)⁻¹ v = B⁻¹v + c B⁻¹f (fᵀ B⁻¹ v) / (1 − c fᵀ B⁻¹ f)
@@ -28,9 +30,10 @@ from halfstep.backends.base import CSR, Array
 from halfstep.data.ids import require_known
 from halfstep.data.ratings import Ratings, take_rows
 from halfstep.errors import SingularSystemError
+from halfstep.implicit import ImplicitSquaredError
 from halfstep.models.side_features import prior_means, table_rows
-from halfstep.models.uncertainty import cells_by, problem_of
-from halfstep.objectives import RowProblem, Scaling, Side, scaled
+from halfstep.models.uncertainty import cells_by, require_linear
+from halfstep.objectives import Objective, RowProblem, Side, row_weights, scaled
 
 if TYPE_CHECKING:
     from halfstep.models.fitted import Fitted
@@ -57,6 +60,8 @@ class Influence:
         change.
     moves : array (ratings, K or K + 1), float64
         x − x₋ⱼ itself, the bias last.
+    counts : bool
+        Whether `ratings` are counts of interactions.
     """
 
     side: Side
@@ -66,6 +71,7 @@ class Influence:
     change: Array
     leverage: Array
     moves: Array
+    counts: bool = False
 
     def __iter__(self) -> Iterator[tuple[Any, float, float, float]]:
         """(item, rating, change, leverage)."""
@@ -74,7 +80,9 @@ class Influence:
 
     def __str__(self) -> str:
         lines = [f"influence on {self.side} {self.row!r}: change of the factors, leverage"]
-        lines += [f"{c:9.4f} {h:6.3f}  rated {o!r} {r:g}" for o, r, c, h in list(self)[:10]]
+        for other, rating, change, leverage in list(self)[:10]:
+            told = f"{other!r} × {rating:g}" if self.counts else f"rated {other!r} {rating:g}"
+            lines.append(f"{change:9.4f} {leverage:6.3f}  {told}")
         if len(self.others) > 10:
             lines.append(f"and {len(self.others) - 10} more")
         return "\n".join(lines)
@@ -92,13 +100,20 @@ def influence_of(model: Fitted, side: Side, who: Any, ratings: Ratings | None) -
     row = known.lookup([who], side)
     require_known(row, [who], side)
     cells = take_rows(cells, row)
-    problem = problem_of(model, side, cells)
-    scaling: Scaling = getattr(model.objective_, "reg_scaling", "none")
+    require_linear(model)
+    runs_on = get_backend("native", dtype="float64")
+    problem = model.objective_.row_problem(side, cells, f.rank, "float64")
     table = table_rows(model, side, ids.lookup([who], side))
     means = _means_without(model, side, cells, table)
     fixed = (f.item_factors, f.item_bias) if side == "user" else (f.user_factors, f.user_bias)
+    F, offset = fixed[0].astype(np.float64), fixed[1]
+    offset = None if offset is None else offset.astype(np.float64)
+    problem = problem.with_all((F, offset), runs_on)
+    taken = model.objective_.cells(cells)
     try:
-        moves, leverage = influences(cells, problem, *fixed, scaling, means)
+        moves, leverage = influences(
+            taken, problem, F, offset, _scales(model.objective_, side, cells), means
+        )
     except SingularSystemError:
         raise SingularSystemError(
             f"the system of {side} {who!r}, or without one of its ratings, has no unique solution; "
@@ -115,6 +130,7 @@ def influence_of(model: Fitted, side: Side, who: Any, ratings: Ratings | None) -
         change[order],
         leverage[order],
         moves[order],
+        model._adds_counts,
     )
 
 
@@ -123,15 +139,15 @@ def influences(
     problem: RowProblem,
     fixed: Array,
     bias: Array | None,
-    scaling: Scaling,
+    scales: tuple[float, Array],
     means: Array | None = None,
 ) -> tuple[Array, Array]:
     """(x − x₋ⱼ for every cell j, leverages), float64.
 
     `row` is a CSR of one row, `problem` its row problem, `fixed` and `bias` the other side;
-    `scaling` says how the ridge depends on Σ c. `means` has what the row is drawn to in place of
-    0, and behind it what it is drawn to without each cell. A rating that is its row's only one leaves
-    that behind.
+    `scales` is s of the row, and of the row without each cell. `means` has what the row is drawn to in
+    place of 0, and behind it what it is drawn to without each cell. A rating that is its row's only one
+    leaves that behind.
 
     Raises `SingularSystemError` where the row, or the row without a rating, has no unique solution.
     """
@@ -145,34 +161,45 @@ def influences(
     c = np.ones(len(v)) if row.weights is None else row.weights.astype(np.float64)
     b = c * (problem.terms.b0 + problem.terms.b1 * v - offset)
     d = np.diag(problem.ridge.astype(np.float64))
-    total = float(c.sum())
-    s = float(scaled(np.array([total]), scaling)[0])
+    s, left = scales
     A = (f.T * c) @ f + s * d
+    if problem.prior is not None:
+        A += problem.prior
+    q = 0.0 if problem.linear is None else problem.linear[0]
     if means is None:
         means = np.zeros((len(v) + 1, len(d)))
-    left = scaled(np.maximum(total - c, 0.0), scaling)
-    pull = s * np.diag(d) * means[0]
+    pull = q + s * np.diag(d) * means[0]
     # what h is without each rating, but for its own b f
-    h, others = f.T @ b + pull, f.T @ b + left[:, None] * np.diag(d) * means[1:]
+    h, others = f.T @ b + pull, f.T @ b + q + left[:, None] * np.diag(d) * means[1:]
     try:
         x = np.linalg.solve(A, h)
         leverage = c * np.einsum("jk,kj->j", f, np.linalg.solve(A, f.T))
         without = means[1:].copy()
         if len(v) > 1:
-            for weight in np.unique(c):
-                cells = np.flatnonzero(c == weight)
-                B = A - (s - left[cells[0]]) * d
+            for scale in np.unique(left):
+                cells = np.flatnonzero(left == scale)
+                B = A - (s - scale) * d
                 Bh, Bf = np.linalg.solve(B, others[cells].T).T, np.linalg.solve(B, f[cells].T).T
-                q = np.einsum("jk,jk->j", f[cells], Bf)  # fᵀ B⁻¹ f
+                own, weight = np.einsum("jk,jk->j", f[cells], Bf), c[cells]  # fᵀ B⁻¹ f
                 # B⁻¹ (h − b f), then what the rank-one term adds to it
-                right = np.einsum("jk,jk->j", f[cells], Bh) - b[cells] * q
-                factor = weight * right / (1.0 - weight * q) - b[cells]
+                right = np.einsum("jk,jk->j", f[cells], Bh) - b[cells] * own
+                factor = weight * right / (1.0 - weight * own) - b[cells]
                 without[cells] = Bh + factor[:, None] * Bf
     except np.linalg.LinAlgError:
         raise SingularSystemError("a system without a unique solution") from None
     if not (np.isfinite(without).all() and (leverage < 1.0).all()):
         raise SingularSystemError("a system without a unique solution")
     return x - without, leverage
+
+
+def _scales(objective: Objective, side: Side, row: CSR) -> tuple[float, Array]:
+    """s of a row, and of the row without each of its cells."""
+    s = float(objective.scales(side, row)[0])
+    if isinstance(objective, ImplicitSquaredError):
+        return s, objective.scaled(side, np.full(row.nnz, row.nnz - 1.0))
+    c = np.ones(row.nnz) if row.weights is None else row.weights.astype(np.float64)
+    left = np.maximum(row_weights(row)[0] - c, 0.0)
+    return s, scaled(left, getattr(objective, "reg_scaling", "none"))
 
 
 def _means_without(model: Fitted, side: Side, cells: CSR, table: CSR | None) -> Array | None:

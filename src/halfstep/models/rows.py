@@ -10,7 +10,6 @@ from halfstep.backends import get_backend
 from halfstep.backends.base import CSR, Array, Backend
 from halfstep.checks import check_choice
 from halfstep.data.ids import IdMap, require_known
-from halfstep.data.pairs import as_ratings
 from halfstep.data.ratings import Ratings, take_rows
 from halfstep.errors import ParameterError
 from halfstep.features.features import Features
@@ -51,7 +50,7 @@ class Rows(Fitted):
 
         Parameters
         ----------
-        X, y : Ratings, a table, or pairs and their ratings
+        X, y : Ratings, a table, or pairs and their ratings (counts, of implicit feedback, or none)
             All ratings of the users (items) to solve.
         side : {"user", "item"}
             Which side is new.
@@ -72,7 +71,7 @@ class Rows(Fitted):
         self._check_fitted()
         check_choice("side", side, ("user", "item"))
         check_choice("unknown", unknown, ("error", "ignore"))
-        ratings = as_ratings(X, y)
+        ratings = self._taken(X, y)
         cells = self._translate(ratings, side, unknown)
         ids = ratings.users if side == "user" else ratings.items
         known = known_features(self, side)
@@ -149,7 +148,7 @@ class Rows(Fitted):
         return fresh
 
     def explain(self, user: Any, item: Any, *, ratings: Ratings | None = None) -> Explanation:
-        """The share of each of the user's own ratings in a score; the shares sum to it.
+        """The share of each of the user's own ratings (interactions) in a score; they sum to it.
 
         Raises
         ------
@@ -181,6 +180,7 @@ class Rows(Fitted):
             ratings=cells.values[order],
             contributions=shares[order],
             exact=self._exact_users and ratings is None,
+            counts=self._adds_counts,
         )
 
     def _contributions(
@@ -202,10 +202,10 @@ class Rows(Fitted):
     def influence(
         self, user: Any = None, *, item: Any = None, ratings: Ratings | None = None
     ) -> Influence:
-        """Which ratings of a user (or of an item) move their factors most, when they leave.
+        """Which ratings (interactions) of a user or item move its factors most, when they leave.
 
         The row without each of its ratings is solved in closed form, the other side and μ held
-        fixed: what `fold_in` without that rating gives, the regularization's n_u included, not what
+        fixed: what `fold_in` without that rating gives, the regularization's s_u included, not what
         another fit would give. See `models/influence.py`.
 
         Parameters

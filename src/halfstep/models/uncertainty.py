@@ -32,6 +32,7 @@ __all__ = [
     "interval_of",
     "noise_variance",
     "problem_of",
+    "require_linear",
     "require_noise",
     "rows_or_empty",
     "std_of",
@@ -249,15 +250,8 @@ def who(side: Side, row: int, ids: IdMap) -> str:
     return f"an unknown {side}" if row < 0 else f"{side} {ids.id_at(row)!r}"
 
 
-def require_noise(model: Fitted) -> None:
-    """Raise `ParameterError` where factors must be ≥ 0, and for implicit feedback."""
-    if getattr(model.objective_, "alpha0", None) is not None:
-        raise ParameterError(
-            "model",
-            type(model).__name__,
-            "predicts a preference, which has no noise that a standard deviation could tell",
-            "rank by it, or fit ratings with ExplicitMF or BayesianMF",
-        )
+def require_linear(model: Fitted) -> None:
+    """Raise `ParameterError` where factors must be ≥ 0."""
     if getattr(model.objective_, "nonnegative", False):
         raise ParameterError(
             "nonnegative",
@@ -265,6 +259,18 @@ def require_noise(model: Fitted) -> None:
             "gives rows that no linear system determines, so that there is no such formula for them",
             "fit with nonnegative=False",
         )
+
+
+def require_noise(model: Fitted) -> None:
+    """Raise `ParameterError` for implicit feedback, and where factors must be ≥ 0."""
+    if getattr(model.objective_, "alpha0", None) is not None:
+        raise ParameterError(
+            "model",
+            type(model).__name__,
+            "predicts a preference, which has no noise that a standard deviation could tell",
+            "rank by it, or fit ratings with ExplicitMF or BayesianMF",
+        )
+    require_linear(model)
 
 
 def problem_of(model: Fitted, side: Side, cells: CSR, of: CSR | None = None) -> RowProblem:
