@@ -14,8 +14,9 @@ import numpy.typing as npt
 
 from halfstep import _native
 from halfstep.backends.base import CSR
+from halfstep.checks import is_number
 from halfstep.data.ids import Encoded, IdMap, encode, encode_all, union
-from halfstep.errors import DataError
+from halfstep.errors import DataError, ParameterError
 
 if TYPE_CHECKING:
     from halfstep.data.report import Report
@@ -364,6 +365,32 @@ class Ratings:
             report=self.report,
         )
         return whole if present.all() else whole.select(present)
+
+    def weighted_by_popularity(self, power: float = -0.5) -> Ratings:
+        """The same ratings with their weights times n_i^power / (the mean of that over the ratings).
+
+        n_i is the number of ratings of the item. A power below 0 lets what few have chosen say more of a
+        user than what everybody has: for interactions of many items it often ranks better
+        (`docs/implicit.md`); 0 changes nothing.
+
+        Raises `ParameterError` where `power` is not a finite number.
+
+        Examples
+        --------
+        >>> ratings = Ratings.from_arrays(["ann", "bob", "bob"], [10, 10, 20])
+        >>> ratings.weighted_by_popularity(-1.0).by_user.weights
+        array([0.75, 0.75, 1.5 ], dtype=float32)
+        """
+        if not is_number(power) or not np.isfinite(power):
+            raise ParameterError("power", power, "must be a finite number", "try power=-0.5")
+        counts = np.maximum(np.diff(self.by_item.indptr), 1).astype(np.float64)
+        found = (counts**power)[self.by_user.indices]
+        if not len(found):
+            return self
+        found /= float(np.add.reduce(found)) / len(found)
+        if self.by_user.weights is not None:
+            found *= self.by_user.weights
+        return self.with_weights(found)
 
     def with_ids(self, users: IdMap | None = None, items: IdMap | None = None) -> Ratings:
         """The same ratings over more users and items: those given too, without ratings."""
