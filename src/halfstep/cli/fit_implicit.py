@@ -149,8 +149,10 @@ class ImplicitJob(FitJob):
         ranked = model.recommend([user], _SHOWN, min_ratings=MIN_RATINGS)
         titles = Titles(self.titles)
         document = show_recommended(self.out, ranked, model, titles)
-        self.out.say()
-        self.out.command(shlex.join(["halfstep", "recommend", str(self.path), "--user", str(user)]))
+        if self.history:  # without, the file cannot leave out what the user has had
+            self.out.say()
+            words = ["halfstep", "recommend", str(self.path), "--user", str(user)]
+            self.out.command(shlex.join(words))
         return {"users": document}
 
 
