@@ -206,7 +206,7 @@ impl<T: Element> Dual<T> {
         for [b, a] in &mut self.terms[..n] {
             positive &= *a > T::ZERO && a.is_finite();
             *a = a.sqrt();
-            *b = *b / *a;
+            *b /= *a;
         }
         positive
     }
