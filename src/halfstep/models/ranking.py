@@ -38,11 +38,10 @@ from halfstep.training import Callback, Interrupted, Listener, Outcome, Stopping
 
 __all__ = ["RankingMF"]
 
-_RATES = {"bpr": 0.1, "warp": 0.1, "logistic": 0.1, "softmax": 0.1}
+_RATES = {"bpr": 0.5, "warp": 0.1, "logistic": 0.5, "softmax": 0.3}
 """η of "adagrad"."""
 _PLAIN = 0.5
 """Of that: η of the other schedules."""
-_GROWTH = 1.0
 _SPREAD = 0.1
 """Standard deviation of w·z at the start is its square; small, so that the first steps find the
 directions."""
@@ -348,7 +347,8 @@ class RankingMF(FactorModel):
             rate=plain * _RATES[self.loss] if self.rate is None else float(self.rate),
             schedule=self.schedule,
             decay=float(self.decay),
-            growth=_GROWTH,
+            # with the sum of squares in place of their mean, rates do not depend on K
+            growth=float(self.rank),
             seed=int(self.seed),
         )
         return solver, reg
