@@ -40,8 +40,8 @@ __all__ = ["RankingMF"]
 
 _RATES = {"bpr": 0.5, "warp": 0.1, "logistic": 0.5, "softmax": 0.3}
 """η of "adagrad"."""
-_PLAIN = 0.5
-"""Of that: η of the other schedules."""
+_PLAIN = 0.1
+"""Of that: η_1 of the other schedules."""
 _SPREAD = 0.1
 """Standard deviation of w·z at the start is its square; small, so that the first steps find the
 directions."""
@@ -93,7 +93,8 @@ class RankingMF(FactorModel):
     item_bias : bool
         Whether b_i is in the model.
     rate : float, optional
-        η of the first epoch. Default: 0.1, and 0.05 without "adagrad".
+        η of the first epoch. Default with "adagrad": 0.5 ("bpr", "logistic"), 0.3 ("softmax") or 0.1
+        ("warp"); without it a tenth of that.
     schedule : {"adagrad", "decay", "constant"}
         How rates change: see `solvers/ranking.py`.
     decay : float
