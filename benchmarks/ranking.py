@@ -6,7 +6,8 @@
 
 Interactions are the simulated ratings of 4 and more. A tenth is held out, and each is compared with one
 item that the user has no interaction with, drawn uniformly or as often as items have interactions. The
-rate is chosen for each engine, of three, by the highest AUC on these pairs. Then the two take turns. Seconds are those of the fit, measuring left out.
+rate is chosen for each engine, of three, by the highest AUC on these pairs. Then the two take turns.
+Seconds are those of the fit, measuring left out.
 """
 
 from __future__ import annotations

@@ -119,7 +119,8 @@ class RankingMF(FactorModel):
     >>> model = hs.RankingMF(rank=8, max_iter=20).fit(train)
     >>> model.score(test) > 0.6
     True
-    >>> len(model.recommend(train.users.id_at(0), n=5))
+    >>> user = train.users.id_at(0)
+    >>> len(model.recommend(user, n=5)[user])
     5
     """
 
