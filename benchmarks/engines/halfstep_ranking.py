@@ -35,7 +35,7 @@ class Watched(NativeBackend):
 
 def main() -> None:
     given = arguments(__doc__)
-    options = {"rank": 64, "sampling": "uniform", "epochs": 20, **given.options}
+    options = {"rank": 64, "sampling": "uniform", "rate": None, "epochs": 20, **given.options}
     hs.set_num_threads(given.threads)
     columns = load_pairs(given.folder)
     begun = perf_counter()
@@ -45,7 +45,10 @@ def main() -> None:
     known = ratings.items.lookup
     backend = Watched((ratings.users.lookup(users), known(items), known(others)))
     model = hs.RankingMF(
-        rank=options["rank"], sampling=options["sampling"], max_iter=options["epochs"]
+        rank=options["rank"],
+        sampling=options["sampling"],
+        rate=options["rate"],
+        max_iter=options["epochs"],
     )
     seconds = timed(lambda: model.fit(ratings, backend=backend))
     peak = peak_rss()

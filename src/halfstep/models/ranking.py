@@ -38,11 +38,10 @@ from halfstep.training import Callback, Interrupted, Listener, Outcome, Stopping
 
 __all__ = ["RankingMF"]
 
-_RATES = {"bpr": 0.1, "warp": 0.1, "logistic": 0.1, "softmax": 0.1}
+_RATES = {"bpr": 0.5, "warp": 0.1, "logistic": 0.5, "softmax": 0.3}
 """η of "adagrad"."""
-_PLAIN = 0.5
-"""Of that: η of the other schedules."""
-_GROWTH = 1.0
+_PLAIN = 0.1
+"""Of that: η_1 of the other schedules."""
 _SPREAD = 0.1
 """Standard deviation of w·z at the start is its square; small, so that the first steps find the
 directions."""
@@ -94,7 +93,8 @@ class RankingMF(FactorModel):
     item_bias : bool
         Whether b_i is in the model.
     rate : float, optional
-        η of the first epoch. Default: 0.1, and 0.05 without "adagrad".
+        η of the first epoch. Default with "adagrad": 0.5 ("bpr", "logistic"), 0.3 ("softmax") or 0.1
+        ("warp"); without it a tenth of that.
     schedule : {"adagrad", "decay", "constant"}
         How rates change: see `solvers/ranking.py`.
     decay : float
@@ -119,7 +119,8 @@ class RankingMF(FactorModel):
     >>> model = hs.RankingMF(rank=8, max_iter=20).fit(train)
     >>> model.score(test) > 0.6
     True
-    >>> len(model.recommend(train.users.id_at(0), n=5))
+    >>> user = train.users.id_at(0)
+    >>> len(model.recommend(user, n=5)[user])
     5
     """
 
@@ -348,7 +349,8 @@ class RankingMF(FactorModel):
             rate=plain * _RATES[self.loss] if self.rate is None else float(self.rate),
             schedule=self.schedule,
             decay=float(self.decay),
-            growth=_GROWTH,
+            # with the sum of squares in place of their mean, rates do not depend on K
+            growth=float(self.rank),
             seed=int(self.seed),
         )
         return solver, reg
