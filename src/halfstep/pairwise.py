@@ -122,18 +122,14 @@ class Pairs:
         return x(self.users, self.items), np.where(self.others >= 0, others, np.nan)
 
     def measure(self, factors: Factors, backend: Backend) -> Measured:
-        """The AUC."""
-        return Measured(score=1.0 - self.wrong(factors, backend))
-
-    def wrong(self, factors: Factors, backend: Backend) -> float:
-        """The weighted share of pairs in the wrong order (1 − AUC), ties by half."""
+        """AUC: the weighted share of pairs in the right order, ties by half."""
         own, others = self.scores(factors, backend)
         gap = own[:, None] - others
         there = ~np.isnan(gap)
         c = np.where(there, self.weights[:, None], 0.0).ravel()
-        wrong = np.where(there, (gap < 0) + 0.5 * (gap == 0), 0.0).ravel()
+        right = np.where(there, (gap > 0) + 0.5 * (gap == 0), 0.0).ravel()
         total = float(np.add.reduce(c))
-        return float(np.add.reduce(c * wrong)) / total if total else 0.5
+        return Measured(score=float(np.add.reduce(c * right)) / total if total else 0.5)
 
 
 @dataclass(frozen=True, slots=True)

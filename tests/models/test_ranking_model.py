@@ -54,7 +54,7 @@ def auc(scores, train, test):
 )
 def test_it_learns_what_was_planted(parts, given):
     train, test = parts
-    model = hs.RankingMF(rank=8, max_iter=40, reg=0.01, **given).fit(train)
+    model = hs.RankingMF(rank=8, max_iter=40, reg=0.01, metric="auc", **given).fit(train)
     objective = [row.objective for row in model.trace_]
     assert objective[-1] < 0.9 * objective[0]
     f = model.factors_

@@ -20,9 +20,10 @@ from halfstep.checks import (
     is_number,
 )
 from halfstep.data.ids import IdMap
-from halfstep.data.pairs import as_ratings
+from halfstep.data.pairs import as_interactions
 from halfstep.data.ratings import Ratings
 from halfstep.errors import ParameterError
+from halfstep.evaluation.rank_validation import RankValidation, check_metric
 from halfstep.factors import Factors
 from halfstep.features.features import Features
 from halfstep.models.asked import AskedLists
@@ -34,7 +35,15 @@ from halfstep.objectives import Reg, Side
 from halfstep.pairwise import LOSSES, Loss, Pairs, RankingObjective, positive_cells, positives_of
 from halfstep.solvers.base import Problem
 from halfstep.solvers.ranking import Drawing, RankingSGD, folded_users
-from halfstep.training import Callback, Interrupted, Listener, Outcome, Stopping, train
+from halfstep.training import (
+    Callback,
+    HeldOut,
+    Interrupted,
+    Listener,
+    Outcome,
+    Stopping,
+    train,
+)
 
 __all__ = ["RankingMF"]
 
@@ -106,6 +115,9 @@ class RankingMF(FactorModel):
         sample of 262,144 pairs.
     patience : int
         With `validation`: epochs without improvement before the fit ends.
+    metric : str
+        What `validation` and `score` measure: "ndcg@10", "recall@20", …; or "auc", the share of pairs of
+        a held-out positive and a random other item that are in the right order.
     dtype : {"float32", "float64"}
         Of the factors.
     seed : int
@@ -142,6 +154,7 @@ class RankingMF(FactorModel):
         max_iter: int = 50,
         tol: float = 0.0,
         patience: int = 5,
+        metric: str = "ndcg@10",
         dtype: Literal["float32", "float64"] = "float32",
         seed: int = 0,
     ) -> None:
@@ -160,10 +173,13 @@ class RankingMF(FactorModel):
         self.max_iter = max_iter
         self.tol = tol
         self.patience = patience
+        self.metric = metric
         self.dtype = dtype
         self.seed = seed
 
     objective_: RankingObjective
+    learns = "interactions"
+    _adds_counts = True
 
     def fit(
         self,
@@ -182,11 +198,9 @@ class RankingMF(FactorModel):
         Parameters
         ----------
         X, y : Ratings; or a table; or pairs of ids and their values (counts)
-        validation : Ratings or (X, y), optional
-            Held-out positives. After every epoch the share of pairs of one of them and a random
-            other item that are in the right order (AUC) is measured (`validation_score` of the
-            trace); the fit ends when it has not improved for `patience` epochs, and the model
-            keeps the factors of the best.
+        validation : Ratings, a table or (X, y), optional
+            Held-out positives: `metric` on them is in the trace, the fit stops when it no longer rises
+            (`patience`), and the model keeps the factors of the best epoch.
         sample_weight : array, optional
             One weight per cell (in the order of `X.by_user` for Ratings).
         init : fitted model, optional
@@ -211,14 +225,13 @@ class RankingMF(FactorModel):
         """
         solver, reg = self._check()
         runs_on = get_backend(backend, dtype=str(self.dtype))
-        ratings = as_ratings(X, y, sample_weight)
+        ratings = as_interactions(X, y, sample_weight)
         positives = positives_of(ratings, None if self.alpha is None else float(self.alpha))
         held_out = None
         if validation is not None:
             ids = positives.users, positives.items
-            held_out = self._held_out(
-                "validation", held_out_of(validation), *ids, positives.by_user
-            )
+            part = held_out_of(validation, as_interactions)
+            held_out = self._held_out("validation", part, ids, positives.by_user)
         start = self._start(positives, warm_start(init, int(self.rank)))
         count = 1 if self.loss == "warp" else solver.drawing.count
         generator = np.random.default_rng([int(self.seed), 0])
@@ -263,10 +276,15 @@ class RankingMF(FactorModel):
         return start if known is None else start.started_from(known)
 
     def _held_out(
-        self, name: str, part: Ratings, users: IdMap, items: IdMap, positives: CSR
-    ) -> Pairs:
-        """Held-out positives of known users and items, each with a negative that is in neither
-        part."""
+        self, name: str, part: Ratings, ids: tuple[IdMap, IdMap], positives: CSR
+    ) -> HeldOut:
+        """What measures `metric` on held-out positives."""
+        if self.metric == "auc":
+            return self._pairs(name, part, *ids, positives)
+        return RankValidation.of(part, ids, positives, str(self.metric), name)
+
+    def _pairs(self, name: str, part: Ratings, users: IdMap, items: IdMap, positives: CSR) -> Pairs:
+        """Held-out positives of known users and items, each with a negative that is in neither part."""
         m, n = len(users), len(items)
         u = users.lookup(part.users.values)[part.user_index()]
         i = items.lookup(part.items.values)[part.by_user.indices]
@@ -311,6 +329,8 @@ class RankingMF(FactorModel):
         check_rank(self.rank)
         for name, least in (("max_iter", 1), ("patience", 1), ("seed", 0)):
             check_integer(name, getattr(self, name), least)
+        if self.metric != "auc":
+            check_metric(self.metric)
         check_choice("loss", self.loss, LOSSES)
         check_choice("schedule", self.schedule, ("adagrad", "decay", "constant"))
         check_choice("dtype", self.dtype, ("float32", "float64"))
@@ -367,17 +387,20 @@ class RankingMF(FactorModel):
         return type(self)(**params)
 
     def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
-        """AUC: the weighted share of pairs in the right order, ties by half.
+        """`metric` on held-out positives, higher is better.
 
-        Each pair is a positive of X and an item drawn from those that are neither a positive of
-        the same user in X nor in the model's history. Ids that are not known are left out.
+        Lists leave out what the model was fitted on; "auc" compares each positive of X with an item
+        drawn from those that are neither a positive of the same user in X nor in the history, weighted,
+        ties by half.
         """
         self._check_fitted()
-        ratings = as_ratings(X, y, sample_weight)
         f = self.factors_
         history = positive_cells(self._whole_history("score"))
-        pairs = self._held_out("X", ratings, f.user_ids, f.item_ids, history)
-        return 1.0 - pairs.wrong(f, get_backend("native", dtype=f.dtype))
+        part = as_interactions(X, y, sample_weight)
+        held_out = self._held_out("X", part, (f.user_ids, f.item_ids), history)
+        measured = held_out.measure(f, get_backend("native", dtype=f.dtype)).score
+        assert measured is not None
+        return measured
 
     def _folded(
         self, side: Side, ids: IdMap, cells: CSR, backend: Backend, features: Features | None = None
