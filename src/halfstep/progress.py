@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -25,7 +26,9 @@ def fit_progress(max_iter: int, chains: int = 1) -> Iterator[list[Listener]]:
         task = bar.add_task("", total=max_iter)
 
         def swept(row: TraceRow) -> None:
-            text = f"J {row.objective:.6g}  train RMSE {row.train_rmse:.4f}"
+            text = f"J {row.objective:.6g}"
+            if row.validation_score is None and not math.isnan(row.train_rmse):
+                text += f"  train RMSE {row.train_rmse:.4f}"
             if row.validation_rmse is not None:
                 text += f"  validation {row.validation_rmse:.4f}"
             if row.validation_score is not None:

@@ -246,9 +246,11 @@ def test_options_that_do_not_go_together_are_refused(parts):
         lambda: model.influence(user),
         lambda: model.certificate(),
         lambda: model.effective_parameters(),
-        lambda: model.score(hs.Ratings.from_arrays([-5], [-7])),
     ):
         with pytest.raises(ParameterError):
             asked()
+    for metric in ("auc", "ndcg@10"):
+        with pytest.raises((ParameterError, DataError), match="X"):
+            model.set_params(metric=metric).score(hs.Ratings.from_arrays([-5], [-7]))
     turned = model.canonical()
     np.testing.assert_allclose(turned.predict(user, item), model.predict(user, item), rtol=1e-4)

@@ -284,7 +284,12 @@ class NumpyBackend:
                 return 0.0
             return of.user_bias.astype(np.float64)[u] + of.item_bias.astype(np.float64)[i]
 
-        e = cells.values - factors.mean - bilinear(factors, factors) - biases(factors)
+        e = (
+            cells.values.astype(np.float64)
+            - factors.mean
+            - bilinear(factors, factors)
+            - biases(factors)
+        )
         p = bilinear(way, factors) + bilinear(factors, way) + biases(way)
         q = bilinear(way, way)
         c = 1.0 if cells.weights is None else cells.weights.astype(np.float64)
