@@ -24,6 +24,17 @@ TABLES = [
         "sgd",
         ["an epoch", "lowest held-out RMSE", "to LIBMF's best", "epochs to that"],
     ),
+    (
+        "Implicit ALS: seconds to within 0.1 % of the converged J",
+        "implicit",
+        ["to 0.1% of the converged J", "to 0.1% of the peers' lowest J", "sweep", "peak memory"],
+    ),
+    ("Users folded in", "foldin", ["all in one call", "one user alone"]),
+    (
+        "Bayesian personalized ranking",
+        "ranking",
+        ["an epoch", "highest AUC", "to implicit's best"],
+    ),
     ("The ten best of 27,000 items, all users; one user", "topn", ["all users", "one user"]),
     ("Reading 14 million rows", "reading", ["read", "peak memory"]),
     (

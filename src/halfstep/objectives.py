@@ -60,10 +60,11 @@ class Reg:
 class RowProblem:
     """The arguments of `Backend.solve_rows` that do not change from sweep to sweep.
 
-    (P + Σ a f fᵀ + s_u diag(d)) x = q + Σ b f, with d = `ridge`, s = `scale`, P = `prior` (N × N, or
-    the N entries of a diagonal) and q = `linear`. Where d has a 0, rows without cells are those of `mean`. With `nonnegative`, the minimum
-    of ½ xᵀ A x − hᵀ x (A and h the two sides of that system) over factors ≥ 0, the bias free.
-    `everywhere` is α₀ where every cell counts that much, observed or not (`with_all`).
+    (P + Σ a f fᵀ + s_u diag(d)) x = q + Σ b f, with d = `ridge`, s = `scale`, P = `prior` (N × N, or the
+    N entries of a diagonal) and q = `linear`. Where d has a 0, rows without cells are those of `mean`.
+    With `nonnegative`, the minimum of ½ xᵀ A x − hᵀ x (A and h the two sides of that system) over
+    factors ≥ 0, the bias free. `everywhere` is α₀ where every cell counts that much, observed or not
+    (`with_all`).
     """
 
     terms: RowTerms
