@@ -19,7 +19,15 @@ from halfstep._native import __version__
 
 if TYPE_CHECKING:
     from halfstep.backends import available_backends, get_backend
-    from halfstep.baselines import EASE, Biases, GlobalMean, ItemKNN, MostPopular, PureSVD
+    from halfstep.baselines import (
+        EASE,
+        Biases,
+        GlobalMean,
+        GraphFilter,
+        ItemKNN,
+        MostPopular,
+        PureSVD,
+    )
     from halfstep.data.published import read_liang, read_lightgcn, read_ncf
     from halfstep.data.ratings import Ratings
     from halfstep.data.read import read_ratings
@@ -75,6 +83,7 @@ _HOME = {
     "FullRanking": "evaluation",
     "GD": "solvers",
     "GlobalMean": "baselines",
+    "GraphFilter": "baselines",
     "HalfstepError": "errors",
     "ImplicitMF": "models",
     "ItemKNN": "baselines",
@@ -140,6 +149,7 @@ __all__ = [
     "Features",
     "FullRanking",
     "GlobalMean",
+    "GraphFilter",
     "HalfstepError",
     "ImplicitMF",
     "ItemKNN",

@@ -22,10 +22,11 @@ MODELS = [
     hs.ItemKNN(5, similarity="cosine"),
     hs.EASE(20.0),
     hs.EASE(20.0, values="centered"),
+    hs.GraphFilter(5),
     hs.PureSVD(5),
 ]
 every = pytest.mark.parametrize("model", MODELS, ids=repr)
-WITH_NEIGHBORS = MODELS[4:8]
+WITH_NEIGHBORS = MODELS[4:9]
 
 
 def questions():
@@ -229,6 +230,7 @@ def test_the_order_of_the_table_does_not_matter(model, simulated):
         hs.EASE(20.0),
         hs.EASE(20.0, values="ratings"),
         hs.EASE(20.0, values="centered", bias_reg=0.0),
+        hs.GraphFilter(5),
         hs.PureSVD(5),
     ],
     ids=repr,

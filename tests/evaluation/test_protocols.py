@@ -138,6 +138,7 @@ MODELS = [
     hs.ItemKNN(5),
     hs.EASE(20.0),
     hs.EASE(20.0, dtype="float32"),
+    hs.GraphFilter(4),
     hs.PureSVD(4),
     hs.ExplicitMF(rank=3, reg=0.1, max_iter=5),
     hs.ImplicitMF(rank=3, max_iter=3),
@@ -170,7 +171,7 @@ def test_users_that_training_does_not_know():
     test = hs.Ratings.from_arrays(["ann", "new one"], [3, 2])
     users, items = train.with_ids(test.users, test.items).users, test.items
     split = hs.FullRanking(train.with_ids(users, items), test.with_ids(users, train.items))
-    for model in (hs.MostPopular(), hs.ExplicitMF(rank=2), hs.PureSVD(2)):
+    for model in (hs.MostPopular(), hs.ExplicitMF(rank=2), hs.GraphFilter(2), hs.PureSVD(2)):
         found = split.evaluate(model.fit(split.train))
         assert found.ranked == 2
         assert found["Recall@20"].value == 1  # there are three items

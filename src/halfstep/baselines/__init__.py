@@ -2,6 +2,7 @@
 
 from halfstep.baselines.compare import BaselineError, compare_baselines
 from halfstep.baselines.ease import EASE
+from halfstep.baselines.graph_filter import GraphFilter
 from halfstep.baselines.knn import ItemKNN
 from halfstep.baselines.nonpersonal import Biases, GlobalMean, MostPopular
 from halfstep.baselines.puresvd import PureSVD
@@ -13,6 +14,7 @@ __all__ = [
     "BaselineError",
     "Biases",
     "GlobalMean",
+    "GraphFilter",
     "ItemKNN",
     "MostPopular",
     "PureSVD",

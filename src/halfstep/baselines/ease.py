@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -15,6 +15,7 @@ from halfstep.baselines.itemwise import (
     chunks,
     rows_of_cells,
     sparse,
+    sums_by,
     user_weights,
 )
 from halfstep.baselines.topn import best_of_rows
@@ -173,8 +174,8 @@ class EASE(Itemwise):
         terms = self._bias_terms if self._fitted_values == "centered" else None
         return _compared(self._fitted_values, terms, users, cells.indices, cells.values)
 
-    def _item_weights(self) -> Array:
-        return self.item_weights_
+    def _sums(self) -> Callable[[Any], Array]:
+        return sums_by(self.item_weights_)
 
     def _predict_rows(
         self, user_index: Array, item_index: Array, backend: str | Backend = "native"

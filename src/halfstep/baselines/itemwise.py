@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ from halfstep.models.asked import AskedLists
 from halfstep.models.uncertainty import rows_or_empty
 from halfstep.objectives import row_weights
 
-__all__ = ["CELLS", "Itemwise", "chunks", "rows_of_cells", "sparse", "user_weights"]
+__all__ = ["CELLS", "Itemwise", "chunks", "rows_of_cells", "sparse", "sums_by", "user_weights"]
 
 CELLS = 1 << 21
 """Scores, or terms of sums, that are held at a time: 16 MiB in float64."""
@@ -42,21 +42,19 @@ class Itemwise(Baseline):
         """x of cells, whose users (row numbers) are given one for each."""
 
     @abstractmethod
-    def _item_weights(self) -> Any:
-        """M (n, n), dense or sparse; its diagonal is 0."""
+    def _sums(self) -> Callable[[Any], Array]:
+        """The function from rows of x (scipy CSR) to Σ_j x_uj M_ji of all items, dense."""
 
     def _best(self, lists: AskedLists) -> tuple[Array, Array]:
         count, n = len(lists.rows), len(self.items_)
         index = np.empty((count, lists.n), dtype=np.int64)
         scores = np.empty((count, lists.n))
-        M = self._item_weights()
+        sums = self._sums()
         for part in chunks(count, max(1, CELLS // n)):
             rows = lists.rows[part]
             cells = rows_or_empty(self._history("recommend"), rows)
             x = self._values(rows[rows_of_cells(cells)], cells)
-            # scipy copies the whole of M where its numbers are not those of x
-            found = sparse(cells, x.astype(M.dtype, copy=False), n) @ M
-            found = found if isinstance(found, np.ndarray) else found.toarray()
+            found = sums(sparse(cells, x, n))
             found += self._bases(rows, np.diff(cells.indptr) > 0)
             filter_rows(found, part, lists.excluded, lists.only, lists.allowed)
             index[part], scores[part] = best_of_rows(found, lists.n)
@@ -68,6 +66,18 @@ class Itemwise(Baseline):
             return np.where(rated[:, None], 0.0, self.column_means_)
         b_u = np.where(rows < 0, 0.0, self.user_bias_[rows])
         return self.mean_ + b_u[:, None] + self.item_bias_
+
+
+def sums_by(M: Any) -> Callable[[Any], Array]:
+    """The sums of a matrix M (n, n), dense or sparse."""
+
+    def sums(x: Any) -> Array:
+        # scipy copies the whole of M where its numbers are not those of x
+        found: Any = x.astype(M.dtype, copy=False) @ M
+        dense: Array = found if isinstance(found, np.ndarray) else found.toarray()
+        return dense
+
+    return sums
 
 
 def chunks(count: int, step: int) -> Iterator[slice]:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from halfstep.backends.base import CSR, Array, Backend
 from halfstep.baselines.biases import BiasTerms, check_bias_reg, fit_biases
-from halfstep.baselines.itemwise import CELLS, Itemwise, rows_of_cells
+from halfstep.baselines.itemwise import CELLS, Itemwise, rows_of_cells, sums_by
 from halfstep.baselines.neighbors import Columns, Similarity, nearest_items
 from halfstep.checks import check_choice, check_integer, check_number
 from halfstep.data.ratings import Ratings
@@ -137,14 +137,14 @@ class ItemKNN(Itemwise):
         x = _compared(self._bias_terms, self._raw, users, cells.indices, cells.values)
         return _weighted(cells, x)
 
-    def _item_weights(self) -> Any:
+    def _sums(self) -> Callable[[Any], Array]:
         from scipy.sparse import csr_array
 
         n = len(self.items_)
         nearest, s = self.neighbors_[:, : self._k], self.similarities_[:, : self._k]
         there = nearest >= 0
         to = np.nonzero(there)[0]
-        return csr_array((s[there], (nearest[there], to)), shape=(n, n))
+        return sums_by(csr_array((s[there], (nearest[there], to)), shape=(n, n)))
 
     def _predict_rows(
         self, user_index: Array, item_index: Array, backend: str | Backend = "native"
