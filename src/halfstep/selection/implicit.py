@@ -1,10 +1,15 @@
 """`choose_implicit`: rank, α₀ and λ of a model of interactions, by a metric of held-out lists.
 
     part: a fifth of each user's interactions is held out
-    at a moderate K: α₀ and λ downhill on a grid of factors of 3 (1, 3, 10, …), each along its axis
-    K ← 2 K as long as the metric rises by more than its noise
-    α₀ and λ once more at the best K, and if they have moved, K ← 2 K again
+    at a moderate K: α₀ and λ downhill by factors of 3 (1, 3, 10, …)
+    repeat
+        K ← 2 K as long as the metric rises by more than its noise
+        α₀ and λ downhill by factors of 1.8, and at 2 K, unless that is clearly worse
+    until 2 K is no better with its own α₀ and λ
     where no larger K was better, smaller ones
+
+The penalty grows with λ (n_u + α₀ n), so that α₀ and λ trade for one another: beside either axis the
+search looks along α₀ λ = const.
 
 A metric of lists is noisy, and the noise of neighbours is mostly the same, because their users are: what
 counts is the mean difference of a user beside its standard error. Every trial is fitted as the model
@@ -44,8 +49,14 @@ _NARROW = 8
 """The first K is at most the smaller side of the table through this."""
 _ALPHA0, _REG = 0.1, 0.003
 """Where α₀ and λ begin, for confidences about 1 and `reg_scaling="frequency"` with ν = 1."""
-_FARTHEST = 8
-"""Steps of √10 from there that α₀ and λ may go."""
+_LEVELS = (1.0, 1.8, 3.0, 5.5)
+"""Of a decade: a setting can be read, and typed again."""
+_COARSE, _FINE = 2, 1
+_FARTHEST = 16
+"""Levels from there that α₀ and λ may go."""
+_CLEARLY = 2.0
+"""So many standard errors lower is clearly worse."""
+_AXES = {"alpha0": (1, 0), "reg": (0, 1), "both": (1, -1)}
 
 
 def choose_implicit(
@@ -200,16 +211,18 @@ def _beginning(model: ImplicitMF, train: Ratings) -> tuple[int, int]:
 
 
 def _index(value: float) -> int:
-    return round(2 * math.log10(value))
+    """The nearest of 1, 3, 10, … on the grid."""
+    return _COARSE * round(len(_LEVELS) / _COARSE * math.log10(value))
 
 
 def _level(index: int) -> float:
-    """The grid: …, 0.03, 0.1, 0.3, 1, …; a setting can be read, and typed again.
+    """The grid: …, 0.1, 0.18, 0.3, 0.55, 1, ….
 
-    >>> [_level(index) for index in (-5, -2, -1, 0, 3)]
-    [0.003, 0.1, 0.3, 1.0, 30.0]
+    >>> [_level(index) for index in (-10, -4, -3, 0, 6)]
+    [0.003, 0.1, 0.18, 1.0, 30.0]
     """
-    return float(f"{3 if index % 2 else 1}e{index // 2}")
+    decade, place = divmod(index, len(_LEVELS))
+    return float(f"{_LEVELS[place]}e{decade}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,9 +246,9 @@ class _Place:
     reg: int
     power: float
 
-    def moved(self, axis: str, step: int) -> _Place:
-        shift = {"alpha0": (step, 0), "reg": (0, step)}[axis]
-        return _Place(self.rank, self.alpha0 + shift[0], self.reg + shift[1], self.power)
+    def moved(self, way: tuple[int, int], step: int) -> _Place:
+        alpha0, reg = (step * part for part in way)
+        return _Place(self.rank, self.alpha0 + alpha0, self.reg + reg, self.power)
 
     def at_rank(self, rank: int) -> _Place:
         return _Place(rank, self.alpha0, self.reg, self.power)
@@ -246,30 +259,35 @@ class _Search:
 
     def __init__(self, trials: ImplicitTrials, wanted: _Wanted, first: int) -> None:
         self.trials, self.wanted, self.first = trials, wanted, first
-        self.axes = [
-            axis
-            for axis, given in (("alpha0", wanted.alpha0), ("reg", wanted.reg))
-            if given is None
-        ]
+        given = {"alpha0": wanted.alpha0, "reg": wanted.reg}
+        free = [name for name, value in given.items() if value is None]
+        self.ways = [_AXES[name] for name in (*free, *(["both"] if len(free) > 1 else []))]
 
     def run(self) -> None:
         """Try settings until nothing is to be gained; the trials hold them all."""
         w = self.wanted
-        best = self._look(_Place(self.first, w.first_alpha0, w.first_reg, w.powers[0]))
+        best = self._look(_Place(self.first, w.first_alpha0, w.first_reg, w.powers[0]), _COARSE)
         for power in w.powers[1:]:
             other = _Place(best.rank, best.alpha0, best.reg, power)
             if self._loss(other) < self._loss(best):
-                best = self._look(other)
-        before = best
-        top = self._doubled(best)
-        best = self._look(top)
-        while best != top:  # what has moved may let K rise
-            top = self._doubled(best)
-            if top == best:
-                break
-            best = self._look(top)
-        if best.rank <= before.rank:
+                best = self._look(other, _COARSE)
+        further: _Place | None = best
+        while further is not None:
+            best = self._look(self._doubled(further), _FINE)
+            further = self._next(best)
+        if best.rank == self.first:
             self._halved(best)
+
+    def _next(self, best: _Place) -> _Place | None:
+        """The next rank with its own α₀ and λ, where it is better by more than one standard error."""
+        for rank in (rank for rank in self.wanted.ranks if rank > best.rank):
+            gain, error = self._gain(best.at_rank(rank), best)
+            if not gain > -_CLEARLY * error:
+                return None
+            there = self._look(best.at_rank(rank), _FINE)
+            gain, error = self._gain(there, best)
+            return there if gain > error else None
+        return None
 
     def _done(self, place: _Place) -> Done:
         w = self.wanted
@@ -281,21 +299,25 @@ class _Search:
     def _loss(self, place: _Place) -> float:
         return self._done(place).trial.loss
 
-    def _look(self, place: _Place) -> _Place:
-        """Down along either axis in turn, until no neighbour on the grid is better."""
+    def _gain(self, place: _Place, other: _Place) -> tuple[float, float]:
+        return self._done(place).gain_on(self._done(other))
+
+    def _look(self, place: _Place, step: int) -> _Place:
+        """Downhill along one way after the other, until no neighbour on the grid is better."""
         best, begun = place, None
         while begun != best:
             begun = best
-            for axis in self.axes:
-                for step in (-1, 1):
-                    here = best
-                    while self._near(there := best.moved(axis, step)) and (
-                        self._loss(there) < self._loss(best)
-                    ):
-                        best = there
-                    if best != here:
+            for way in self.ways:
+                for there in (-step, step):
+                    before = best
+                    while self._better(best.moved(way, there), best):
+                        best = best.moved(way, there)
+                    if best != before:
                         break  # the other neighbour is where it came from
         return best
+
+    def _better(self, place: _Place, best: _Place) -> bool:
+        return self._near(place) and self._loss(place) < self._loss(best)
 
     def _near(self, place: _Place) -> bool:
         far = (place.alpha0 - self.wanted.first_alpha0, place.reg - self.wanted.first_reg)
@@ -304,7 +326,7 @@ class _Search:
     def _doubled(self, best: _Place) -> _Place:
         """The next ranks, as long as each is better by more than one standard error."""
         for rank in (rank for rank in self.wanted.ranks if rank > best.rank):
-            gain, error = self._done(best.at_rank(rank)).gain_on(self._done(best))
+            gain, error = self._gain(best.at_rank(rank), best)
             if not gain > error:
                 break
             best = best.at_rank(rank)
@@ -313,11 +335,11 @@ class _Search:
     def _halved(self, best: _Place) -> None:
         """The ranks below, as long as none is worse by more than one standard error."""
         for rank in (rank for rank in reversed(self.wanted.ranks) if rank < best.rank):
-            gain, error = self._done(best.at_rank(rank)).gain_on(self._done(best))
+            gain, error = self._gain(best.at_rank(rank), best)
             if gain < -error:
                 break
             if gain > 0:
-                best = self._look(best.at_rank(rank))
+                best = self._look(best.at_rank(rank), _FINE)
 
 
 def _chosen(done: list[Done], rule: str, clock: Clock) -> Trial:
