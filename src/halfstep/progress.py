@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from halfstep.selection.result import Trial
 from halfstep.training import Listener, TraceRow
+from halfstep.wording import metric_title
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -54,10 +55,11 @@ def trials_progress(shown: bool) -> Iterator[Callable[[Trial], None] | None]:
         def told(trial: Trial) -> None:
             nonlocal count
             count += 1
-            status.update(
-                f"trial {count}: rank {trial.rank}, reg {trial.reg.user:g} ({trial.reg_scaling}), "
-                f"{trial.ratings:,} ratings: RMSE {trial.rmse:.4f}"
-            )
+            told = f"trial {count}: rank {trial.rank}, "
+            if trial.alpha0 is not None:
+                told += f"alpha0 {trial.alpha0:g}, "
+            told += f"reg {trial.reg.user:g} ({trial.reg_scaling}), {trial.ratings:,} ratings: "
+            status.update(f"{told}{metric_title(trial.metric)} {trial.score:.4f}")
 
         yield told
 

@@ -487,7 +487,7 @@ def _start(case: Case, ratings: Ratings) -> Factors:
 def _objective(case: Case, ratings: Ratings) -> SquaredError | ImplicitSquaredError:
     model = case.model()
     if isinstance(model, ImplicitMF):
-        return model._objective(check_reg(model.reg)).fitted_to(ratings)
+        return model._objective(check_reg(model.reg), float(model.alpha0)).fitted_to(ratings)
     params = model.get_params()
     mean = ratings.mean() if params["center"] else 0.0
     objective = SquaredError(

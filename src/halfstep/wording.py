@@ -53,11 +53,13 @@ def error_text(error: float) -> str:
 def metric_title(name: str) -> str:
     """A metric as it is written.
 
-    >>> metric_title("ndcg@10"), metric_title("recall@20")
-    ('NDCG@10', 'recall@20')
+    >>> metric_title("ndcg@10"), metric_title("recall@20"), metric_title("rmse")
+    ('NDCG@10', 'recall@20', 'RMSE')
     """
     base, _, k = name.partition("@")
-    written = base.upper() if base in ("ndcg", "map", "mrr", "auc") else base.replace("_", " ")
+    written = (
+        base.upper() if base in ("ndcg", "map", "mrr", "auc", "rmse") else base.replace("_", " ")
+    )
     return f"{written}@{k}" if k else written
 
 

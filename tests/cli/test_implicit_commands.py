@@ -12,7 +12,8 @@ import halfstep as hs
 from halfstep.baselines import preferences
 from halfstep.evaluation.splits.leaks import cells_of
 
-SMALL = ("--rank", 4, "--confidence", "binary")
+GIVEN = ("--alpha0", 0.1, "--reg", 0.003, "--rank")
+SMALL = (*GIVEN, 4, "--confidence", "binary")
 
 
 def _told(answer):
@@ -61,7 +62,7 @@ def model(clicks):
 
 def test_fit_is_the_library(run, clicks, tmp_path):
     path = tmp_path / "m.safetensors"
-    told = _told(run("fit", clicks, "-o", path, "--implicit", "--rank", 4, "--seed", 2, "--json"))
+    told = _told(run("fit", clicks, "-o", path, "--implicit", *GIVEN, 4, "--seed", 2, "--json"))
     ratings = hs.read_ratings(clicks)
     train, valid, test = hs.split_each_user(ratings, valid=0.1, test=0.1, seed=2)
     assert told["split"] == {
@@ -94,7 +95,7 @@ def test_fit_is_the_library(run, clicks, tmp_path):
 
 
 def test_fit_says_what_it_does(run, clicks, tmp_path):
-    answer = run("fit", clicks, "-o", tmp_path / "m.safetensors", "--implicit", "--rank", 4)
+    answer = run("fit", clicks, "-o", tmp_path / "m.safetensors", "--implicit", *GIVEN, 4)
     assert answer.code == 0
     assert "RMSE" not in answer.out
     assert "most popular" in answer.out
@@ -137,7 +138,7 @@ def test_options_reach_the_model(run, counts, tmp_path):
 
 def test_parts_may_be_left_out(run, clicks, tmp_path):
     path = tmp_path / "m.safetensors"
-    fit = ("fit", clicks, "-o", path, "--implicit", "--rank", 4, "--json")
+    fit = ("fit", clicks, "-o", path, "--implicit", *GIVEN, 4, "--json")
     told = _told(run(*fit, "--valid", 0, "--test", 0, "--max-iter", 3))
     assert "test" not in told
     assert "refit" not in told
@@ -163,7 +164,7 @@ def test_a_better_baseline_is_told(run, tmp_path):
     rng = np.random.default_rng(0)  # nothing but popularity
     rows = {(u, int(i)) for u in range(120) for i in rng.geometric(0.1, 12) if i < 60}
     path = _write(tmp_path / "flat.csv", ["user", "item"], sorted(rows))
-    answer = run("fit", path, "-o", tmp_path / "m.safetensors", "--implicit", "--rank", 40)
+    answer = run("fit", path, "-o", tmp_path / "m.safetensors", "--implicit", *GIVEN, 40)
     assert answer.code == 0
     assert "ranks better: try another --rank" in " ".join(answer.out.split())
 
@@ -189,7 +190,7 @@ def test_equal_ratings_are_pointed_to_implicit(run, tmp_path):
 
 
 def test_ratings_that_are_taken_as_counts_are_told(run, counts, tmp_path):
-    fit = ("-o", tmp_path / "m.safetensors", "--implicit", "--rank", 3)
+    fit = ("-o", tmp_path / "m.safetensors", "--implicit", *GIVEN, 3)
     rows = [
         (u, i, (1, 3, 4, 4, 5)[(7 * u + i) % 5])
         for u in range(30)
@@ -277,7 +278,7 @@ def test_negative_counts_are_no_hits(run, tmp_path):
     ]
     table = _write(tmp_path / "mixed.csv", ["user", "item", "count"], rows)
     path = tmp_path / "m.safetensors"
-    told = _told(run("fit", table, "-o", path, "--implicit", "--rank", 2, "--no-refit", "--json"))
+    told = _told(run("fit", table, "-o", path, "--implicit", *GIVEN, 2, "--no-refit", "--json"))
     ratings = hs.read_ratings(table)
     _, _, test = hs.split_each_user(ratings, valid=0.1, test=0.1, seed=0)
     liked = preferences(test)

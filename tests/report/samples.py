@@ -78,10 +78,10 @@ def decided() -> Selection:
     found = selection()
     near = sorted((t for t in found.trials if t.ratings == 3000), key=lambda trial: trial.rmse)
     finals = tuple(
-        replace(trial, rmse=trial.rmse + more, sweeps=23, final=True)
+        replace(trial, score=trial.rmse + more, sweeps=23, final=True)
         for trial, more in zip(near[:2], (0.004, 0.003), strict=True)
     )
-    failed = replace(near[-1], rank=64, rmse=float("inf"))
+    failed = replace(near[-1], rank=64, score=float("inf"))
     chosen = min(finals, key=lambda trial: trial.rmse)
     trials = (*found.trials, failed, *finals)
     return replace(found, trials=trials, chosen=chosen, folds=3)

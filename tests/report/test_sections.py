@@ -260,7 +260,7 @@ def test_a_long_search_is_thinned():
     regs = [0.0, *np.geomspace(0.01, 3, 20).tolist()]
     trials = tuple(
         replace(
-            selection().trials[1], rank=K, reg=Reg(reg, reg, reg), rmse=1 + rng.random() * K / 9
+            selection().trials[1], rank=K, reg=Reg(reg, reg, reg), score=1 + rng.random() * K / 9
         )
         for K in (1, 2, 3, 5, 8, 13, 21, 34, 55)
         for reg in regs

@@ -140,7 +140,7 @@ def test_plain_values_and_back(found):
 
 
 def test_what_could_not_be_fitted_is_null_in_json(found):
-    failed = dataclasses.replace(found.trials[0], rmse=math.inf)
+    failed = dataclasses.replace(found.trials[0], score=math.inf)
     some = dataclasses.replace(found, trials=(failed, *found.trials[1:]))
     assert some.chosen is not found.trials[0]
     text = json.dumps(some.as_dict(), allow_nan=False)

@@ -75,6 +75,13 @@ def compare_solvers(
     unfitted: ExplicitMF | ImplicitMF
     if implicit.implicit:
         names = _names(_OF_LISTS if solvers is None else solvers, options)
+        if implicit.alpha0 == "auto":
+            raise ParameterError(
+                "alpha0",
+                "auto",
+                "would give every solver an objective of its own",
+                "try alpha0=0.1",
+            )
         unfitted = implicit.model(options)
         for name in names:
             ImplicitMF(**{**unfitted.get_params(), "solver": name})._check()

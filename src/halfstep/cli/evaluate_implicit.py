@@ -53,11 +53,7 @@ def fitted_and_measured(
         [
             ("interactions", f"{len(interactions):,} of {m:,} users and {n:,} items"),
             ("held out", how),
-            (
-                "model",
-                f"rank {model.rank}, reg {model.reg} ({model.reg_scaling}), alpha {model.alpha:g}, "
-                f"alpha0 {model.alpha0:g}",
-            ),
+            ("model", _described(model)),
         ]
     )
     out.say()
@@ -103,6 +99,21 @@ def metric_names(text: str | None) -> list[str]:
                 "metrics", asked.name, "is of ratings, not of ranked lists", "try metrics=ndcg@10"
             )
     return [asked.name for asked in found]
+
+
+def _described(model: ImplicitMF) -> str:
+    """What is fitted; where something is to be chosen, that it is for every fit anew."""
+    told = {
+        "rank": str(model.rank),
+        "reg": f"{model.reg} ({model.reg_scaling})",
+        "alpha": f"{model.alpha:g}",
+        "alpha0": str(model.alpha0),
+    }
+    chosen = [name for name in told if getattr(model, name) == "auto"]
+    given = [f"{name} {value}" for name, value in told.items() if name not in chosen]
+    if chosen:
+        given.append(f"{', '.join(chosen)} chosen on the training part of every fit")
+    return ", ".join(given)
 
 
 def _on(model: ImplicitMF, parts: Any, names: list[str]) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import perf_counter
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from cyclopts import Parameter
 
@@ -108,7 +108,9 @@ def fit(
 
     With --implicit the table holds clicks, plays or purchases in place of ratings: a
     model of interactions ranks what each user has not had yet, and the test part
-    says how many of its held-out items stand at the top of the lists.
+    says how many of its held-out items stand at the top of the lists. Of --rank,
+    --alpha0 and --reg what is not given is chosen by other held-out items (--valid 0:
+    is the library's default).
 
     For example:
         halfstep fit ratings.csv -o movies.safetensors
@@ -124,7 +126,8 @@ def fit(
     made: Model
     if implicit.implicit:
         _refuse_ratings_options(draws, features, fast, best)
-        made, rival = implicit.model(options), None
+        # without a part that decides nothing is chosen
+        made, rival = implicit.model(options, choosing=valid != 0), None
     else:
         implicit.refuse()
         made, rival = _models(options, draws, features.implicit_features, fast, best)
@@ -233,7 +236,10 @@ class FitJob:
     @property
     def open(self) -> bool:
         """Whether rank or regularization are to be chosen."""
-        return isinstance(self.model, ExplicitMF) and self.model._check().open
+        return not isinstance(self.model, BayesianMF) and self.model._check().open
+
+    without_choice: ClassVar[str] = "pass both"
+    """What to do where no part is to be held out to choose by."""
 
     def check(self) -> None:
         """Shares that no table allows, before the table is read."""
@@ -254,7 +260,7 @@ class FitJob:
                 "valid",
                 self.valid,
                 "must be in (0, 0.5] where rank or reg are chosen",
-                "try valid=0.1, or pass both",
+                f"try valid=0.1, or {self.without_choice}",
             )
 
     def run(self, ratings: Ratings) -> dict[str, Any]:
@@ -340,7 +346,7 @@ class FitJob:
         return ratings, None, None
 
     def _select(self, train: Ratings, clock: Clock) -> tuple[Selection, dict[str, Any]]:
-        assert isinstance(self.model, ExplicitMF)
+        assert not isinstance(self.model, BayesianMF)
         share = _SEARCHING if self.rival is None else _SEARCHING_TOO
         try:
             found = select(
@@ -362,9 +368,8 @@ class FitJob:
     def _options(self, model: Model, budget: float) -> dict[str, Any]:
         """The arguments of its fit."""
         given: dict[str, Any] = {**self.features, "progress": watched(self.out)}
-        if isinstance(model, ExplicitMF):
-            given["selection"] = self.selection
         if not isinstance(model, BayesianMF):
+            given["selection"] = self.selection
             given["budget"] = None if self.budget is None else max(budget, _LEAST)
         return given
 
@@ -492,8 +497,8 @@ class FitJob:
         return str(path)
 
     def _again(self, model: Model) -> Model:
-        if isinstance(model, ExplicitMF) and self.selection is not None:
-            return ExplicitMF(**self.model.get_params())  # the selection says how many sweeps
+        if not isinstance(model, BayesianMF) and self.selection is not None:
+            return type(model)(**self.model.get_params())  # the selection says how many sweeps
         return model.settled()
 
     def _refit(self, model: Model, ratings: Ratings, clock: Clock) -> dict[str, Any]:

@@ -46,22 +46,22 @@ class ImplicitJob(FitJob):
         document["recommend"] = self._someone(self.saved)
         return document
 
-    # Rank, α₀ and λ are those of the options or the library's defaults: what chooses them is `open`
-    # and `_select` of this class, with `train` as the part to choose on.
+    without_choice = "--valid 0, which chooses nothing"
 
     def _parts(self, ratings: Ratings) -> tuple[Ratings, Ratings | None, Ratings | None]:
         seed = self.model.seed
+        stops = 0.0 if self.open else self.valid  # what chooses holds out parts of its own
         try:
-            if self.valid and self.test:
+            if stops and self.test:
                 train, valid, test = split_each_user(
-                    ratings, valid=self.valid, test=self.test, seed=seed
+                    ratings, valid=stops, test=self.test, seed=seed
                 )
                 # what decided is no miss of a list: it is had before the test part, as train is
                 self.known = ratings.select(~cells_of(ratings, test))
                 return train, valid, test
-            if self.valid or self.test:
-                train, held = split_each_user(ratings, test=self.valid or self.test, seed=seed)
-                return (train, held, None) if self.valid else (train, None, held)
+            if stops or self.test:
+                train, held = split_each_user(ratings, test=stops or self.test, seed=seed)
+                return (train, held, None) if stops else (train, None, held)
         except DataError as error:
             remedy = f"{error.remedy}; --valid 0 --test 0 fits all of them and measures nothing"
             raise DataError(error.argument, error.value, error.rule, remedy) from None
@@ -78,7 +78,10 @@ class ImplicitJob(FitJob):
         told = (
             f"{counted(len(train), 'interaction')}, rank {model.rank_}: {sweeps(model.n_iter_)} in "
         )
-        facts = [("fit", f"{told}{duration(seconds)}, {WHY[model.stopped_]}")]
+        why = WHY[model.stopped_]
+        if self.selection is not None and model.stopped_ == "max_iter":
+            why = "as many as were best on held-out interactions"
+        facts = [("fit", f"{told}{duration(seconds)}, {why}")]
         if valid:
             facts.append(
                 (

@@ -10,7 +10,13 @@ from typing import Annotated, Literal
 import numpy as np
 from cyclopts import Group, Parameter
 
-from halfstep.cli.options import ModelOptions, ReadingOptions, integer, numbers
+from halfstep.cli.options import (
+    GivenModelOptions,
+    ModelOptions,
+    ReadingOptions,
+    integer,
+    numbers,
+)
 from halfstep.cli.output import note
 from halfstep.data.ratings import Ratings
 from halfstep.errors import ParameterError, ReadError
@@ -45,12 +51,14 @@ class ImplicitOptions:
         float, Parameter(help="Confidence of one interaction, where all others have --alpha0.")
     ] = _DEFAULT["alpha"]
     alpha0: Annotated[
-        float,
+        float | Literal["auto"] | None,
         Parameter(
+            show_default=False,
             help="Confidence that what a user has not done means no interest: the more items, the "
-            "smaller."
+            "smaller; auto chooses it by held-out lists. [default: auto where rank and reg are chosen, "
+            f"else {_DEFAULT['alpha0']}]",
         ),
-    ] = _DEFAULT["alpha0"]
+    ] = None
     nu: Annotated[
         float,
         Parameter(help="Exponent of --reg-scaling frequency: how much active rows are held back."),
@@ -101,8 +109,12 @@ class ImplicitOptions:
                     "pass --implicit too",
                 )
 
-    def model(self, options: ModelOptions) -> ImplicitMF:
-        """An unfitted model, its parameters checked. Options of ratings alone are refused."""
+    def model(self, options: ModelOptions, *, choosing: bool = False) -> ImplicitMF:
+        """An unfitted model, its parameters checked. Options of ratings alone are refused.
+
+        What is not given is the library's default; or where the command is `choosing`, of rank, alpha0
+        and reg, "auto".
+        """
         for name in options.changed_names():
             if name not in _SHARED:
                 raise ParameterError(
@@ -116,12 +128,16 @@ class ImplicitOptions:
                 "rank", "grow", "is of models of ratings", f"try rank={_DEFAULT['rank']}"
             )
         given = {name: getattr(options, name) for name in _SHARED}
-        # what is "auto" is the library's default until it is given
-        given = {name: value for name, value in given.items() if value not in (None, "auto")}
-        if "reg" in given:
+        given |= {f.name: getattr(self, f.name) for f in fields(self) if f.name != "implicit"}
+        if choosing:
+            given = {**given, "alpha0": "auto" if self.alpha0 is None else self.alpha0}
+        elif not isinstance(options, GivenModelOptions):
+            given = {name: None if value == "auto" else value for name, value in given.items()}
+        if given["reg_scaling"] == "auto":
+            del given["reg_scaling"]
+        if given["reg"] not in (None, "auto"):
             given["reg"] = numbers("reg", options.reg)
-        own = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "implicit"}
-        model = ImplicitMF(**given, **own)
+        model = ImplicitMF(**{name: value for name, value in given.items() if value is not None})
         model._check()
         return model
 

@@ -263,14 +263,17 @@ class GivenModelOptions(ModelOptions):
         return {**given, "reg_scaling": "count"} if self.reg_scaling == "auto" else given
 
 
-def _changed(options: FileOptions | ModelOptions) -> dict[str, Any]:
+def _changed(options: Any) -> dict[str, Any]:
     """What is not the default."""
     given = {f.name: getattr(options, f.name) for f in fields(options)}
     return {name: value for name, value in given.items() if value != getattr(type(options)(), name)}
 
 
-def repeated(options: FileOptions | ModelOptions, *, but: Sequence[str] = ()) -> list[str]:
-    """The words of a command line that say what is not the default, without the names in `but`."""
+def repeated(options: Any, *, but: Sequence[str] = ()) -> list[str]:
+    """The words of a command line that say what is not the default, without the names in `but`.
+
+    `options` is a dataclass of options.
+    """
     words = []
     for name, value in _changed(options).items():
         flag = name.replace("_", "-")

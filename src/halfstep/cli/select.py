@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 from halfstep.cli.features import FeatureOptions, facts
+from halfstep.cli.implicit import ImplicitOptions, hint_at_interactions
 from halfstep.cli.options import (
     Budget,
     ModelOptions,
@@ -20,8 +21,11 @@ from halfstep.cli.options import (
 )
 from halfstep.cli.output import Column, Json, Output, duration, watched
 from halfstep.errors import ParameterError
+from halfstep.models.explicit import ExplicitMF
+from halfstep.models.implicit import ImplicitMF
 from halfstep.selection.result import Selection, Trial
 from halfstep.selection.select import select as select_settings
+from halfstep.wording import metric_title
 
 __all__ = ["select", "show"]
 
@@ -33,7 +37,8 @@ def select(
     valid: Annotated[
         float | None,
         Parameter(
-            help="Share of the ratings that is held out. [default: 0.1; of small tables five folds]",
+            help="Share of the ratings that is held out. [default: 0.1; of small tables five folds; of "
+            "interactions 0.2 of each user's]",
             show_default=False,
         ),
     ] = None,
@@ -45,7 +50,14 @@ def select(
             show_default=False,
         ),
     ] = None,
-    max_rank: Annotated[int, Parameter(converter=integer, help="The highest rank to try.")] = 128,
+    max_rank: Annotated[
+        int | None,
+        Parameter(
+            converter=integer,
+            help="The highest rank to try. [default: 128; of interactions 1024]",
+            show_default=False,
+        ),
+    ] = None,
     rule: Annotated[
         Literal["best", "one-standard-error"],
         Parameter(help="The lowest error, or the simplest model within one standard error of it."),
@@ -57,6 +69,7 @@ def select(
     budget: Budget = None,
     bayes: Annotated[bool, Parameter(show=False, negative="")] = False,
     model: ModelOptions | None = None,
+    interactions: ImplicitOptions | None = None,
     known: FeatureOptions | None = None,
     reading: ReadingOptions | None = None,
     as_json: Json = False,
@@ -67,9 +80,13 @@ def select(
     regularization, at the best strength that was found; the command in the last line
     fits with what was chosen.
 
+    With --implicit the table holds interactions: rank, alpha0 and regularization are
+    chosen by --metric of the lists for each user's held-out ones.
+
     For example:
         halfstep select ratings.csv
         halfstep select ratings.csv --rule one-standard-error -o surface.png
+        halfstep select clicks.csv --implicit --metric recall@20
     """
     out = Output(as_json)
     options, reader = model or ModelOptions(), reading or ReadingOptions()
@@ -82,20 +99,38 @@ def select(
             "large does not overfit",
             "run halfstep fit --bayes, with another --rank where you like",
         )
-    unfitted = options.model(features.implicit_features)
+    implicit = interactions or ImplicitOptions()
+    unfitted: ExplicitMF | ImplicitMF
+    if implicit.implicit:
+        if features.given:
+            raise ParameterError(
+                "implicit", True, "has no features: they are of models of ratings", "drop one"
+            )
+        unfitted = implicit.model(options, choosing=True)
+    else:
+        implicit.refuse()
+        unfitted = options.model(features.implicit_features)
     if not unfitted._check().open:
+        others = "alpha0 and reg" if implicit.implicit else "reg"
         raise ParameterError(
-            "rank", unfitted.rank, "is given, and reg too: nothing is to be chosen", "leave one out"
+            "rank",
+            unfitted.rank,
+            f"is given, and {others} too: nothing is to be chosen",
+            "leave one out",
         )
     if output is not None:
         from halfstep.report.picture import check_picture
 
         check_picture(output)
         check_writable(output, table, *features.paths)
-    ratings = reader.read(table)
+    if implicit.implicit:
+        ratings = implicit.read(reader, table)
+    else:
+        ratings = reader.read(table)
+        hint_at_interactions(ratings)
     m, n = ratings.shape
     read = features.read(ratings)
-    told = [("ratings", f"{len(ratings):,} of {m:,} users and {n:,} items")]
+    told = [(unfitted.learns, f"{len(ratings):,} of {m:,} users and {n:,} items")]
     out.facts([*told, *facts(read, ratings)])
     found = select_settings(
         ratings,
@@ -112,7 +147,7 @@ def select(
     show(out, found)
     out.say()
     words = ["halfstep", "fit", str(table), *_flags(found, options), *features.words()]
-    words += repeated(reader)
+    words += [*repeated(implicit, but=["alpha0"]), *repeated(reader)]
     out.command(shlex.join(words))
     picture = None
     if output is not None:
@@ -136,24 +171,24 @@ def select(
 def show(out: Output, found: Selection) -> None:
     """The best of each rank and scaling, and the choice."""
     parts = f"{found.folds} parts" if found.folds > 1 else "one part"
+    of_ratings = found.metric == "rmse"
+    learns = "ratings" if of_ratings else "interactions"
     out.facts(
         [
             (
                 "selection",
                 f"{len(found.trials)} trials in {duration(found.seconds)}, "
-                f"{found.held_out:,} ratings held out in {parts}",
+                f"{found.held_out:,} {learns} held out in {parts}",
             )
         ]
     )
     out.say()
+    columns = ["λ", "λ of biases", "scaling", "ratings"] if of_ratings else ["α₀", "λ", "sweeps"]
     out.table(
         [
             Column("rank", right=True),
-            Column("λ", right=True),
-            Column("λ of biases", right=True),
-            Column("scaling"),
-            Column("ratings", right=True),
-            Column("held-out RMSE", right=True),
+            *(Column(title, right=title != "scaling") for title in columns),
+            Column(f"held-out {metric_title(found.metric)}", right=True),
             Column("±", right=True),
             Column(""),
         ],
@@ -168,28 +203,29 @@ def _best_of_each(found: Selection) -> list[Trial]:
     best: dict[tuple[str, int], Trial] = {}
     for trial in found.trials:
         key = (trial.reg_scaling, trial.rank)
-        if math.isfinite(trial.rmse) and (key not in best or _weight(trial) < _weight(best[key])):
+        if math.isfinite(trial.loss) and (key not in best or _weight(trial) < _weight(best[key])):
             best[key] = trial
     best[found.chosen.reg_scaling, found.chosen.rank] = found.chosen
     return [best[key] for key in sorted(best)]
 
 
 def _weight(trial: Trial) -> tuple[bool, int, float]:
-    return (not trial.final, -trial.ratings, trial.rmse)
+    return (not trial.final, -trial.ratings, trial.loss)
 
 
 def _line(trial: Trial, chosen: Trial) -> list[str]:
-    mark = "chosen" if trial is chosen else "final" if trial.final else ""
-    return [
-        str(trial.rank),
-        f"{trial.reg.user:.3g}",
-        f"{trial.reg.bias:.3g}",
-        trial.reg_scaling,
-        f"{trial.ratings:,}",
-        f"{trial.rmse:.4f}",
-        f"{trial.standard_error:.4f}",
-        mark,
-    ]
+    if trial.alpha0 is None:
+        mark = "chosen" if trial is chosen else "final" if trial.final else ""
+        own = [
+            f"{trial.reg.user:.3g}",
+            f"{trial.reg.bias:.3g}",
+            trial.reg_scaling,
+            f"{trial.ratings:,}",
+        ]
+    else:  # all of them are final
+        mark = "chosen" if trial is chosen else ""
+        own = [f"{trial.alpha0:g}", f"{trial.reg.user:g}", str(trial.sweeps)]
+    return [str(trial.rank), *own, f"{trial.score:.4f}", f"{trial.standard_error:.4f}", mark]
 
 
 def _flags(found: Selection, options: ModelOptions) -> list[str]:
@@ -198,6 +234,8 @@ def _flags(found: Selection, options: ModelOptions) -> list[str]:
     reg = ",".join(_digits(value) for value in (chosen.reg.user, chosen.reg.item, chosen.reg.bias))
     flags = ["--rank", str(chosen.rank), "--reg", reg, "--reg-scaling", chosen.reg_scaling]
     settled = ["rank", "reg", "reg_scaling"]
+    if chosen.alpha0 is not None:
+        flags += ["--alpha0", _digits(chosen.alpha0)]
     if found.sweeps is not None:
         flags += ["--max-iter", str(found.sweeps), "--tol", "0", "--valid", "0"]
         settled += ["max_iter", "tol"]

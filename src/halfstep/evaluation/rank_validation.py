@@ -103,6 +103,10 @@ class RankValidation:
 
     def measure(self, factors: Factors, backend: Backend) -> Measured:
         """The metric's mean over the users."""
+        return Measured(score=float(np.nanmean(self.by_user(factors, backend))))
+
+    def by_user(self, factors: Factors, backend: Backend) -> Array:
+        """The metric of each of the users `rows`; NaN where it is undefined."""
         k = min(self.asked.k, self.items)
         index, _ = backend.topk(
             factors.user_factors[self.rows],
@@ -119,7 +123,6 @@ class RankValidation:
         found = (flat[order][place] == keys) & (self.item >= 0)
         rank = np.where(found, order[place] % k + 1, 0)
         ratings = np.ones(len(keys))
-        values = OF_HITS[self.asked.base](
+        return OF_HITS[self.asked.base](
             Hits(len(self.rows), self.user, rank, ratings), self.asked.k
         )
-        return Measured(score=float(np.nanmean(values)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -34,7 +34,7 @@ from halfstep.training import (
     train,
 )
 
-__all__ = ["ExplicitMF"]
+__all__ = ["SEARCHING", "ExplicitMF", "check_reg"]
 
 
 class ExplicitMF(FactorModel):
@@ -414,6 +414,13 @@ class ExplicitMF(FactorModel):
             raise ParameterError(
                 "selection", selection, "has no effect", 'pass rank="auto" or reg="auto"'
             )
+        if selection.metric != "rmse":
+            raise ParameterError(
+                "selection",
+                selection,
+                "is of a model of interactions",
+                "select with model=ExplicitMF(…)",
+            )
         scaling = selection.chosen.reg_scaling
         if settings.reg is None and settings.reg_scaling not in ("auto", scaling):
             raise ParameterError(
@@ -450,7 +457,7 @@ class ExplicitMF(FactorModel):
             tables=tables,
             parts=None if validation is None else Parts([part_of(ratings, validation)], 1),
             backend=backend,
-            clock=clock.part(_SEARCHING),
+            clock=clock.part(SEARCHING),
             seed=int(self.seed),
             progress=progress is True,
         )
@@ -479,10 +486,10 @@ class _Settings:
         rank = chosen.rank if self.rank == "auto" else self.rank
         if self.reg is not None:
             return _Settings(rank, self.reg, self.reg_scaling, stopping)
-        return _Settings(rank, chosen.reg, chosen.reg_scaling, stopping)
+        return _Settings(rank, chosen.reg, cast("Scaling", chosen.reg_scaling), stopping)
 
 
-_SEARCHING = 0.75
+SEARCHING = 0.75
 """Of the budget; the rest is for the fit itself."""
 _LARGEST = float(np.finfo(np.float32).max)
 

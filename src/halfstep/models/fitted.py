@@ -51,7 +51,7 @@ class Fitted(Known):
     rank_ : int
         K.
     selection_ : Selection or None
-        What was tried where rank or λ were "auto".
+        What was tried where rank, λ or α₀ were "auto".
     features_ : Designs
         What the features of users and items are, where it was fitted with any.
     growth_ : tuple of Stage
@@ -94,6 +94,8 @@ class Fitted(Known):
         found: Any = self.objective_
         if params["rank"] == "auto":
             params["rank"] = self.rank_
+        if params.get("alpha0") == "auto":
+            params["alpha0"] = found.alpha0
         if params["reg"] == "auto":
             params["reg"] = (found.reg.user, found.reg.item, found.reg.bias)
             params["reg_scaling"] = found.reg_scaling

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from halfstep.backends.base import Array
-from halfstep.checks import check_choice
+from halfstep.checks import check_choice, check_number
 from halfstep.data.ids import IdMap
 from halfstep.errors import ModelFileError
 from halfstep.factors import Factors
@@ -141,7 +141,7 @@ class ExplicitForm:
 
 
 class ImplicitForm:
-    """`ImplicitMF`: λ, how many users and items have interactions, and the unit of the confidence."""
+    """`ImplicitMF`: λ, α₀, how many users and items have interactions, the unit of the confidence."""
 
     def parts(self, model: ImplicitMF, history: bool) -> tuple[dict[str, Any], dict[str, Array]]:
         objective = model.objective_
@@ -152,6 +152,7 @@ class ImplicitForm:
         return {
             "params": plain_values(params),
             "reg": [reg.user, reg.item, reg.bias],
+            "alpha0": objective.alpha0,
             "active": [objective.users, objective.items],
             "level": objective.level,
         }, {}
@@ -166,15 +167,20 @@ class ImplicitForm:
         if isinstance(params["reg"], list):
             params["reg"] = tuple(params["reg"])
         model = ImplicitMF(**params)
-        model._check()
+        given = model._check()
         reg = check_reg(document["reg"])
+        # a file that does not say what it is was written before it could be chosen
+        alpha0 = (
+            document["alpha0"] if given.alpha0 is None else document.get("alpha0", given.alpha0)
+        )
+        check_number("alpha0", alpha0, positive=True)
         active_users, active_items = (int(count) for count in document["active"])
         level = float(document["level"])
         if not (active_users >= 0 and active_items >= 0 and 0 < level < np.inf):
             raise wrong(file.path, "has counts of active users or items that make no sense")
         K = file.arrays["user_factors"].shape[1]
         model.factors_ = factors_of(file, K, model.dtype, model.biases, mean, users, items)
-        model.objective_ = model._objective(reg, active_users, active_items, level)
+        model.objective_ = model._objective(reg, float(alpha0), active_users, active_items, level)
         model._exact_users = bool(document["exact_users"])
         return model
 

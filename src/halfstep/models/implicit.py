@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -31,11 +32,12 @@ from halfstep.implicit import (
     ImplicitSquaredError,
 )
 from halfstep.models.base import FactorModel
-from halfstep.models.explicit import check_reg
+from halfstep.models.explicit import SEARCHING, check_reg
 from halfstep.models.fitting import held_out_of, listeners_of, warm_start
 from halfstep.models.uncertainty import require_noise
 from halfstep.objectives import Reg
 from halfstep.selection.budget import Clock, seconds_of
+from halfstep.selection.result import Selection
 from halfstep.solvers import ALS, Problem, Solver, get_solver
 from halfstep.training import Callback, Interrupted, Listener, Outcome, Stopping, train
 
@@ -60,15 +62,16 @@ class ImplicitMF(FactorModel):
 
     Parameters
     ----------
-    rank : int
-        K. More factors than for ratings pay: hundreds to thousands.
+    rank : int or "auto"
+        K. More factors than for ratings pay: hundreds to thousands. "auto" chooses it by `metric` on a
+        fifth of each user's interactions, as `select` does; `selection_` holds what was tried.
     alpha : float
         α > 0: the confidence of an interaction (of one count).
-    alpha0 : float
+    alpha0 : float or "auto"
         α₀ > 0: the confidence that a cell without interactions means no preference. 0.01 to 1 times
-        alpha; the larger the catalogue, the smaller.
-    reg : float or (float, float, float)
-        λ ≥ 0: one number, or one for each of users, items and biases.
+        alpha; the larger the catalogue, the smaller. Or chosen like the rank.
+    reg : float or (float, float, float) or "auto"
+        λ ≥ 0: one number, or one for each of users, items and biases; or chosen like the rank.
     reg_scaling : {"frequency", "count", "none"}
         s_u = (interactions of u + α₀ n)^ν, the (stored) interactions of u, or 1.
     nu : float
@@ -114,11 +117,11 @@ class ImplicitMF(FactorModel):
 
     def __init__(
         self,
-        rank: int = 64,
+        rank: int | Literal["auto"] = 64,
         *,
         alpha: float = 1.0,
-        alpha0: float = 0.1,
-        reg: float | Sequence[float] = 0.003,
+        alpha0: float | Literal["auto"] = 0.1,
+        reg: float | Sequence[float] | Literal["auto"] = 0.003,
         reg_scaling: ImplicitScaling = "frequency",
         nu: float = 1.0,
         loss: ImplicitLoss = "ials",
@@ -159,6 +162,7 @@ class ImplicitMF(FactorModel):
         validation: Any = None,
         sample_weight: npt.ArrayLike | None = None,
         init: FactorModel | None = None,
+        selection: Selection | None = None,
         backend: str | Backend = "native",
         callbacks: Sequence[Callback] = (),
         progress: bool | Listener = False,
@@ -177,6 +181,9 @@ class ImplicitMF(FactorModel):
             One weight per interaction (in the order of `X.by_user` for Ratings): it multiplies c.
         init : fitted model, optional
             Warm start: users and items that it knows begin with its factors.
+        selection : Selection, optional
+            What to take for rank, alpha0 and reg where they are "auto", in place of a new selection:
+            that of another model (`selection_`), or of `select`.
         backend : {"native", "numpy"} or Backend
             Where the arithmetic runs. Not stored in the model.
         callbacks : sequence of callables
@@ -184,7 +191,8 @@ class ImplicitMF(FactorModel):
         progress : bool
             Show a progress line on the terminal.
         budget : float or text, optional
-            The most time for the fit: seconds, or text such as "60s".
+            The most time for the selection, where there is one, and the fit: seconds, or text such as
+            "60s". What is reached then depends on the machine.
 
         Returns
         -------
@@ -194,24 +202,33 @@ class ImplicitMF(FactorModel):
         ------
         ParameterError, DataError, SingularSystemError, BackendError
         KeyboardInterrupt
-            After Ctrl-C. Where at least one sweep was finished, the model is fitted.
+            After Ctrl-C. Where at least one sweep was finished after the choice, the model is fitted.
         """
-        reg, stopping = self._check()
+        settings = self._check()
         clock = Clock(seconds_of(budget))
-        stopping = Stopping(stopping.max_iter, stopping.tol, stopping.patience, clock.deadline)
         runs_on = get_backend(backend, dtype=str(self.dtype))
+        if selection is not None:
+            self._check_selection(selection, settings)
         ratings = as_interactions(X, y, sample_weight)
-        objective = self._objective(reg).fitted_to(ratings)
-        if not (objective.cells(ratings.by_user).values > 0).any():
+        if not (self._confidence().of(ratings.by_user)[1]).any():
             raise DataError(
                 "X", ratings, "holds no interaction with a count above 0", "pass at least one"
             )
+        part = None if validation is None else held_out_of(validation, as_interactions)
         held_out = None
-        if validation is not None:
-            part = held_out_of(validation, as_interactions)
+        if part is not None:
             ids = ratings.users, ratings.items
             held_out = RankValidation.of(part, ids, ratings.by_user, str(self.metric))
-        start = self._start(ratings, warm_start(init, int(self.rank)))
+        if settings.open:
+            if selection is None:
+                selection = self._select(ratings, part, runs_on, progress, clock)
+            settings = settings.settled(selection, validated=part is not None)
+        assert settings.rank is not None
+        assert settings.reg is not None
+        assert settings.alpha0 is not None
+        stopping = replace(settings.stopping, deadline=clock.deadline)
+        objective = self._objective(settings.reg, settings.alpha0).fitted_to(ratings)
+        start = self._start(ratings, warm_start(init, settings.rank), settings.rank)
         problem = Problem.of(ratings, objective, start.rank, start.dtype)
         solver = get_solver(self.solver, start.rank, counts=problem.counts)
         try:
@@ -228,9 +245,9 @@ class ImplicitMF(FactorModel):
                 )
         except Interrupted as interrupt:
             if interrupt.outcome is not None:
-                self._keep(interrupt.outcome, ratings, objective, solver)
+                self._keep(interrupt.outcome, ratings, objective, solver, selection)
             raise
-        self._keep(outcome, ratings, objective, solver)
+        self._keep(outcome, ratings, objective, solver, selection)
         return self
 
     def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
@@ -268,13 +285,16 @@ class ImplicitMF(FactorModel):
             'use score(test), or evaluate(model, test, "ndcg@10")',
         )
 
+    def _confidence(self) -> Confidence:
+        return Confidence(self.confidence, float(self.alpha), float(self.epsilon))
+
     def _objective(
-        self, reg: Reg, users: int = 0, items: int = 0, level: float = 1.0
+        self, reg: Reg, alpha0: float, users: int = 0, items: int = 0, level: float = 1.0
     ) -> ImplicitSquaredError:
         return ImplicitSquaredError(
             self.loss,
-            Confidence(self.confidence, float(self.alpha), float(self.epsilon)),
-            float(self.alpha0),
+            self._confidence(),
+            alpha0,
             reg,
             self.reg_scaling,
             float(self.nu),
@@ -284,12 +304,11 @@ class ImplicitMF(FactorModel):
             level,
         )
 
-    def _start(self, ratings: Ratings, known: Factors | None) -> Factors:
+    def _start(self, ratings: Ratings, known: Factors | None, K: int) -> Factors:
         """W with independent normal entries of standard deviation 0.1 / √K, but for what is known.
 
         That of Rendle et al. (2022, §4). Rows without interactions are 0.
         """
-        K = int(self.rank)
         m, n = ratings.shape
         users = np.random.default_rng(int(self.seed)).standard_normal((m, K), dtype=np.float32)
         users *= np.float32(0.1 / np.sqrt(K))
@@ -321,6 +340,7 @@ class ImplicitMF(FactorModel):
         ratings: Ratings,
         objective: ImplicitSquaredError,
         solver: Solver,
+        selection: Selection | None,
     ) -> None:
         self._forget("departure_", "distance_", "_by_item", "_told_items")
         self._fitted_params = self.get_params()  # set_params after the fit does not reach the file
@@ -332,20 +352,48 @@ class ImplicitMF(FactorModel):
         self.history_ = ratings.by_user
         self.scale_ = (0.0, 1.0)
         self.objective_ = objective
-        self.selection_ = None
+        self.selection_ = selection
         self.calibration_ = None
         self.data_summary_ = ratings.facts()
         self.n_features_in_ = 2
         self._exact_users = solver.ends_with_users
 
-    def _check(self) -> tuple[Reg, Stopping]:
-        """The parameters, checked."""
-        check_rank(self.rank)
+    def _select(
+        self,
+        ratings: Ratings,
+        validation: Ratings | None,
+        backend: Backend,
+        progress: bool | Listener,
+        clock: Clock,
+    ) -> Selection:
+        """What is best for these interactions, by a part of them or by the validation ones."""
+        from halfstep.selection.implicit import choose_implicit
+
+        return choose_implicit(
+            self,
+            ratings,
+            validation=validation,
+            backend=backend,
+            clock=clock.part(SEARCHING),
+            seed=int(self.seed),
+            progress=progress is True,
+        )
+
+    def _check(self) -> _Settings:
+        """The parameters, checked; K, α₀ and λ as far as they are given."""
+        rank, alpha0, reg = (_given(value) for value in (self.rank, self.alpha0, self.reg))
+        if isinstance(rank, str):
+            raise ParameterError("rank", rank, "is not a rank", 'pass an integer, or rank="auto"')
+        check_rank(1 if rank is None else rank)
         for name in ("max_iter", "patience"):
             check_integer(name, getattr(self, name), 1)
         check_integer("seed", self.seed, 0)
-        for name, example in (("alpha", 1.0), ("alpha0", 0.1), ("epsilon", 1.0)):
-            check_number(name, getattr(self, name), positive=True, example=example)
+        for name, given, example in (
+            ("alpha", self.alpha, 1.0),
+            ("alpha0", 0.1 if alpha0 is None else alpha0, 0.1),
+            ("epsilon", self.epsilon, 1.0),
+        ):
+            check_number(name, given, positive=True, example=example)
         check_number("nu", self.nu, positive=False, example=1.0)
         for name, choices in (
             ("loss", ("ials", "wrmf")),
@@ -358,9 +406,75 @@ class ImplicitMF(FactorModel):
         if not is_number(self.tol) or not 0 <= float(self.tol) < 1:
             raise ParameterError("tol", self.tol, "must be a number in [0, 1)", "try tol=1e-4")
         check_metric(self.metric)
-        if not isinstance(get_solver(self.solver, int(self.rank)), ALS):
+        if not isinstance(get_solver(self.solver, 1 if rank is None else int(rank)), ALS):
             raise ParameterError(
                 "solver", self.solver, "does not minimize this objective", 'pass solver="als"'
             )
-        stopping = Stopping(int(self.max_iter), float(self.tol), int(self.patience))
-        return check_reg(self.reg), stopping
+        return _Settings(
+            None if rank is None else int(rank),
+            None if alpha0 is None else float(alpha0),
+            None if reg is None else check_reg(reg),
+            Stopping(int(self.max_iter), float(self.tol), int(self.patience)),
+        )
+
+    def _check_selection(self, selection: object, settings: _Settings) -> None:
+        """That it has what this model leaves open."""
+        if not isinstance(selection, Selection):
+            raise ParameterError(
+                "selection", selection, "must be a Selection", "pass selection_ or hs.select(…)"
+            )
+        if not settings.open:
+            raise ParameterError(
+                "selection",
+                selection,
+                "has no effect",
+                'pass rank="auto", alpha0="auto" or reg="auto"',
+            )
+        chosen = selection.chosen
+        if chosen.alpha0 is None:
+            raise ParameterError(
+                "selection",
+                selection,
+                "is of a model of ratings",
+                "select with model=ImplicitMF(…)",
+            )
+        if settings.reg is None and chosen.reg_scaling != self.reg_scaling:
+            raise ParameterError(
+                "selection",
+                selection,
+                f'chose λ for reg_scaling="{chosen.reg_scaling}", and the model has '
+                f'"{self.reg_scaling}"',
+                f'select with reg_scaling="{self.reg_scaling}"',
+            )
+
+
+def _given(value: Any) -> Any:
+    """None where it is to be chosen."""
+    return None if isinstance(value, str) and value == "auto" else value
+
+
+@dataclass(frozen=True, slots=True)
+class _Settings:
+    """K, α₀ and λ, None where they are to be chosen, and when to stop."""
+
+    rank: int | None
+    alpha0: float | None
+    reg: Reg | None
+    stopping: Stopping
+
+    @property
+    def open(self) -> bool:
+        """Whether something is left to choose."""
+        return self.rank is None or self.alpha0 is None or self.reg is None
+
+    def settled(self, selection: Selection, *, validated: bool) -> _Settings:
+        """These with what the selection chose; where no validation part stops the fit, its sweeps."""
+        chosen, stopping = selection.chosen, self.stopping
+        if not validated and selection.sweeps is not None:
+            stopping = replace(stopping, max_iter=selection.sweeps, tol=0.0)
+        return _Settings(
+            chosen.rank if self.rank is None else self.rank,
+            chosen.alpha0 if self.alpha0 is None else self.alpha0,
+            chosen.reg if self.reg is None else self.reg,
+            stopping,
+        )

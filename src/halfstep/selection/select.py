@@ -1,4 +1,4 @@
-"""`select`: rank, λ and its scaling, chosen by held-out error.
+"""`select`: rank, λ and its scaling, chosen by held-out error; of interactions see `implicit.py`.
 
     parts: what is fitted and what is held out                              parts.py
     for a sample of the users, then four times as many, … then all          (successive halving)
@@ -10,8 +10,8 @@ Where several shares are held out, the search goes by the first one, and all of 
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from halfstep.backends import get_backend
 from halfstep.backends.base import Backend
@@ -31,12 +31,14 @@ from halfstep.training import Stopping
 
 if TYPE_CHECKING:
     from halfstep.models.explicit import ExplicitMF
+    from halfstep.models.implicit import ImplicitMF
 
 __all__ = ["choose", "select"]
 
 _FIRST_RATINGS = 200_000
 """Of the smallest sample of the users."""
 _RANKS = (4, 8, 16, 32, 64, 128)
+_LARGEST = 128
 _FINALISTS, _NEAR = 3, 5e-3
 """At most so many settings of low rank decide, and one of high rank, so near to the lowest error."""
 _SEARCHING = 0.75
@@ -51,14 +53,15 @@ def select(
     X: Any,
     y: Any = None,
     *,
-    model: ExplicitMF | None = None,
+    model: ExplicitMF | ImplicitMF | None = None,
     validation: Any = None,
     user_features: Any = None,
     item_features: Any = None,
     valid: float | None = None,
     folds: int | None = None,
-    max_rank: int = 128,
+    max_rank: int | None = None,
     rule: Rule = "best",
+    popularity: Sequence[float] = (0.0,),
     budget: float | str | None = None,
     seed: int = 0,
     backend: str | Backend = "native",
@@ -67,18 +70,25 @@ def select(
 ) -> Selection:
     """Rank, regularization and its scaling for these ratings, by held-out error.
 
+    With an `ImplicitMF`: rank, α₀ and λ for these interactions, by its metric of the users' lists.
+
     The surface of the held-out RMSE over K, λ = √(λ_w λ_z), λ_b and both scalings is explored along
     lines, from half of the λ above which all factors are 0 (`selection/level.py`) and from low ranks
     to high ones; a setting is fitted from its neighbour's factors, so that all trials together cost
     a few fits. Where there are many ratings, a sample of the users narrows the search for the next
     larger one. See `docs/choosing.md`.
 
+    Of interactions, α₀ and λ are followed at a moderate K, then K is doubled as long as the lists
+    improve (`selection/implicit.py`).
+
     Parameters
     ----------
     X, y : Ratings; or a table with a rating column; or pairs of ids and their ratings
-    model : ExplicitMF, optional
-        What is selected for: its biases, centring, solver and all else; of rank, reg and reg_scaling
-        what is not "auto" is kept. Default: `ExplicitMF(rank="auto", reg="auto")`.
+        Of an `ImplicitMF` whatever its `fit` takes.
+    model : ExplicitMF or ImplicitMF, optional
+        What is selected for: its biases, centring, solver and all else; of rank, reg and reg_scaling, or
+        of rank, alpha0 and reg, what is not "auto" is kept. Default: `ExplicitMF(rank="auto",
+        reg="auto")`.
     validation : Ratings or (X, y), optional
         Held-out ratings that measure, in place of a share of X.
     user_features, item_features
@@ -86,15 +96,21 @@ def select(
     valid : float, optional
         The share of the ratings that is held out, 0.1 where nothing is given; below 500,000 ratings
         three different shares (the nearest of ⅓, ¼, ⅕, …), of which, from 50,000 on, the first one
-        is enough to search by.
+        is enough to search by. Of interactions, the share of each user's; 0.2 where nothing is given.
     folds : int, optional
         Cross-validation in their place: so many parts are held out in turn, and advance along the
-        path together. 1: one share. Default: 5 below 50,000 ratings where `valid` is not given.
-    max_rank : int
-        The highest rank to try.
+        path together. 1: one share. Default: 5 below 50,000 ratings where `valid` is not given. Not of
+        interactions.
+    max_rank : int, optional
+        The highest rank to try. Default: 128, of interactions 1024.
     rule : {"best", "one-standard-error"}
         The lowest held-out error; or the smallest rank, and of it the largest λ, whose error is within
-        one standard error (between users) of the lowest (Breiman, Friedman, Olshen, Stone 1984).
+        one standard error (between users) of the lowest (Breiman, Friedman, Olshen, Stone 1984). Of
+        interactions the highest score; or the smallest rank whose score is within one standard error
+        of it, that of the difference between the two.
+    popularity : sequence of float
+        Of interactions: powers of `Ratings.weighted_by_popularity` to try, such as (0.0, -0.5);
+        `chosen.popularity` is what to fit with. The search begins with the first.
     budget : float or text, optional
         Seconds, or text such as "60s" or "10min": the best so far is returned when they are over. What
         is chosen then depends on the machine; without a budget the same seed chooses the same.
@@ -122,7 +138,36 @@ def select(
     """
     from halfstep.models.explicit import ExplicitMF
     from halfstep.models.fitting import held_out_of
+    from halfstep.models.implicit import ImplicitMF
 
+    if isinstance(model, ImplicitMF):
+        from halfstep.data.pairs import as_interactions
+        from halfstep.selection.implicit import choose_implicit
+
+        for name, table in (("user_features", user_features), ("item_features", item_features)):
+            if table is not None:
+                raise ParameterError(
+                    name, type(table).__name__, "are of models of ratings", "drop it"
+                )
+        return choose_implicit(
+            model,
+            as_interactions(X, y),
+            validation=None if validation is None else held_out_of(validation, as_interactions),
+            valid=valid,
+            folds=folds,
+            max_rank=max_rank,
+            rule=rule,
+            popularity=popularity,
+            clock=Clock(seconds_of(budget)),
+            seed=seed,
+            backend=get_backend(backend, dtype=str(model.dtype)),
+            progress=progress,
+            on_trial=on_trial,
+        )
+    if tuple(popularity) != (0.0,):
+        raise ParameterError(
+            "popularity", popularity, "is of interactions", "drop it, or pass model=ImplicitMF(…)"
+        )
     if model is None:
         model = ExplicitMF(rank="auto", reg="auto")
     elif type(model).__name__ == "BayesianMF":
@@ -135,7 +180,10 @@ def select(
         )
     elif not isinstance(model, ExplicitMF):
         raise ParameterError(
-            "model", type(model).__name__, "must be an ExplicitMF", "use hs.tune for other models"
+            "model",
+            type(model).__name__,
+            "must be an ExplicitMF or ImplicitMF",
+            "use hs.tune for other models",
         )
     tables = Tables.of(user_features, item_features, implicit=bool(model.implicit_features))
     if tables.any:
@@ -151,7 +199,7 @@ def select(
         parts=parts,
         valid=valid,
         folds=folds,
-        max_rank=max_rank,
+        max_rank=_LARGEST if max_rank is None else max_rank,
         rule=rule,
         clock=Clock(seconds_of(budget)),
         seed=seed,
@@ -171,7 +219,7 @@ def choose(
     clock: Clock,
     valid: float | None = None,
     folds: int | None = None,
-    max_rank: int = 128,
+    max_rank: int = _LARGEST,
     rule: Rule = "best",
     seed: int = 0,
     progress: bool = False,
@@ -371,7 +419,7 @@ def _finalists(surface: Surface, ladders: list[Ladder]) -> list[Setting]:
 
 
 def _setting(trial: Trial) -> Setting:
-    return Setting(trial.rank, trial.reg, trial.reg_scaling)
+    return Setting(trial.rank, trial.reg, cast("Scaling", trial.reg_scaling))  # of ratings all are
 
 
 def _simplest(trials: list[Trial]) -> Trial:
