@@ -6,19 +6,16 @@ from collections.abc import Iterator
 from itertools import product
 from typing import Any
 
-import numpy as np
 from rows import Ours
 
 import halfstep as hs
 
 
-def fitted(row: Ours, train: hs.Ratings) -> Any:
+def fitted(row: Ours, train: hs.Ratings, seed: int = 0) -> Any:
     """The model of a row, fitted."""
-    if not row.damping:
-        return row.model.fit(train)
-    counts = np.diff(train.by_item.indptr).astype(float)
-    weight = np.maximum(counts, 1.0)[train.by_user.indices] ** -row.damping
-    return row.model.fit(train, sample_weight=weight / weight.mean())
+    if "seed" in row.model.get_params():
+        row.model.set_params(seed=seed)
+    return row.model.fit(train.weighted_by_popularity(-row.damping) if row.damping else train)
 
 
 def choices(row: Ours, data: str, train: hs.Ratings, seed: int = 0) -> Iterator[dict[str, Any]]:

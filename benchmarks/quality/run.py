@@ -79,12 +79,19 @@ def lines_of(data: str, split: Split, only: str | None, threads: int) -> list[di
     for row in OURS[data]:
         if only and only not in row.name:
             continue
-        begun = perf_counter()
-        model = fitted(row, split.train)
-        seconds = perf_counter() - begun
+        seconds, runs = [], []
+        for seed in range(row.seeds):
+            begun = perf_counter()
+            model = fitted(row, split.train, seed)
+            seconds.append(perf_counter() - begun)
+            runs.append(measured(split, model))
+        figures = {name: float(np.mean([run[name] for run in runs])) for name in runs[0]}
         told = repr(row.model) + (f", c = n_i^-{row.damping:g}" if row.damping else "")
+        if row.seeds > 1:
+            deviations = (f"{np.std([run[name] for run in runs]):.4f}" for name in figures)
+            told += f", {row.seeds} seeds, deviations {', '.join(deviations)}"
         what = {"name": row.name, "version": hs.__version__, "source": told}
-        lines.append({**what, "figures": measured(split, model), "seconds": seconds})
+        lines.append({**what, "figures": figures, "seconds": float(np.median(seconds))})
     for engine in available(PEERS[data], only):
         try:
             figures, told = by_peer(split, engine, threads)
