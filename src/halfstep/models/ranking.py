@@ -67,8 +67,8 @@ class RankingMF(FactorModel):
     are no positives of u, of
 
         "bpr"        1/N Σ_j −ln σ(x_ui − x_uj)
-        "warp"       the first j with x_uj > x_ui − margin among N, weighted by how soon it was
-        found "logistic"   −ln σ(x_ui) − 1/c Σ_j ln σ(−x_uj)
+        "warp"       the first j with x_uj > x_ui − margin among N, weighted by how soon it was found
+        "logistic"   −ln σ(x_ui) − 1/c Σ_j ln σ(−x_uj)
         "softmax"    −ln(e^{x_ui} / (e^{x_ui} + Σ_j e^{x_uj}))
         + ½ (λ_w ‖w_u‖² + λ_z ‖z_i‖² + λ_b b_i²) + ½ e/c Σ_j (λ_z ‖z_j‖² + λ_b b_j²)
 
