@@ -20,7 +20,7 @@ from halfstep.checks import (
 )
 from halfstep.data.pairs import as_interactions
 from halfstep.data.ratings import Ratings
-from halfstep.errors import DataError, ParameterError
+from halfstep.errors import ParameterError
 from halfstep.evaluation.rank_validation import RankValidation, check_metric
 from halfstep.factors import Factors
 from halfstep.implicit import (
@@ -201,11 +201,9 @@ class ImplicitMF(FactorModel):
         stopping = Stopping(stopping.max_iter, stopping.tol, stopping.patience, clock.deadline)
         runs_on = get_backend(backend, dtype=str(self.dtype))
         ratings = as_interactions(X, y, sample_weight)
-        objective = self._objective(reg).fitted_to(ratings)
-        if not (objective.cells(ratings.by_user).values > 0).any():
-            raise DataError(
-                "X", ratings, "holds no interaction with a count above 0", "pass at least one"
-            )
+        objective = self._objective(reg)
+        objective.confidence.check(ratings)
+        objective = objective.fitted_to(ratings)
         held_out = None
         if validation is not None:
             part = held_out_of(validation, as_interactions)
