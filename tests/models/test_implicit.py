@@ -664,3 +664,11 @@ def test_counts_whose_confidence_float32_does_not_hold_are_refused():
 def test_a_metric_that_is_not_one_is_named_as_the_argument_that_it_is(model, metric):
     with pytest.raises(ParameterError, match=f"metric='{metric}'"):
         model(rank=2, metric=metric).fit(liked())
+
+
+def test_a_score_of_a_model_whose_users_have_no_interactions_is_refused():
+    pairs = [("a", 1), ("a", 2), ("b", 1)], [1.0, 1.0, 1.0]
+    bare = hs.ImplicitMF(rank=2).fit(*pairs)
+    bare = bare.with_rows(bare.fold_in([("c", 9)], unknown="ignore")).without_users(["a", "b"])
+    with pytest.raises(DataError, match="no new interaction"):
+        bare.score([("c", 1)])

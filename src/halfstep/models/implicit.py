@@ -85,6 +85,7 @@ class ImplicitMF(FactorModel):
     solver : str or ALS object
         "als" or `ALS()`: exact where that is as fast, else by conjugate gradients; "als-cholesky",
         "als-cg", "als-subspace" or `ALS(linear=…)` say which ("als-subspace" is iALS++).
+        "als-accelerated" or `ALS(acceleration="line-search")` needs fewer sweeps.
     max_iter : int
         The most sweeps. Rankings are often best long before J has converged.
     tol : float
