@@ -96,7 +96,8 @@ class RankingMF(FactorModel):
         Of "warp".
     alpha : float, optional
         Where given, a positive of value r has the weight c = alpha · r, else 1; times its own
-        weight.
+        weight. A step is as long as its c: where some are well above 1, lower `rate`, or the
+        factors grow without bound (J in the trace rises).
     reg : float or (float, float, float)
         λ, or λ_w, λ_z and λ_b: penalties of every step.
     item_bias : bool
