@@ -16,6 +16,7 @@ import numpy as np
 
 from halfstep.backends.base import CSR, Array, Backend, RowTerms
 from halfstep.backends.wide import wide_gram
+from halfstep.errors import DataError, ParameterError
 from halfstep.factors import Factors
 from halfstep.objectives import SIDES, Reg, RowProblem, Side, Value, penalty_along
 
@@ -60,6 +61,23 @@ class Confidence:
         if cells.weights is not None:
             c *= cells.weights
         return c, r > 0
+
+    def check(self, ratings: Ratings) -> None:
+        """Raise where there is no interaction, or a confidence that float32 does not hold."""
+        with np.errstate(all="ignore"):
+            c, liked = self.of(ratings.by_user)
+        if not liked.any():
+            raise DataError(
+                "X", ratings, "holds no interaction with a count above 0", "pass at least one"
+            )
+        if not np.isfinite(c).all() or not (c[liked] > 0).any():
+            size = "too large" if not np.isfinite(c).all() else "too small"
+            raise ParameterError(
+                "alpha",
+                self.alpha,
+                f"gives confidences that are {size} for float32",
+                "choose another alpha or epsilon, or scale the counts",
+            )
 
 
 @dataclass(frozen=True, slots=True)

@@ -402,7 +402,7 @@ def test_lists_and_neighbours():
     ("ask", "match"),
     [
         (lambda m: m.certificate(), "certificate"),
-        (lambda m: m.effective_parameters(), "preferences"),
+        (lambda m: m.effective_parameters(), "no effective parameters"),
         (lambda m: m.calibrate(counts()), "preference.*no noise"),
         (lambda m: m.calibrate(counts(), folds=3), "preference.*no noise"),
         (lambda m: m.predict(100, "é001 №", std=True), "preference.*no noise"),
@@ -637,3 +637,38 @@ def test_callbacks_and_budgets_stop_a_fit():
     model = hs.ImplicitMF(rank=3, max_iter=9, tol=0).fit(table, callbacks=[lambda r: r.sweep == 2])
     assert (model.stopped_, model.n_iter_) == ("callback", 2)
     assert hs.ImplicitMF(rank=3, tol=0).fit(table, budget=1e-9).stopped_ == "budget"
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        {"alpha": 1e39},
+        {"alpha": 1e-50},
+        {"confidence": "log", "epsilon": 1e-46},
+        {"confidence": "log", "epsilon": 1e39},
+    ],
+    ids=str,
+)
+def test_confidences_that_float32_does_not_hold_are_refused(params):
+    with pytest.raises(ParameterError, match="alpha"):
+        hs.ImplicitMF(rank=2, **params).fit(liked())
+
+
+def test_counts_whose_confidence_float32_does_not_hold_are_refused():
+    with pytest.raises(ParameterError, match="alpha"):
+        hs.ImplicitMF(rank=2, alpha=10.0).fit([(1, 2), (3, 4)], [1.0, 3e38])
+
+
+@pytest.mark.parametrize("model", [hs.ImplicitMF, hs.RankingMF])
+@pytest.mark.parametrize("metric", ["ndcg", "ncdg@10", "recall@0"])
+def test_a_metric_that_is_not_one_is_named_as_the_argument_that_it_is(model, metric):
+    with pytest.raises(ParameterError, match=f"metric='{metric}'"):
+        model(rank=2, metric=metric).fit(liked())
+
+
+def test_a_score_of_a_model_whose_users_have_no_interactions_is_refused():
+    pairs = [("a", 1), ("a", 2), ("b", 1)], [1.0, 1.0, 1.0]
+    bare = hs.ImplicitMF(rank=2).fit(*pairs)
+    bare = bare.with_rows(bare.fold_in([("c", 9)], unknown="ignore")).without_users(["a", "b"])
+    with pytest.raises(DataError, match="no new interaction"):
+        bare.score([("c", 1)])

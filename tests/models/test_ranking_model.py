@@ -254,3 +254,23 @@ def test_options_that_do_not_go_together_are_refused(parts):
             model.set_params(metric=metric).score(hs.Ratings.from_arrays([-5], [-7]))
     turned = model.canonical()
     np.testing.assert_allclose(turned.predict(user, item), model.predict(user, item), rtol=1e-4)
+
+
+def test_lists_are_scored_as_they_are_recommended():
+    table = hs.Ratings.from_arrays([0, 0, 1, 1, 2], [0, 1, 0, 2, 1], [1.0, -1.0, 1.0, 0.0, 1.0])
+    part = hs.Ratings.from_arrays([0, 0, 1], [1, 2, 1])  # user 0 has told about item 1
+    model = hs.RankingMF(rank=2, max_iter=3, metric="hit_rate@1").fit(table, validation=part)
+    assert model.recommend(0, n=5).found.tolist() == [2]
+    assert model.score(part) == 1.0
+    assert model.trace_[-1].validation_score == 1.0
+    assert model.score(part) == hs.evaluate(model, part, metrics=["hit_rate@1"])["hit_rate@1"].value
+
+
+def test_items_are_not_solved_again():
+    model = hs.RankingMF(rank=3, max_iter=2).fit(planted(20, 10, each=3))
+    user, item = model.factors_.user_ids.id_at(0), model.factors_.item_ids.id_at(0)
+    for asked in (lambda: model.updated([(user, item)]), lambda: model.without_users(user)):
+        with pytest.raises(ParameterError, match="items=False"):
+            asked()
+    model.updated([(user, item)], items=False)
+    model.without_users(user, items=False)

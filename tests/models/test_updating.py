@@ -227,6 +227,23 @@ def test_one_update_of_many_and_the_answers_after_it(tmp_path):
         testing.assert_same_bits(again[0].factors_, other.factors_)
 
 
+@pytest.mark.parametrize("name", ["ials", "wrmf, biases"])
+@pytest.mark.parametrize("side", ["user", "item"])
+def test_folding_in_after_a_change_goes_by_the_rows_as_they_are_now(tmp_path, name, side):
+    table, new = old_table(), new_table()
+    model = MODELS[name]().fit(table)
+    for side_of in ("user", "item"):  # whatever is remembered is
+        model.fold_in(table, side=side_of)
+    changed = [model.updated(new), model.without_users(100)]
+    for found in changed:
+        again = hs.load(found.save(tmp_path / "m.safetensors"))
+        for at_first in (found, found.canonical()):
+            again.factors_ = at_first.factors_
+            ours = at_first.fold_in(table, side=side, unknown="ignore")
+            theirs = again.fold_in(table, side=side, unknown="ignore")
+            assert np.array_equal(ours.factors, theirs.factors)
+
+
 def test_an_update_of_a_calibrated_model():
     train, test = hs.split_random(hs.simulate(150, 60, rank=3, seed=2).ratings, test=0.2, seed=0)
     model = hs.ExplicitMF(rank=3, reg=0.2, max_iter=5).fit(train).calibrate(test)

@@ -152,6 +152,19 @@ def test_a_row_without_a_solution_is_named():
         assert caught.value.row == 1  # the first that has cells
 
 
+@pytest.mark.parametrize("rank", [4, 50])
+@pytest.mark.parametrize("reg", [0.0, 1e-12])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("backend", ["native", "numpy"])
+def test_steps_do_not_follow_the_rounding_of_axes_without_factors(rank, reg, dtype, backend):
+    users, items = np.divmod(np.arange(24), 4)  # every user has every item
+    made = hs.ImplicitMF(rank, reg=reg, solver="als-cg", dtype=dtype, max_iter=8, tol=0.0)
+    found = made.fit(hs.Ratings.from_arrays(users, items), backend=backend)
+    J = np.array([row.objective for row in found.trace_])
+    assert (np.diff(J) <= 1e-5 * J[:-1]).all()
+    assert np.abs(found.factors_.item_factors).max() < 100
+
+
 def test_what_has_no_other_axes_is_refused():
     cells, fixed = cells_of(), fixed_of(4, np.float64)
     there = Everywhere.of(fixed, ALPHA0, NATIVE)

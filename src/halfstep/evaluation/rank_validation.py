@@ -25,7 +25,10 @@ def check_metric(metric: str) -> Asked:
 
     Raises `ParameterError`.
     """
-    (asked,) = parse_metrics([metric])
+    try:
+        (asked,) = parse_metrics([metric])
+    except ParameterError as error:
+        raise ParameterError("metric", metric, error.rule, error.remedy) from None
     if asked.base not in OF_HITS or not asked.k:
         raise ParameterError(
             "metric",
@@ -80,8 +83,8 @@ class RankValidation:
         there = wanted & (item >= 0)
         keys = own * n + item
         old = np.repeat(np.arange(len(users)), np.diff(train.indptr)) * n + train.indices
-        place = np.minimum(np.searchsorted(old, keys), max(len(old) - 1, 0))
-        wanted &= ~(there & (old[place] == keys))  # what is known already is no test
+        known_already = np.append(old, -1)[np.searchsorted(old, keys)] == keys
+        wanted &= ~(there & known_already)  # what is known already is no test
         rows = np.unique(own[wanted])
         if not len(rows):
             raise DataError(

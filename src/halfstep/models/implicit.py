@@ -21,7 +21,7 @@ from halfstep.checks import (
 )
 from halfstep.data.pairs import as_interactions
 from halfstep.data.ratings import Ratings
-from halfstep.errors import DataError, ParameterError
+from halfstep.errors import ParameterError
 from halfstep.evaluation.rank_validation import RankValidation, check_metric
 from halfstep.factors import Factors
 from halfstep.implicit import (
@@ -88,6 +88,7 @@ class ImplicitMF(FactorModel):
     solver : str or ALS object
         "als" or `ALS()`: exact where that is as fast, else by conjugate gradients; "als-cholesky",
         "als-cg", "als-subspace" or `ALS(linear=…)` say which ("als-subspace" is iALS++).
+        "als-accelerated" or `ALS(acceleration="line-search")` needs fewer sweeps.
     max_iter : int
         The most sweeps. Rankings are often best long before J has converged.
     tol : float
@@ -210,10 +211,7 @@ class ImplicitMF(FactorModel):
         if selection is not None:
             self._check_selection(selection, settings)
         ratings = as_interactions(X, y, sample_weight)
-        if not (self._confidence().of(ratings.by_user)[1]).any():
-            raise DataError(
-                "X", ratings, "holds no interaction with a count above 0", "pass at least one"
-            )
+        self._confidence().check(ratings)
         part = None if validation is None else held_out_of(validation, as_interactions)
         held_out = None
         if part is not None:

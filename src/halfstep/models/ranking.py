@@ -67,8 +67,8 @@ class RankingMF(FactorModel):
     are no positives of u, of
 
         "bpr"        1/N Σ_j −ln σ(x_ui − x_uj)
-        "warp"       the first j with x_uj > x_ui − margin among N, weighted by how soon it was
-        found "logistic"   −ln σ(x_ui) − 1/c Σ_j ln σ(−x_uj)
+        "warp"       the first j with x_uj > x_ui − margin among N, weighted by how soon it was found
+        "logistic"   −ln σ(x_ui) − 1/c Σ_j ln σ(−x_uj)
         "softmax"    −ln(e^{x_ui} / (e^{x_ui} + Σ_j e^{x_uj}))
         + ½ (λ_w ‖w_u‖² + λ_z ‖z_i‖² + λ_b b_i²) + ½ e/c Σ_j (λ_z ‖z_j‖² + λ_b b_j²)
 
@@ -96,7 +96,8 @@ class RankingMF(FactorModel):
         Of "warp".
     alpha : float, optional
         Where given, a positive of value r has the weight c = alpha · r, else 1; times its own
-        weight.
+        weight. A step is as long as its c: where some are well above 1, lower `rate`, or the
+        factors grow without bound (J in the trace rises).
     reg : float or (float, float, float)
         λ, or λ_w, λ_z and λ_b: penalties of every step.
     item_bias : bool
@@ -231,7 +232,7 @@ class RankingMF(FactorModel):
         if validation is not None:
             ids = positives.users, positives.items
             part = held_out_of(validation, as_interactions)
-            held_out = self._held_out("validation", part, ids, positives.by_user)
+            held_out = self._held_out("validation", part, ids, ratings.by_user)
         start = self._start(positives, warm_start(init, int(self.rank)))
         count = 1 if self.loss == "warp" else solver.drawing.count
         generator = np.random.default_rng([int(self.seed), 0])
@@ -276,12 +277,12 @@ class RankingMF(FactorModel):
         return start if known is None else start.started_from(known)
 
     def _held_out(
-        self, name: str, part: Ratings, ids: tuple[IdMap, IdMap], positives: CSR
+        self, name: str, part: Ratings, ids: tuple[IdMap, IdMap], history: CSR
     ) -> HeldOut:
         """What measures `metric` on held-out positives."""
         if self.metric == "auc":
-            return self._pairs(name, part, *ids, positives)
-        return RankValidation.of(part, ids, positives, str(self.metric), name)
+            return self._pairs(name, part, *ids, positive_cells(history))
+        return RankValidation.of(part, ids, history, str(self.metric), name)
 
     def _pairs(self, name: str, part: Ratings, users: IdMap, items: IdMap, positives: CSR) -> Pairs:
         """Held-out positives of known users and items, each with a negative that is in neither part."""
@@ -390,12 +391,12 @@ class RankingMF(FactorModel):
         """`metric` on held-out positives, higher is better.
 
         Lists leave out what the model was fitted on; "auc" compares each positive of X with an item
-        drawn from those that are neither a positive of the same user in X nor in the history, weighted,
-        ties by half.
+        drawn from those that are a positive of the same user neither in X nor in the history,
+        weighted (`sample_weight`, of which lists know nothing), ties by half.
         """
         self._check_fitted()
         f = self.factors_
-        history = positive_cells(self._whole_history("score"))
+        history = self._whole_history("score")
         part = as_interactions(X, y, sample_weight)
         held_out = self._held_out("X", part, (f.user_ids, f.item_ids), history)
         measured = held_out.measure(f, get_backend("native", dtype=f.dtype)).score
@@ -421,6 +422,15 @@ class RankingMF(FactorModel):
         factors = folded_users(solver, positives, counts, f, reg, backend)
         bias = None if f.user_bias is None else np.zeros(len(factors), dtype=f.dtype)
         return FoldedIn(side, ids, factors, bias, cells)
+
+    def _solve_items(self, items: Array, backend: Backend) -> None:
+        if len(items):
+            raise ParameterError(
+                "items",
+                True,
+                "asks for items to be solved, and their negatives are of other items",
+                "pass items=False, or fit again with init= this model",
+            )
 
     def _contributions(
         self, cells: CSR, item: int, table: CSR | None = None

@@ -234,6 +234,7 @@ class Updating(Rows):
         factors[rows] = folded.factors
         if bias is not None:
             bias[rows] = folded.bias
+        self._forget("_shared_item" if side == "user" else "_shared_user")  # made of what was here
 
     def _solve_items(self, items: Array, backend: Backend) -> None:
         """Solve these items (ascending) from the history of all their users."""

@@ -45,8 +45,9 @@ class ALS:
         above 64  ``CG(steps=3)``
         ========  ==================
 
-        but ``Cholesky()`` at any rank where no rating is missing, and `NonNegative` where the factors
-        must be ≥ 0 (then "auto" is the only choice).
+        but ``Cholesky()`` at any rank where no rating is missing, the cheaper of the two for implicit
+        feedback without biases (`linear_for_rows`), and `NonNegative` where the factors must be ≥ 0
+        (then "auto" is the only choice).
 
     acceleration : {"none", "line-search"}
         Whether a sweep begins where the one before ended, or further along its way, where J is least

@@ -23,7 +23,7 @@ import numpy as np
 from halfstep.backends.base import CSR, Array, Backend
 from halfstep.backends.wide import wide_gram
 from halfstep.errors import InternalError
-from halfstep.solvers.linear import Linear, NonNegative
+from halfstep.solvers.linear import CG, Linear, NonNegative
 from halfstep.threads import one_blas_thread
 
 if TYPE_CHECKING:
@@ -95,6 +95,20 @@ class Everywhere:
         linear = None if problem.linear is None else backend.rotate(problem.linear, self.basis)
         start = method is not None and not method.exact
         turned = backend.rotate(out, self.basis) if start else np.empty_like(out)
-        there = replace(problem, prior=self.prior, linear=linear, mean=None)
+        prior = self._held(problem, cells) if isinstance(method, CG) else self.prior
+        there = replace(problem, prior=prior, linear=linear, mean=None)
         there.solve(cells, (self.fixed, None), (turned, None), backend, method)
         np.copyto(out, backend.rotate(turned, self.back))
+
+    def _held(self, problem: RowProblem, cells: CSR) -> Array:
+        """P, its entries no smaller than its rounding where the ridge is: F Q is 0 there but for
+        rounding, which steps that the diagonal preconditions would follow.
+        """
+        least = np.finfo(self.prior.dtype).eps * self.prior.max()
+        scale = 1.0
+        if problem.scale is not None:
+            scale = problem.scale[np.diff(cells.indptr) > 0].min(initial=np.inf)
+        if problem.ridge[0] * scale >= least:
+            return self.prior
+        held: Array = np.maximum(self.prior, least)
+        return held
