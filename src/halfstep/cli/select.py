@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 from halfstep.cli.features import FeatureOptions, facts
+from halfstep.cli.implicit import hint_at_interactions
 from halfstep.cli.options import (
     Budget,
     ModelOptions,
@@ -93,6 +94,7 @@ def select(
         check_picture(output)
         check_writable(output, table, *features.paths)
     ratings = reader.read(table)
+    hint_at_interactions(ratings, "use halfstep fit --implicit")
     m, n = ratings.shape
     read = features.read(ratings)
     told = [("ratings", f"{len(ratings):,} of {m:,} users and {n:,} items")]

@@ -25,7 +25,10 @@ def check_metric(metric: str) -> Asked:
 
     Raises `ParameterError`.
     """
-    (asked,) = parse_metrics([metric])
+    try:
+        (asked,) = parse_metrics([metric])
+    except ParameterError as error:  # which is about `metrics` of `evaluate`
+        raise ParameterError("metric", metric, error.rule, error.remedy) from None
     if asked.base not in OF_HITS or not asked.k:
         raise ParameterError(
             "metric",
