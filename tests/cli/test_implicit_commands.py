@@ -289,6 +289,24 @@ def test_negative_counts_are_no_hits(run, tmp_path):
     assert told["test"]["metrics"]["recall@20"]["value"] == found["recall@20"].value
 
 
+def test_a_part_without_hits_is_refused_before_the_fit(run, tmp_path):
+    rows = [(u, i, 1 if i == u else -1) for u in range(4) for i in range(10)]
+    table = _write(tmp_path / "no.csv", ["user", "item", "count"], rows)
+    words = ("fit", table, "-o", tmp_path / "m.safetensors", "--implicit", "--rank", 2)
+    told = [run(*words, "--valid", 0, "--seed", seed) for seed in range(8)]
+    refused = [answer for answer in told if answer.code]
+    assert refused
+    for answer in refused:
+        assert answer.code == 2
+        assert "none above 0" in answer.err
+        assert "--valid 0 --test 0" in answer.err
+        assert "sweeps in" not in answer.out
+    for answer in told:
+        assert "nan" not in answer.out
+        assert "1 interactions" not in answer.out
+        assert "1 users" not in answer.out
+
+
 # ------------------------------------------------------------------- a saved model
 
 
@@ -319,6 +337,31 @@ def test_scores_have_no_intervals(run, model, flag):
     assert answer.code == 2
     assert answer.err.count("\n") == 1
     assert "scores of interactions" in answer.err
+
+
+def test_lists_of_a_model_without_history_name_a_way_that_is_there(run, clicks, tmp_path):
+    path = hs.ImplicitMF(2).fit(hs.read_ratings(clicks)).save(tmp_path / "m", history=False)
+    answer = run("evaluate", clicks, "--model", path)
+    assert answer.code == 2
+    assert "fit again without --no-history" in answer.err
+    assert "--include-seen" not in answer.err
+
+
+def test_a_report_adds_repeated_counts(run, tmp_path):
+    pytest.importorskip("altair")
+    rows = [(u, i, 2) for u in range(8) for i in range(8) if (u + i) % 3] + [(0, 1, 5)]
+    table = _write(tmp_path / "twice.csv", ["user", "item", "count"], rows)
+    path = tmp_path / "m.safetensors"
+    fit = ("fit", table, "-o", path, "--implicit", "--rank", 2, "--valid", 0, "--test", 0)
+    assert run(*fit).code == 0
+    answer = run("report", path, "--ratings", table, "-o", tmp_path / "r.html")
+    assert answer.code == 0, answer.err
+
+
+def test_a_table_without_ratings_has_nothing_to_select(run, clicks):
+    answer = run("select", clicks)
+    assert answer.code == 2
+    assert "use halfstep fit --implicit" in answer.err
 
 
 def test_models_of_interactions_have_no_rmse(model, clicks):
@@ -384,6 +427,8 @@ def test_evaluate_a_saved_model(run, clicks, tmp_path):
         (("--implicit", "--cold", "users"), "--cold users"),
         (("--implicit", "--bayes"), "--bayes"),
         (("--implicit", "--relevant", 3), "--relevant 3"),
+        (("--implicit", "--no-clip"), "--no-clip: has no effect with --implicit"),
+        (("--implicit", "--metric", "foo"), "--metric foo: is not a metric"),
         (("--implicit", "--split", "time"), "time"),
         (("--implicit", "--folds", 1), "--folds 1"),
         (("--implicit", "--split", "each-user", "--test", 2), "--test 2"),

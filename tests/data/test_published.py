@@ -183,6 +183,12 @@ def test_liang(write):
         ({"train.csv": "a,b\n1,2\n"}, ReadError, ["train.csv", "uid"]),
         ({"test_te.csv": "uid,sid\n2,2\n"}, DataError, ["(2, 2)", "folded in"]),
         ({"test_tr.csv": "uid,sid\n0,2\n3,1\n4,1\n"}, LeakError, ["(0, 2)"]),  # in training
+        ({"test_te.csv": "uid,sid\n3,\n4,0\n"}, ReadError, ["test_te.csv", "missing id"]),
+        (
+            {"validation_tr.csv": "uid,sid\n3,2\n", "validation_te.csv": "uid,sid\n3,3\n"},
+            LeakError,
+            ["validation=3: is a user of the test part too"],
+        ),
     ],
     ids=str,
 )
@@ -191,6 +197,11 @@ def test_liang_files_that_are_broken(write, changed, error, words):
         hs.read_liang(write(LIANG, **changed))
     for word in words:
         assert word in str(told.value)
+
+
+def test_empty_lines_behind_the_list_name_no_items(write):
+    listed = LIANG["unique_sid.txt"].replace("\n", "\r\n") + "\r\n\n"
+    assert hs.read_liang(write(LIANG, **{"unique_sid.txt": listed})).train.shape == (5, 4)
 
 
 @pytest.mark.parametrize("read", [hs.read_ncf, hs.read_lightgcn, hs.read_liang])

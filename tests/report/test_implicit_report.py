@@ -151,3 +151,16 @@ def test_fit_writes_a_report(clicks, tmp_path, capsys):
     again = tmp_path / "again.html"
     assert main(["report", model, "--ratings", str(table), "-o", str(again), "--json"]) == 0
     assert '"rankings": {"most popular"' in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("metric", ["ndcg@10", "auc"])
+def test_a_model_that_ranks_positives_is_reported(clicks, tmp_path, metric):
+    from halfstep.report import write_report
+
+    train, valid = hs.split_each_user(clicks, test=0.1)
+    model = hs.RankingMF(4, reg=0.01, max_iter=2, metric=metric).fit(train, validation=valid)
+    report = write_report(model, train, tmp_path / "r.html")
+    assert "λ = 0.01 for users, 0.01 for items" in (tmp_path / "r.html").read_text(encoding="utf-8")
+    parts = _parts(report)
+    assert isinstance(parts["scores-by-sweep"], Figure)
+    assert isinstance(parts["ndcg-10"], Figure)

@@ -60,6 +60,7 @@ _FLAGS = (
         "user_features",
         "item_features",
         "cold",
+        "clip",
         "implicit",
         "alpha",
         "alpha0",
@@ -140,11 +141,14 @@ def in_flags(error: HalfstepError) -> str:
         return _flags_in(str(error))
     rule, remedy = error.rule, error.remedy
     if isinstance(error, HistoryRequiredError):
-        wish = "use --include-seen" if "exclude_seen" in rule else "fit again"
+        why, wish = "explain", "fit again"
+        if "exclude_seen" in rule:
+            why, wish = "leave out what was seen", "use --include-seen, or fit again"
+        if error.argument == "train":  # of `evaluate`, which has no lists with what was seen
+            why, wish = "measure lists", "fit again"
         return (
             "the model was saved without its users' ratings (--no-history), and they are needed to "
-            f"{'leave out what was seen' if 'exclude_seen' in rule else 'explain'}; {wish}"
-            f"{', or fit again' if 'exclude_seen' in rule else ''} without --no-history"
+            f"{why}; {wish} without --no-history"
         )
     value = error.value if isinstance(error.value, str) else shown(error.value)
     value = " ".join(value.split())

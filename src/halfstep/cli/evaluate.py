@@ -153,6 +153,7 @@ def evaluate(
         _refuse(bool(draws.changed()), "bayes", True, "implicit=True")
         _refuse(features.given, "user_features", "…", "implicit=True")
         _refuse(relevant is not None, "relevant", relevant, "implicit=True")
+        _refuse(not clip, "clip", clip, "implicit=True")
         if split == "kfold":
             _refuse(test is not None, "test", test, "split=kfold")
             check_integer("folds", _FOLDS if folds is None else folds, 2, example=_FOLDS)
@@ -250,6 +251,7 @@ def evaluate(
         from halfstep.cli.evaluate_implicit import measured_lists
 
         _refuse(relevant is not None, "relevant", relevant, "a model of interactions")
+        _refuse(not clip, "clip", clip, "a model of interactions")
         out.document(
             measured_lists(out, saved, model_file, reader.read(table, duplicates="sum"), metrics)
         )

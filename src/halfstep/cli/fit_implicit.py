@@ -58,9 +58,10 @@ class ImplicitJob(FitJob):
                 )
                 # what decided is no miss of a list: it is had before the test part, as train is
                 self.known = ratings.select(~cells_of(ratings, test))
-                return train, valid, test
+                return train, _with_hits(valid), _with_hits(test)
             if stops or self.test:
                 train, held = split_each_user(ratings, test=stops or self.test, seed=seed)
+                _with_hits(held)
                 return (train, held, None) if stops else (train, None, held)
         except DataError as error:
             remedy = f"{error.remedy}; --valid 0 --test 0 fits all of them and measures nothing"
@@ -118,15 +119,16 @@ class ImplicitJob(FitJob):
         mine = found["this model"]
         self.out.say()
         self.out.heading(
-            f"Lists of the test part: {len(wanted):,} interactions that the fit never saw"
+            f"Lists of the test part: {counted(len(wanted), 'interaction')} that the fit never saw"
         )
         rankings_table(self.out, found)
         self.out.say()
         first = mine[metrics[0]]
-        self.out.say(
-            f"{metric_title(first.name)} of this model over {len(first.ids):,} users, 95 % interval: "
-            f"{first.lower:.4f} to {first.upper:.4f}."
-        )
+        if first.lower == first.lower:  # of one user there is no interval
+            self.out.say(
+                f"{metric_title(first.name)} of this model over {counted(len(first.ids), 'user')}, "
+                f"95 % interval: {first.lower:.4f} to {first.upper:.4f}."
+            )
         best = max(baselines.models, key=lambda name: found[name][first.name].value)
         if found[best][first.name].value > first.upper:
             counts = ", or --confidence log or binary" if model.confidence == "linear" else ""
@@ -157,6 +159,18 @@ class ImplicitJob(FitJob):
             words = ["halfstep", "recommend", str(self.path), "--user", str(user)]
             self.out.command(shlex.join(words))
         return {"users": document}
+
+
+def _with_hits(part: Ratings) -> Ratings:
+    """A part that is held out, where a list could hit something of it."""
+    if not (part.by_user.values > 0).any():
+        raise DataError(
+            "counts",
+            f"{counted(len(part), 'interaction')} that would be held out",
+            "are none above 0, so that no list could hit one",
+            "pass more of them, or another --seed",
+        )
+    return part
 
 
 def rankings_table(out: Any, found: dict[str, Evaluation]) -> None:

@@ -175,18 +175,21 @@ def metrics_of(model: ImplicitMF) -> list[str]:
     return list(dict.fromkeys([*_CHOSEN_METRICS, str(model.metric)]))
 
 
-def hint_at_interactions(found: Ratings) -> None:
-    """Raise where a table for a model of ratings has none; a note where all of them are equal."""
+def hint_at_interactions(found: Ratings, way: str = "pass --implicit") -> None:
+    """Raise where a table for a model of ratings has none; a note where all of them are equal.
+
+    `way` is how this command, or another, learns from interactions.
+    """
     if any("no rating (every row counts 1)" in text for text in found.report.source.notes):
         raise ReadError(
             "path",
             found.report.source.description,
             "has no column of ratings",
-            "pass --implicit to learn from interactions, or name the column with --rating",
+            f"{way} to learn from interactions, or name the column with --rating",
         )
     low, high = found.scale()
     if low == high and len(found) > 1:
         note(
-            f"all ratings are {low:g}, and there is nothing to predict; pass --implicit to rank items "
+            f"all ratings are {low:g}, and there is nothing to predict; {way} to rank items "
             "by who has chosen them"
         )

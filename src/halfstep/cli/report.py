@@ -58,7 +58,8 @@ def report(
     check_writable(output, model_file, ratings, titles, *features.paths)
     model = load(model_file)
     named = None if titles is None else read_titles(titles)
-    table = (reading or ReadingOptions()).read(ratings)
+    repeats = "sum" if model.learns == "interactions" else None
+    table = (reading or ReadingOptions()).read(ratings, duplicates=repeats)
     with _busy(as_json):
         read = features.read(model=model)
         made = write_report(model, table, output, titles=named, seed=seed, **read)

@@ -20,7 +20,7 @@ from halfstep.data.id_lines import read_lines
 from halfstep.data.ids import IdMap
 from halfstep.data.ratings import Ratings
 from halfstep.data.read import read_ratings
-from halfstep.errors import ReadError
+from halfstep.errors import DataError, ReadError
 from halfstep.evaluation.protocols import FullRanking, LeaveOneOut, StrongGeneralization
 from halfstep.evaluation.splits import UserSplit
 
@@ -141,7 +141,7 @@ def read_liang(folder: str | os.PathLike[str]) -> StrongGeneralization:
     ReadError
         A file is missing; a line is malformed (file, line); a sid is none of `unique_sid.txt`.
     LeakError
-        A held-out user is in the training part.
+        A held-out user is in the training part, or in both held-out groups.
     DataError
         A held-out user has test items and nothing to be known by.
 
@@ -151,8 +151,8 @@ def read_liang(folder: str | os.PathLike[str]) -> StrongGeneralization:
     section 4.1 and 4.2.
     """
     root = _folder(folder, _LIANG)
-    listed = _existing(root, ("unique_sid.txt",), _LIANG).read_bytes()
-    count = listed.count(b"\n") + (not listed.endswith(b"\n") and bool(listed))
+    listed = _existing(root, ("unique_sid.txt",), _LIANG).read_bytes().rstrip()
+    count = listed.count(b"\n") + bool(listed)
     if not count:
         raise ReadError("path", str(root / "unique_sid.txt"), "names no items", _LIANG)
     items, parts = IdMap.of_range(count), []
@@ -216,7 +216,7 @@ def _pairs(path: Path, user: str, item: str, keep_order: bool = False) -> Rating
     how |= {"rating": False, "time": False, "weight": False, "duplicates": "sum"}
     try:
         return read_ratings(path, **how)
-    except ReadError as error:  # what is wrong is the file, not the argument that read it
+    except DataError as error:  # what is wrong is the file, not the argument that read it
         if error.argument == "path":
             raise
         rule = f"{error.argument}={error.value!r} {error.rule}"

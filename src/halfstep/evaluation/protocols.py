@@ -21,7 +21,7 @@ from halfstep.backends.base import CSR, Array
 from halfstep.checks import check_choice
 from halfstep.data.ids import IdMap
 from halfstep.data.ratings import Ratings
-from halfstep.errors import DataError
+from halfstep.errors import DataError, LeakError
 from halfstep.evaluation.evaluation import Evaluation, evaluation_of
 from halfstep.evaluation.measures import Asked, Options, parse_metrics
 from halfstep.evaluation.splits.leaks import check_split
@@ -195,6 +195,12 @@ class StrongGeneralization:
     def __post_init__(self) -> None:
         for part in (self.validation, self.test):
             check_split(*part, kind="users")
+        watched, held_out = _known(self.validation.given), _known(self.test.given)
+        both = held_out.lookup(watched.values) >= 0
+        if both.any():
+            user = watched.id_at(int(np.argmax(both)))
+            rule = "is a user of the test part too"
+            raise LeakError("validation", user, rule, "hold out other users there")
 
     def evaluate(
         self,
@@ -253,9 +259,14 @@ def _model(model: Any, known: Ratings) -> Any:
     return model
 
 
+def _known(ratings: Ratings) -> IdMap:
+    """The users who have some."""
+    return IdMap(ratings.users.values[np.diff(ratings.by_user.indptr) > 0])
+
+
 def _of_own_users(ratings: Ratings) -> Ratings:
     """The same ratings, over the users who have some."""
     cells = ratings.by_user
     rows = np.flatnonzero(np.diff(cells.indptr))
     kept = CSR(np.append(cells.indptr[rows], cells.nnz), cells.indices, cells.values, cells.weights)
-    return Ratings(IdMap(ratings.users.values[rows]), ratings.items, kept, report=ratings.report)
+    return Ratings(_known(ratings), ratings.items, kept, report=ratings.report)

@@ -27,7 +27,7 @@ def check_metric(metric: str) -> Asked:
     """
     try:
         (asked,) = parse_metrics([metric])
-    except ParameterError as error:
+    except ParameterError as error:  # which is about `metrics` of `evaluate`
         raise ParameterError("metric", metric, error.rule, error.remedy) from None
     if asked.base not in OF_HITS or not asked.k:
         raise ParameterError(

@@ -14,6 +14,7 @@ from halfstep.files import replace_file
 from halfstep.implicit import ImplicitSquaredError
 from halfstep.models.base import FactorModel
 from halfstep.models.bayesian import BayesianMF
+from halfstep.pairwise import RankingObjective
 from halfstep.report.parts import Figure, Section
 from halfstep.report.picture import check_drawing
 from halfstep.report.theme import unchecked
@@ -287,6 +288,8 @@ def _settings(model: FactorModel) -> str:
     told = f"λ = {reg.user:.3g} for users, {reg.item:.3g} for items"
     if model.factors_.user_bias is not None:
         told += f", {reg.bias:.3g} for biases"
+    if isinstance(objective, RankingObjective):
+        return f"{told}, in every step"
     scaled = {
         "frequency": "times the number of interactions and α₀ times that of the other side",
         "count": f"times the number of {model.learns}",

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from halfstep.errors import SingularSystemError
+from halfstep.models.ranking import RankingMF
 from halfstep.report.parts import Missing, Part, Section, Table
 from halfstep.report.subject import Subject
 from halfstep.wording import counted
@@ -90,6 +91,10 @@ def _for_user(subject: Subject, row: int, kind: str, rated: int, least: int, num
     top: Any = None
     try:
         for item, score in told:
+            if isinstance(model, RankingMF):  # whose scores are no sums over a history
+                rows.append([names.item(item), f"{score:.3g}", ["–"]])
+                top = top or (names.item(item), score, "")
+                continue
             why = model.explain(user, item)
             first = (
                 part[:_REASONS].tolist() for part in (why.items, why.ratings, why.contributions)
