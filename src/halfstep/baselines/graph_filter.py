@@ -56,7 +56,7 @@ class GraphFilter(Itemwise):
     low_pass : float
         α ≥ 0. 0 leaves out the second part, and nothing is decomposed.
     sharpening : float
-        T ≥ 0. Above 0 a list takes some three times as long; published for Gowalla are T = 2.5 with
+        T ≥ 0. Above 0 a list takes some four times as long; published for Gowalla are T = 2.5 with
         K = 448 and α = 0.2.
 
     Attributes
