@@ -72,6 +72,10 @@ OURS: dict[str, list[Ours]] = {
         ),
         Ours("halfstep, PureSVD", hs.PureSVD(256), {"rank": [128, 256, 512]}),
         Ours("halfstep, GraphFilter", hs.GraphFilter(), FILTERS),
+        Ours(
+            "halfstep, GraphFilter, sharpened",
+            hs.GraphFilter(448, low_pass=0.2, sharpening=2.5),
+        ),
         Ours("halfstep, EASE", hs.EASE(80.0, dtype="float32", memory_limit=8.0)),
         Ours(
             "halfstep, ImplicitMF",

@@ -22,7 +22,7 @@ MODELS = [
     hs.ItemKNN(5, similarity="cosine"),
     hs.EASE(20.0),
     hs.EASE(20.0, values="centered"),
-    hs.GraphFilter(5),
+    hs.GraphFilter(5, sharpening=2.5),
     hs.PureSVD(5),
 ]
 every = pytest.mark.parametrize("model", MODELS, ids=repr)
