@@ -472,3 +472,28 @@ def test_a_ridge_is_climbed(top):
     assert best.rank == top[0]
     assert best.score > 0.5 - 2e-3
     assert len(trials.done) < 60
+
+
+# ----------------------------------------------------------------------- the pictures
+
+
+def test_a_report_shows_the_choice(planted, found, tmp_path):
+    pytest.importorskip("altair")
+    from halfstep.report.sections.choice import choice_section, surface_chart
+
+    section = choice_section(found)
+    figure, table = section.parts
+    assert section.title == "The choice of rank, α₀ and λ"
+    assert f"{len(found.trials)} settings were tried on" in section.lead
+    assert "held-out interactions" in section.lead
+    assert "held-out NDCG@10" in figure.shown
+    assert table.columns == ("K", "λ / λ of biases", "α₀", "sweeps", "held-out NDCG@10")
+    scores = [float(row[4].split(" ±")[0]) for row in table.rows]
+    assert scores == sorted(scores, reverse=True)
+    assert scores[0] == pytest.approx(found.best.score, abs=1e-4)
+    drawn = json.loads(surface_chart(found).to_json())
+    low, high = drawn["hconcat"][0]["layer"][0]["encoding"]["y"]["scale"]["domain"]
+    assert low < found.chosen.score < high
+    text = json.dumps(drawn)
+    assert "held-out NDCG@10" in text
+    assert "RMSE" not in text
