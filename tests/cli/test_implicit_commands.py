@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shlex
 
 import numpy as np
 import pytest
@@ -134,6 +135,68 @@ def test_options_reach_the_model(run, counts, tmp_path):
     assert told["parameters"] == params
     assert hs.load(path).get_params() == params
     assert "recall@5" in told["test"]["metrics"]
+
+
+def test_fit_chooses_what_is_not_given(run, clicks, tmp_path):
+    path = tmp_path / "m.safetensors"
+    told = _told(run("fit", clicks, "-o", path, "--implicit", "--alpha0", 0.2, "--json"))
+    ratings = hs.read_ratings(clicks)
+    train, test = hs.split_each_user(ratings, test=0.1, seed=0)
+    assert told["split"] == {"train": len(train), "valid": 0, "test": len(test), "seed": 0}
+    model = hs.ImplicitMF("auto", alpha0=0.2, reg="auto")
+    found = hs.select(train, model=model)
+    assert told["selection"]["trials"] | {"seconds": 0} == found.to_dict() | {"seconds": 0}
+    assert told["parameters"]["rank"] == told["parameters"]["reg"] == "auto"
+    model.fit(train, selection=found)
+    measured = hs.evaluate(model, test, "ndcg@10", train=train)["ndcg@10"].value
+    assert told["test"]["metrics"]["ndcg@10"]["value"] == measured
+    saved = hs.load(path)
+    again = hs.ImplicitMF("auto", alpha0=0.2, reg="auto").fit(ratings, selection=found)
+    assert np.array_equal(saved.factors_.item_factors, again.factors_.item_factors)
+    assert saved.selection_.chosen.rank == saved.rank_ == found.chosen.rank
+    answer = run("fit", clicks, "-o", path, "--implicit", "--rank", 4, "--reg", "auto")
+    assert answer.code == 0
+    assert "held-out NDCG@10" in " ".join(answer.out.split())
+    assert "as many as were best on held-out interactions" in " ".join(answer.out.split())
+    assert "RMSE" not in answer.out
+    assert all(len(line) <= 80 or line.startswith("$ ") for line in answer.out.splitlines())
+
+
+def test_select(run, clicks, tmp_path):
+    command = ("select", clicks, "--implicit", "--metric", "recall@5", "--max-rank", 8)
+    told = _told(run(*command, "--json"))
+    model = hs.ImplicitMF("auto", alpha0="auto", reg="auto", metric="recall@5")
+    found = hs.select(hs.read_ratings(clicks), model=model, max_rank=8)
+    assert told["selection"]["trials"] | {"seconds": 0} == found.to_dict() | {"seconds": 0}
+    answer = run(*command)
+    assert answer.code == 0
+    assert "held-out recall@5" in answer.out
+    (again,) = (line for line in answer.out.splitlines() if line.startswith("$ "))
+    words = shlex.split(again)
+    assert words[1:3] == ["halfstep", "fit"]
+    path = tmp_path / "m.safetensors"
+    _told(run(*words[2:], "--test", 0, "-o", path, "--json"))
+    made = hs.ImplicitMF(**found.parameters).fit(hs.read_ratings(clicks))
+    assert np.array_equal(hs.load(path).factors_.item_factors, made.factors_.item_factors)
+
+
+def test_selections_that_cannot_be(run, clicks, tmp_path):
+    path = tmp_path / "m.safetensors"
+    for arguments, words in (
+        (("select", clicks, "--implicit", *GIVEN, 4), "nothing is to be chosen"),
+        (("select", clicks, "--alpha0", 0.2), "pass --implicit too"),
+        (("select", clicks), "pass --implicit"),
+        (("select", clicks, "--implicit", "--folds", 3), "--folds 3"),
+        (("select", clicks, "--implicit", "--implicit-features"), "models of ratings"),
+        (("select", clicks, "--implicit", "--budget", "1e-9s"), "budget"),
+        (("fit", clicks, "-o", path, "--implicit", "--valid", 0.7), "--valid 0, which chooses"),
+        (("fit", clicks, "-o", path, "--implicit", "--alpha0", "much"), "alpha0"),
+        (("compare-solvers", clicks, "--implicit", "--alpha0", "auto"), "--alpha0 auto"),
+    ):
+        answer = run(*arguments)
+        assert answer.code == 2, arguments
+        assert words in answer.err
+    assert not path.exists()
 
 
 def test_parts_may_be_left_out(run, clicks, tmp_path):

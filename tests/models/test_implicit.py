@@ -430,7 +430,7 @@ def test_what_preferences_do_not_have(fitted, ask, match):
         ({"reg_scaling": "sqrt"}, "reg_scaling"),
         ({"reg": -1}, "reg"),
         ({"rank": 0}, "rank"),
-        ({"rank": "auto"}, "rank"),
+        ({"rank": "grow"}, "rank"),
         ({"solver": "sgd"}, "solver"),
         ({"metric": "ndcg"}, "metric"),
         ({"patience": 0}, "patience"),

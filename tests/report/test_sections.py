@@ -233,7 +233,7 @@ def test_final_fits_are_told_apart(tmp_path):
         == 0
     )
     failed = [t for t in selected.trials if t.reg_scaling == "count"]
-    failed += [replace(t, reg_scaling="none", rmse=float("inf")) for t in selected.trials[:2]]
+    failed += [replace(t, reg_scaling="none", score=float("inf")) for t in selected.trials[:2]]
     (_, none, _) = choice_section(replace(selected, trials=tuple(failed))).parts
     assert none.sentence == "No fit with this scaling succeeded."
     assert "Infinity" not in none.chart.to_json()

@@ -343,7 +343,9 @@ class _Search:
 
 
 def _chosen(done: list[Done], rule: str, clock: Clock) -> Trial:
-    """The highest score, or the smallest rank that is no lower by more than one standard error."""
+    """The highest score, but of a larger rank only where it is more than noise; or the smallest rank
+    within one standard error of the highest.
+    """
     fitted = [one for one in done if one.by_user is not None]
     if not done:
         raise ParameterError(
@@ -359,15 +361,19 @@ def _chosen(done: list[Done], rule: str, clock: Clock) -> Trial:
             "could be fitted with none of the settings that were tried",
             "pass rank=, alpha0= and reg=, and the fit says why",
         )
-    best = min(fitted, key=lambda one: (one.trial.loss, one.trial.rank))
+    ladder: dict[int, Done] = {}  # the best of each rank
+    for one in sorted(fitted, key=lambda one: (one.trial.rank, one.trial.loss)):
+        ladder.setdefault(one.trial.rank, one)
     if rule == "best":
-        return best.trial
-    near = []
-    for one in fitted:
-        gain, error = one.gain_on(best)
-        if gain >= -error:
-            near.append(one.trial)
-    return min(near, key=lambda trial: (trial.rank, trial.loss))
+        chosen, *larger = ladder.values()
+        for one in larger:
+            gain, error = one.gain_on(chosen)
+            if gain > error:
+                chosen = one
+        return chosen.trial
+    highest = min((one.trial for one in ladder.values()), key=lambda trial: trial.loss)
+    least = highest.score - highest.standard_error
+    return next(one.trial for one in ladder.values() if one.trial.score >= least)
 
 
 def _reason(trials: list[Trial], chosen: Trial, rule: str, stopped: str, weighted: bool) -> str:
@@ -386,10 +392,15 @@ def _reason(trials: list[Trial], chosen: Trial, rule: str, stopped: str, weighte
         )
     score = f"a held-out {metric} of {chosen.score:.4f} ± {chosen.standard_error:.4f}"
     if rule == "best":
-        why = f"has {score}, the highest of {len(trials)} trials"
         others = [t for t in trials if t.rank != chosen.rank and t.sweeps]
-        if others:
-            next_best = min(others, key=lambda trial: trial.loss)
+        next_best = min(others, key=lambda trial: trial.loss, default=chosen)
+        why = f"has {score}, the highest of {len(trials)} trials"
+        if next_best.score > chosen.score:
+            why = (
+                f"has {score} in {len(trials)} trials; rank {next_best.rank} has "
+                f"{next_best.score:.4f}, which is no more than noise"
+            )
+        elif others:
             why += f" (rank {next_best.rank} at best {next_best.score:.4f})"
     else:
         why = (

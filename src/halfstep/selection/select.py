@@ -106,8 +106,8 @@ def select(
     rule : {"best", "one-standard-error"}
         The lowest held-out error; or the smallest rank, and of it the largest λ, whose error is within
         one standard error (between users) of the lowest (Breiman, Friedman, Olshen, Stone 1984). Of
-        interactions the highest score; or the smallest rank whose score is within one standard error
-        of it, that of the difference between the two.
+        interactions the highest score, a larger rank only where it is better by more than the standard
+        error of the difference; or the smallest rank within one standard error of the highest score.
     popularity : sequence of float
         Of interactions: powers of `Ratings.weighted_by_popularity` to try, such as (0.0, -0.5);
         `chosen.popularity` is what to fit with. The search begins with the first.
