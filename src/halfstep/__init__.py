@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     )
     from halfstep.factors import Factors
     from halfstep.features import Features, read_features
-    from halfstep.models import BayesianMF, ExplicitMF, RankingMF
+    from halfstep.models import BayesianMF, CosineMF, ExplicitMF, RankingMF
     from halfstep.models.saving import load
     from halfstep.selection.result import Selection
     from halfstep.selection.select import select
@@ -63,6 +63,7 @@ _HOME = {
     "CG": "solvers",
     "Certificate": "diagnostics",
     "Cholesky": "solvers",
+    "CosineMF": "models",
     "EASE": "baselines",
     "ExplicitMF": "models",
     "RankingMF": "models",
@@ -121,6 +122,7 @@ __all__ = [
     "Biases",
     "Certificate",
     "Cholesky",
+    "CosineMF",
     "ExplicitMF",
     "Factors",
     "Features",

@@ -45,6 +45,7 @@ _FORMS: dict[str, Form] = {
     "ExplicitMF": ExplicitForm(),
     "BayesianMF": BayesianForm(),
     "RankingMF": RankingForm(),
+    "CosineMF": RankingForm(cosine=True),
 }
 _DAMAGE = (  # what reading a document of the wrong form can raise
     ArithmeticError,
