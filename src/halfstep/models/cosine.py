@@ -73,7 +73,8 @@ class CosineMF(RankingMF):
     >>> import halfstep as hs
     >>> ratings = hs.simulate(300, 100, rank=3, seed=0).ratings
     >>> model = hs.CosineMF(rank=8, weight=2, margin=0.5, max_iter=10).fit(ratings)
-    >>> len(model.recommend(ratings.users.id_at(0), n=5))
+    >>> user = ratings.users.id_at(0)
+    >>> len(model.recommend(user, n=5)[user])
     5
     """
 
