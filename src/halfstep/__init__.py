@@ -61,7 +61,7 @@ if TYPE_CHECKING:
     )
     from halfstep.factors import Factors
     from halfstep.features import Features, read_features
-    from halfstep.models import BayesianMF, ExplicitMF, ImplicitMF, RankingMF
+    from halfstep.models import BayesianMF, CosineMF, ExplicitMF, ImplicitMF, RankingMF
     from halfstep.models.saving import load
     from halfstep.selection.result import Selection
     from halfstep.selection.select import select
@@ -76,6 +76,7 @@ _HOME = {
     "CG": "solvers",
     "Certificate": "diagnostics",
     "Cholesky": "solvers",
+    "CosineMF": "models",
     "EASE": "baselines",
     "ExplicitMF": "models",
     "Factors": "factors",
@@ -144,6 +145,7 @@ __all__ = [
     "Biases",
     "Certificate",
     "Cholesky",
+    "CosineMF",
     "ExplicitMF",
     "Factors",
     "Features",

@@ -33,6 +33,7 @@ __all__ = [
     "SingularSystem",
     "__version__",
     "available_isas",
+    "cosine_epoch",
     "draw_rows",
     "factorize",
     "get_num_threads",
@@ -136,6 +137,17 @@ def ranking_epoch(
 ) -> int:
     """`negatives` is (positives, ends, own, count, seed, epoch, anonymous), `step` is (loss, η,
     (λ_w, λ_z, λ_b), growth, hard, margin, ranks, items_fixed); rows are (factors, bias, sums).
+    """
+
+def cosine_epoch(
+    positives: tuple[_I64, _U32, _F32, _F32 | None],
+    blocks: tuple[_U32, int, _U32],
+    step: tuple[float, float, tuple[float, float], bool],
+    users: tuple[npt.NDArray[_T], npt.NDArray[_T]],
+    items: tuple[npt.NDArray[_T], npt.NDArray[_T]],
+) -> None:
+    """`positives` is (indptr, indices, values, weights), `blocks` is (order, size, drawn), `step` is
+    (m, ω, η of users and items, items_fixed); rows are (factors, sums).
     """
 
 def draw_rows(

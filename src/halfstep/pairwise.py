@@ -19,7 +19,7 @@ from halfstep.training import Measured
 
 __all__ = ["LOSSES", "Loss", "Pairs", "RankingObjective", "positive_cells", "positives_of"]
 
-Loss = Literal["bpr", "warp", "logistic", "softmax"]
+Loss = Literal["bpr", "warp", "logistic", "softmax", "ccl"]
 LOSSES: tuple[Loss, ...] = ("bpr", "warp", "logistic", "softmax")
 
 _MOST = 1 << 18
@@ -140,6 +140,7 @@ class RankingObjective:
         "warp"       1/N Σ_j max(0, margin − (x_ui − x_uj))    (steps weigh it by the rank of i)
         "logistic"   −ln σ(x_ui) − 1/c Σ_j ln σ(−x_uj)
         "softmax"    −ln(e^{x_ui} / (e^{x_ui} + Σ_j e^{x_uj}))
+        "ccl"        1 − x_ui + ω/N Σ_j max(0, x_uj − margin)    (of `CosineMF`)
         + ½ (λ_w ‖w_u‖² + λ_z ‖z_i‖² + λ_b b_i²) + ½ e/c Σ_j (λ_z ‖z_j‖² + λ_b b_j²)
 
     weighted by c, where e = c/N (logistic: 1). J is that mean over the positives and negatives of
@@ -151,6 +152,7 @@ class RankingObjective:
     hard: bool
     margin: float
     pairs: Pairs | None = field(default=None, compare=False, repr=False)
+    weight: float = 1.0
 
     @property
     def nonnegative(self) -> bool:
@@ -212,6 +214,9 @@ class RankingObjective:
             found = c / N * np.add.reduce(np.maximum(0, self.margin + gap), axis=1)
         elif self.loss == "logistic":
             found = c * np.logaddexp(0, -own) + np.add.reduce(np.logaddexp(0, others), axis=1)
+        elif self.loss == "ccl":
+            near = np.add.reduce(np.maximum(0, others - self.margin), axis=1)
+            found = c * (1 - own + self.weight / N * near)
         else:
             found = c * np.logaddexp(0, np.logaddexp.reduce(gap, axis=1))
         return np.asarray(found, dtype=np.float64)

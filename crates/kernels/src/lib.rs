@@ -23,6 +23,7 @@
 //! | `sgd.rs` | an epoch of stochastic gradient descent |
 //! | `ranking.rs` | the same for losses of positives against drawn negatives |
 //! | `negatives.rs` | how these are drawn |
+//! | `cosine.rs` | an epoch of the cosine contrastive loss, by blocks of users with shared draws |
 //! | `grid.rs` | the order in which both visit the cells |
 //! | `score.rs` | predictions and their squared error |
 //! | `line.rs` | that error along a line |
@@ -44,6 +45,7 @@ mod bytes;
 mod cells;
 mod cg;
 mod cholesky;
+mod cosine;
 mod csr;
 mod draw;
 mod dual;
@@ -76,6 +78,7 @@ mod variance;
 
 pub use cells::Cells;
 pub use cg::{Cg, solve_rows_cg};
+pub use cosine::{CosineBlocks, CosineRows, CosineStep, cosine_epoch};
 pub use csr::{Sorted, Transposed, sort_pairs, transpose};
 pub use draw::draw_rows;
 pub use error::{Error, Result};

@@ -3,6 +3,7 @@
 //! `src/halfstep/_native.pyi` describes every function; nothing is computed here.
 
 mod args;
+mod cosine;
 mod door;
 mod draws;
 mod line;
@@ -783,6 +784,7 @@ fn _native(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_class::<Grid>()?;
     m.add_function(wrap_pyfunction!(sgd_epoch, m)?)?;
     m.add_function(wrap_pyfunction!(ranking::ranking_epoch, m)?)?;
+    m.add_function(wrap_pyfunction!(cosine::cosine_epoch, m)?)?;
     m.add_function(wrap_pyfunction!(row_variances, m)?)?;
     m.add_function(wrap_pyfunction!(squared_error, m)?)?;
     m.add_function(wrap_pyfunction!(gradient, m)?)?;

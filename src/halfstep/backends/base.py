@@ -20,6 +20,9 @@ __all__ = [
     "CSR",
     "Array",
     "Backend",
+    "CosineBlocks",
+    "CosineRows",
+    "CosineTerms",
     "Negatives",
     "Noise",
     "Parts",
@@ -201,6 +204,43 @@ class RankingRows:
     sums: Array | None
 
 
+@dataclass(frozen=True, slots=True)
+class CosineBlocks:
+    """The users of `cosine_epoch` in the order in which they are visited, in blocks of `size`.
+
+    `order` (uint32, each user at most once); `drawn` (blocks × J, uint32): the items drawn for each
+    block, the last of which may have fewer users.
+    """
+
+    order: Array
+    size: int
+    drawn: Array
+
+
+@dataclass(frozen=True, slots=True)
+class CosineTerms:
+    """What all steps of `cosine_epoch` share.
+
+    The margin m, ω, η of users and of items (angles), and whether only users are changed.
+    """
+
+    margin: float
+    weight: float
+    rates: tuple[float, float]
+    items_fixed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class CosineRows:
+    """The arrays of users, or of items, that `cosine_epoch` changes: unit rows, and G of each.
+
+    `factors` (rows × K) and `sums` (rows).
+    """
+
+    factors: Array
+    sums: Array
+
+
 class Backend(Protocol):
     """The operations that the solvers and the models stand on.
 
@@ -332,6 +372,29 @@ class Backend(Protocol):
         with the old w, i first and then every j, which are skipped where g = 0. η is the rate over
         √G of the row, and then G ← G + growth · mean square of what η multiplies in w or z;
         without `sums` G = 1.
+        """
+
+    def cosine_epoch(
+        self,
+        positives: CSR,
+        blocks: CosineBlocks,
+        step: CosineTerms,
+        users: CosineRows,
+        items: CosineRows,
+    ) -> None:
+        """One step of every row that a block of users pulls, block after block.
+
+        With x = w·z, rows of unit length, c the weights of `positives` (None: 1) and C_u = Σ c of
+        the user, the loss of a block is
+
+            L = Σ_u Σ_i c (1 − x_ui) + C_u ω/J Σ_j max(0, x_uj − m)
+
+        over the positives i of u, ascending in each row, and over the drawn j that are none of
+        them. Every row r with the gradient g, all taken before the block's first step, goes
+
+            q = g − (g·r) r        G ← G + q·q        r ← r − η/√G q, over its length
+
+        or stays where q = 0.
         """
 
     def row_variances(

@@ -12,6 +12,9 @@ from halfstep import _native
 from halfstep.backends.base import (
     CSR,
     Array,
+    CosineBlocks,
+    CosineRows,
+    CosineTerms,
     Negatives,
     Noise,
     Parts,
@@ -189,6 +192,22 @@ class NativeBackend:
             ),
             (users.factors, users.bias, users.sums),
             (items.factors, items.bias, items.sums),
+        )
+
+    def cosine_epoch(
+        self,
+        positives: CSR,
+        blocks: CosineBlocks,
+        step: CosineTerms,
+        users: CosineRows,
+        items: CosineRows,
+    ) -> None:
+        _native.cosine_epoch(
+            (positives.indptr, positives.indices, positives.values, positives.weights),
+            (blocks.order, blocks.size, blocks.drawn.ravel()),
+            (step.margin, step.weight, step.rates, step.items_fixed),
+            (users.factors, users.sums),
+            (items.factors, items.sums),
         )
 
     def row_variances(

@@ -13,6 +13,9 @@ import numpy as np
 from halfstep.backends.base import (
     CSR,
     Array,
+    CosineBlocks,
+    CosineRows,
+    CosineTerms,
     Negatives,
     Noise,
     Parts,
@@ -207,6 +210,18 @@ class NumpyBackend:
                     taken += steps.take(int(grid.users[t]), int(grid.items[t]), c, int(g), int(h))
         steps.write()
         return taken
+
+    def cosine_epoch(
+        self,
+        positives: CSR,
+        blocks: CosineBlocks,
+        step: CosineTerms,
+        users: CosineRows,
+        items: CosineRows,
+    ) -> None:
+        from halfstep.backends.cosine import cosine_epoch
+
+        cosine_epoch(positives, blocks, step, users, items)
 
     def row_variances(
         self,

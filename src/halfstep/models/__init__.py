@@ -2,6 +2,7 @@
 
 from halfstep.models.base import FactorModel
 from halfstep.models.bayesian import BayesianMF
+from halfstep.models.cosine import CosineMF
 from halfstep.models.explanation import Explanation
 from halfstep.models.explicit import ExplicitMF
 from halfstep.models.foldin import FoldedIn
@@ -12,6 +13,7 @@ from halfstep.models.ranking import RankingMF
 
 __all__ = [
     "BayesianMF",
+    "CosineMF",
     "Explanation",
     "ExplicitMF",
     "FactorModel",

@@ -210,21 +210,32 @@ class BayesianForm:
 
 
 class RankingForm:
-    """`RankingMF`: its parameters say all."""
+    """`RankingMF` and `CosineMF`: their parameters say all."""
+
+    def __init__(self, cosine: bool = False) -> None:
+        self._cosine = cosine
 
     def parts(self, model: RankingMF, history: bool) -> tuple[dict[str, Any], dict[str, Array]]:
         return {"params": plain_values(model._fitted_params)}, {}
 
     def restored(self, file: ModelFile, mean: float, users: IdMap, items: IdMap) -> RankingMF:
+        from halfstep.models.cosine import CosineMF
         from halfstep.models.ranking import RankingMF
 
-        params = dict(file.document["params"])
-        if isinstance(params.get("reg"), list):
-            params["reg"] = tuple(params["reg"])
-        model = RankingMF(**params)
+        params: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value
+            for name, value in file.document["params"].items()
+        }
+        model = (CosineMF if self._cosine else RankingMF)(**params)
         solver, reg = model._check()
         model.factors_ = factors_of(
-            file, params["rank"], params["dtype"], params["item_bias"], mean, users, items
+            file,
+            params["rank"],
+            params["dtype"],
+            params.get("item_bias", False),
+            mean,
+            users,
+            items,
         )
         model.objective_ = model._objective(solver, reg)
         model._exact_users = False

@@ -33,7 +33,7 @@ from halfstep.models.fitting import held_out_of, listeners_of, warm_start
 from halfstep.models.foldin import FoldedIn
 from halfstep.objectives import Reg, Side
 from halfstep.pairwise import LOSSES, Loss, Pairs, RankingObjective, positive_cells, positives_of
-from halfstep.solvers.base import Problem
+from halfstep.solvers.base import Problem, Solver
 from halfstep.solvers.ranking import Drawing, RankingSGD, folded_users
 from halfstep.training import (
     Callback,
@@ -234,9 +234,8 @@ class RankingMF(FactorModel):
             part = held_out_of(validation, as_interactions)
             held_out = self._held_out("validation", part, ids, ratings.by_user)
         start = self._start(positives, warm_start(init, int(self.rank)))
-        count = 1 if self.loss == "warp" else solver.drawing.count
         generator = np.random.default_rng([int(self.seed), 0])
-        pairs = Pairs.of(positives.by_user, positives.shape[1], count, generator)
+        pairs = Pairs.of(positives.by_user, positives.shape[1], self._compared(solver), generator)
         objective = self._objective(solver, reg, pairs)
         stopping = Stopping(int(self.max_iter), float(self.tol), int(self.patience))
         try:
@@ -259,8 +258,14 @@ class RankingMF(FactorModel):
         return self
 
     @staticmethod
-    def _objective(solver: RankingSGD, reg: Reg, pairs: Pairs | None = None) -> RankingObjective:
+    def _objective(solver: Solver, reg: Reg, pairs: Pairs | None = None) -> RankingObjective:
+        assert isinstance(solver, RankingSGD)
         return RankingObjective(solver.loss, reg, solver.hard, solver.margin, pairs)
+
+    def _compared(self, solver: Solver) -> int:
+        """N of the pairs of J."""
+        assert isinstance(solver, RankingSGD)
+        return 1 if self.loss == "warp" else solver.drawing.count
 
     def _start(self, positives: Ratings, known: Factors | None) -> Factors:
         """Small random factors, but for the rows and columns that are known."""
@@ -325,7 +330,7 @@ class RankingMF(FactorModel):
         self.n_features_in_ = 2  # scikit-learn's name for the number of columns of X
         self._exact_users = False
 
-    def _check(self) -> tuple[RankingSGD, Reg]:
+    def _check(self) -> tuple[Solver, Reg]:
         """The solver and λ of the parameters; raises `ParameterError`."""
         check_rank(self.rank)
         for name, least in (("max_iter", 1), ("patience", 1), ("seed", 0)):
@@ -407,14 +412,9 @@ class RankingMF(FactorModel):
         self, side: Side, ids: IdMap, cells: CSR, backend: Backend, features: Features | None = None
     ) -> FoldedIn:
         """Epochs of the loss over the rows, the items fixed; only users can be folded in."""
-        if side == "item":
-            raise ParameterError(
-                "side",
-                side,
-                "cannot be folded in: its negatives are of other items",
-                "fit again, with init= this model",
-            )
+        self._users_only(side)
         solver, reg = type(self)(**self._fitted_params)._check()
+        assert isinstance(solver, RankingSGD)
         f = self.factors_
         positives = positive_cells(cells, self._fitted_params["alpha"])
         history = positive_cells(self._whole_history("fold_in"))
@@ -430,6 +430,16 @@ class RankingMF(FactorModel):
                 True,
                 "asks for items to be solved, and their negatives are of other items",
                 "pass items=False, or fit again with init= this model",
+            )
+
+    @staticmethod
+    def _users_only(side: Side) -> None:
+        if side == "item":
+            raise ParameterError(
+                "side",
+                side,
+                "cannot be folded in: its negatives are of other items",
+                "fit again, with init= this model",
             )
 
     def _contributions(

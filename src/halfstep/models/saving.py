@@ -47,6 +47,7 @@ _FORMS: dict[str, Form] = {
     "ExplicitMF": ExplicitForm(),
     "ImplicitMF": ImplicitForm(),
     "RankingMF": RankingForm(),
+    "CosineMF": RankingForm(cosine=True),
 }
 _DAMAGE = (  # what reading a document of the wrong form can raise
     ArithmeticError,

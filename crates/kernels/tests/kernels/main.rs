@@ -1,6 +1,7 @@
 //! Every kernel against a naive twin. One program, so that the kernels are compiled for it once.
 
 mod common;
+mod cosine;
 mod draw;
 mod exact;
 mod gradient;
