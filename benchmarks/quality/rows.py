@@ -88,6 +88,11 @@ OURS: dict[str, list[Ours]] = {
             {"rank": [128, 256, 512], "max_iter": [2, 3, 4]},
             damping=0.5,
         ),
+        Ours(
+            "halfstep, CosineMF",
+            hs.CosineMF(rank=128, negatives=4096, max_iter=50),
+            {"rank": [64, 128]},
+        ),
     ],
     "simulated": [
         POPULAR,
