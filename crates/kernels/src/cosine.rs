@@ -456,13 +456,15 @@ fn turn_row<S: Simd>(simd: S, row: &mut [S::Elem], sum: &mut S::Elem, g: &mut [S
     let along = dot(simd, g, row);
     add(simd, -along, row, g);
     let square = dot(simd, g, g);
-    if !(square > S::Elem::ZERO) {
+    // Written so that NaN stays.
+    let moves = square > S::Elem::ZERO;
+    if !moves {
         return;
     }
     *sum += square;
     add(simd, -(rate / sum.sqrt()), g, row);
     let length = dot(simd, row, row).sqrt();
     for x in row {
-        *x = *x / length;
+        *x /= length;
     }
 }
