@@ -27,7 +27,7 @@ from record import Figure
 
 OURS = ["als-cholesky", "als-cg", "als-subspace", "als-accelerated"]
 LONG = 128
-"""From this K on implicit runs with conjugate gradients alone, and irspack without Cholesky above it: what
+"""From this K on implicit runs with conjugate gradients alone, above it irspack without Cholesky: what
 is left out takes hours."""
 
 
