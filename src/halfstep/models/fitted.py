@@ -76,7 +76,6 @@ class Fitted(Known):
     _told_items: frozenset[Any] = frozenset()  # folded in with ratings, which no history has
     _exact_users: bool
     _fitted_params: dict[str, Any]
-    _adds_counts = False  # whether values are counts, of which those of a pair are added
 
     @property
     def rank_(self) -> int:
@@ -109,6 +108,11 @@ class Fitted(Known):
         """`Ratings` of whatever `fit` takes."""
         take = as_interactions if self._adds_counts else as_ratings
         return take(X, y, sample_weight)
+
+    @property
+    def _adds_counts(self) -> bool:
+        """Whether values are counts, of which those of a pair are added."""
+        return self.learns == "interactions"
 
     def _ids(self, side: Side) -> IdMap:
         return self.factors_.user_ids if side == "user" else self.factors_.item_ids

@@ -114,7 +114,6 @@ class ImplicitMF(FactorModel):
     """
 
     learns = "interactions"
-    _adds_counts = True
 
     def __init__(
         self,

@@ -180,7 +180,6 @@ class RankingMF(FactorModel):
 
     objective_: RankingObjective
     learns = "interactions"
-    _adds_counts = True
 
     def fit(
         self,
