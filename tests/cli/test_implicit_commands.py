@@ -424,7 +424,7 @@ def test_a_report_adds_repeated_counts(run, tmp_path):
 def test_a_table_without_ratings_has_nothing_to_select(run, clicks):
     answer = run("select", clicks)
     assert answer.code == 2
-    assert "use halfstep fit --implicit" in answer.err
+    assert "pass --implicit to learn from interactions" in answer.err
 
 
 def test_models_of_interactions_have_no_rmse(model, clicks):

@@ -139,7 +139,11 @@ def test_lbfgs_needs_float64(ratings):
 @backends
 @pytest.mark.parametrize("dtype", testing.DTYPES)
 @pytest.mark.parametrize("rank", [1, 7, 17])
-@pytest.mark.parametrize("case", testing.OBJECTIVES, ids=lambda o: "-".join(map(str, o.values())))
+@pytest.mark.parametrize(
+    "case",
+    [case for case in testing.OBJECTIVES if "loss" not in case],
+    ids=lambda o: "-".join(map(str, o.values())),
+)
 @pytest.mark.parametrize("weighted", [False, True])
 def test_the_objectives_gradient_is_the_dense_one(weighted, case, rank, dtype, backend):
     drawn = testing.random_ratings(19, 13, 0.3, seed=rank, weighted=weighted)

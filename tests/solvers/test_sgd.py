@@ -143,7 +143,6 @@ def test_every_cell_is_visited_once_and_diagonals_share_no_rows():
         ([0, 1, 9], [0, 3], "every row once"),
         ([0, 1, 2], [0, 2], "indptr must begin at 0"),
         ([0, 1, 2], [0], "1 to 65534 parts"),
-        ([0, 1, 2], [0, 1, 3], "the same"),
         ([0, 1], [0, 2], "users must be the rows"),
     ],
 )
@@ -180,6 +179,11 @@ def test_the_kernels_refuse_arrays_that_do_not_fit(wrong):
         NATIVE.sgd_epoch(grid, np.array([0]), terms, replace(users, **wrong), items)
     with pytest.raises(InternalError):
         NATIVE.sgd_epoch(grid, np.array([1]), terms, users, items)
+    halves = Parts(np.arange(3, dtype=np.uint32), np.array([0, 1, 3]))  # beside one part of items
+    with pytest.raises(InternalError):
+        NATIVE.sgd_epoch(
+            NATIVE.sgd_grid(cells, halves, whole[1]), np.array([0]), terms, users, items
+        )
 
 
 # ------------------------------------------------------------------------------ fits

@@ -129,7 +129,7 @@ class RankingMF(FactorModel):
     >>> import halfstep as hs
     >>> ratings = hs.simulate(300, 100, rank=3, seed=0).ratings
     >>> train, test = hs.split_random(ratings, test=0.1, seed=0)
-    >>> model = hs.RankingMF(rank=8, max_iter=20).fit(train)
+    >>> model = hs.RankingMF(rank=8, max_iter=20, metric="auc").fit(train)
     >>> model.score(test) > 0.6
     True
     >>> user = train.users.id_at(0)

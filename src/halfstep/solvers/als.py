@@ -77,6 +77,10 @@ class ALS:
                 'pass Cholesky(), CG(), Subspace() or "auto"',
             )
 
+    def __repr__(self) -> str:
+        faster = "" if self.acceleration == "none" else f", acceleration={self.acceleration!r}"
+        return f"ALS(linear={self.linear!r}{faster})"
+
     @property
     def ends_with_users(self) -> bool:
         """Whether users are solved exactly; False where the rank has yet to decide (`at_rank`)."""
