@@ -14,6 +14,7 @@ __all__ = [
     "check_integer",
     "check_number",
     "check_rank",
+    "check_tol",
     "is_integer",
     "is_number",
 ]
@@ -62,6 +63,12 @@ def check_flag(name: str, value: Any) -> None:
     """True or False."""
     if not isinstance(value, (bool, np.bool_)):
         raise ParameterError(name, value, "must be True or False", f"try {name}=True")
+
+
+def check_tol(value: Any) -> None:
+    """The relative decrease of J at which a fit ends: a number in [0, 1)."""
+    if not is_number(value) or not 0 <= float(value) < 1:
+        raise ParameterError("tol", value, "must be a number in [0, 1)", "try tol=1e-4")
 
 
 def check_rank(value: Any) -> None:

@@ -7,7 +7,14 @@ from typing import Literal
 import numpy as np
 
 from halfstep.backends.base import CSR, Backend
-from halfstep.checks import check_choice, check_integer, check_number, check_rank, is_number
+from halfstep.checks import (
+    check_choice,
+    check_integer,
+    check_number,
+    check_rank,
+    check_tol,
+    is_number,
+)
 from halfstep.data.ids import IdMap
 from halfstep.data.ratings import Ratings
 from halfstep.errors import ParameterError
@@ -147,8 +154,7 @@ class CosineMF(RankingMF):
         check_number("weight", self.weight, example=150.0)
         if self.alpha is not None:
             check_number("alpha", self.alpha, positive=True, example=1.0)
-        if not is_number(self.tol) or not 0 <= float(self.tol) < 1:
-            raise ParameterError("tol", self.tol, "must be a number in [0, 1)", "try tol=1e-4")
+        check_tol(self.tol)
         rates = self.rates
         if not isinstance(rates, (tuple, list)) or len(rates) != 2:
             raise ParameterError(

@@ -11,7 +11,14 @@ import numpy.typing as npt
 
 from halfstep.backends import get_backend
 from halfstep.backends.base import Backend
-from halfstep.checks import check_choice, check_flag, check_integer, check_rank, is_number
+from halfstep.checks import (
+    check_choice,
+    check_flag,
+    check_integer,
+    check_rank,
+    check_tol,
+    is_number,
+)
 from halfstep.data.pairs import as_ratings
 from halfstep.data.ratings import Ratings
 from halfstep.errors import ParameterError
@@ -379,8 +386,7 @@ class ExplicitMF(FactorModel):
                 'cannot be had with rank="grow", which needs a certificate',
                 "pass an integer rank",
             )
-        if not is_number(self.tol) or not 0 <= float(self.tol) < 1:
-            raise ParameterError("tol", self.tol, "must be a number in [0, 1)", "try tol=1e-4")
+        check_tol(self.tol)
         strength: Any = self.feature_reg
         if strength != "auto" and not (is_number(strength) and 0 < strength <= _LARGEST):
             raise ParameterError(

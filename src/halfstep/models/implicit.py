@@ -17,7 +17,7 @@ from halfstep.checks import (
     check_integer,
     check_number,
     check_rank,
-    is_number,
+    check_tol,
 )
 from halfstep.data.pairs import as_interactions
 from halfstep.data.ratings import Ratings
@@ -400,8 +400,7 @@ class ImplicitMF(FactorModel):
         ):
             check_choice(name, getattr(self, name), choices)
         check_flag("biases", self.biases)
-        if not is_number(self.tol) or not 0 <= float(self.tol) < 1:
-            raise ParameterError("tol", self.tol, "must be a number in [0, 1)", "try tol=1e-4")
+        check_tol(self.tol)
         check_metric(self.metric)
         if not isinstance(get_solver(self.solver, 1 if rank is None else int(rank)), ALS):
             raise ParameterError(

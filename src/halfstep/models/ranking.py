@@ -17,6 +17,7 @@ from halfstep.checks import (
     check_integer,
     check_number,
     check_rank,
+    check_tol,
     is_number,
 )
 from halfstep.data.ids import IdMap
@@ -361,8 +362,7 @@ class RankingMF(FactorModel):
             check_number("alpha", self.alpha, positive=True, example=1.0)
         if self.rate is not None:
             check_number("rate", self.rate, positive=True, example=0.1)
-        if not is_number(self.tol) or not 0 <= float(self.tol) < 1:
-            raise ParameterError("tol", self.tol, "must be a number in [0, 1)", "try tol=1e-4")
+        check_tol(self.tol)
         reg = check_reg(self.reg)
         usual = {"bpr": 1, "warp": 100, "logistic": 4, "softmax": 32}[self.loss]
         plain = 1.0 if self.schedule == "adagrad" else _PLAIN

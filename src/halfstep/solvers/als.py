@@ -51,8 +51,8 @@ class ALS:
 
     acceleration : {"none", "line-search"}
         Whether a sweep begins where the one before ended, or further along its way, where J is least
-        along it, and with W and Z in balance (`solvers/acceleration.py`). A third to a half of the
-        sweeps, each of them one pass over the cells longer; two more copies of the factors in memory.
+        along it, and with W and Z in balance (`solvers/acceleration.py`). Fewer sweeps where λ is
+        small, each of them one pass over the cells longer; two more copies of the factors in memory.
         Not for factors ≥ 0 nor with features.
 
     A sweep costs 2 |Ω| K (K + 1) + (m + n) K³ / 3 useful floating-point operations with `Cholesky`, and
